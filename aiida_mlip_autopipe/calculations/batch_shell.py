@@ -7,8 +7,8 @@ import shlex
 from aiida import orm
 
 # On clusters, Slurm tracks processes by cgroups, and `scancel`, preemption and the time limit signal only the shell of
-# the script. The shell would exit at once, and Slurm would kill the runner before it could write its checkpoint. The
-# script therefore runs itself again in a separate process group and forwards the signal to that group.
+# the script. The shell would exit immediately, and Slurm would kill the runner before it could write its checkpoint.
+# The script therefore runs itself again in a separate process group and forwards the signal to that group.
 FORWARD_SIGNAL = """\
 if [ -z "${MLIP_AUTOPIPE_INNER:-}" ] && [ -f "$0" ]; then
     export MLIP_AUTOPIPE_INNER=1

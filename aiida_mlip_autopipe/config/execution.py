@@ -118,7 +118,7 @@ class ExecutionSettings(JobResources):
     min_success_fraction: float = Field(default=0.5, ge=0, le=1)
     """Minimum fraction of successful explorations. Below it, the campaign fails."""
     reuse_finished: bool = True
-    """Reuse the results of identical inputs from AiiDA's cache, so that finished jobs are not repeated."""
+    """Reuse results for identical inputs from AiiDA's cache, so that finished jobs are not repeated."""
 
     @field_validator('codes')
     @classmethod

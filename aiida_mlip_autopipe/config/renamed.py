@@ -47,7 +47,7 @@ _FREE = {'parameters'}
 
 
 def translate_old_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """Replace old names by new ones, so that the rest of the file can be validated.
+    """Replace old names with new ones, so that the rest of the file can be validated.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
-# Time in s for the seeds of the check. Including the start of the program, the command takes less than 5 s.
+# Time in s for the seeds of the check. Including startup, the command takes less than 5 s.
 CHECK_TIME_S = 2.5
 
 

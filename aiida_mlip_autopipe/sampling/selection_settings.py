@@ -46,9 +46,9 @@ class SelectionSettings(Settings):
     """Discard frames whose energy exceeds the lowest energy of the same composition by more than this, in eV per atom.
     By default, no limit is set."""
     crash_fraction: float = Field(default=0.1, ge=0, le=1)
-    """Maximum fraction of ``n_structures`` that are frames shortly before a crash, that is, within ``crash_window_fs``
-    before a run became unstable. If there are more of these frames, the excess is discarded at random. The unstable
-    frames themselves are never candidates."""
+    """Maximum number of frames shortly before a crash, as a fraction of ``n_structures``. These are the frames within
+    ``crash_window_fs`` before a run became unstable. If there are more of these frames, the excess is discarded at
+    random. The unstable frames themselves are never candidates."""
     crash_window_fs: float = Field(default=100.0, ge=0)
     """Length of the time window before a crash for ``crash_fraction``, in fs."""
     reference_dataset: InputFile | FromCampaign | None = None

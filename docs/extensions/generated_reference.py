@@ -19,7 +19,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 def write_reference(app: Sphinx) -> None:
-    """Write the generated parts, and warn of fields without a docstring."""
+    """Write the generated parts, and warn about fields without a docstring."""
     folder = Path(app.srcdir) / 'reference' / 'generated'
     folder.mkdir(parents=True, exist_ok=True)
     for name, schema in (('config', config_schema()), ('dataset', Provenance.model_json_schema())):

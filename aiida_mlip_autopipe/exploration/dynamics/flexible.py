@@ -32,7 +32,7 @@ class FlexiblePiston(LangevinPiston):
     cell_setting
         ``anisotropic``, ``flexible`` or ``in_plane``; see `make_modes`.
     tension
-        Six components of the tension in ASE's Voigt order and sign, in eV/Å³; None without a tension.
+        Six components of the tension with ASE's sign convention and Voigt order, in eV/Å³; None without a tension.
     """
 
     def __init__(self, *args: Any, cell_setting: str, tension: np.ndarray | None = None, **kwargs: Any):

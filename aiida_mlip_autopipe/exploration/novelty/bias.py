@@ -43,7 +43,7 @@ class Bias:
 
     The energies of the members differ by a constant for each composition, which is removed: the energies are those
     relative to the structure at the start of the run. :math:`\sigma = \sqrt{s^2 + \epsilon^2}`, where :math:`s` is the
-    standard deviation of these energies, and :math:`\epsilon` smooths its cusp. Without the removal, the constants
+    standard deviation of these energies, and :math:`\epsilon` smooths its cusp. If the constants were not removed, they
     would determine the gradient :math:`\nabla\sigma = \langle\Delta E_k\,\nabla E_k\rangle/\sigma`.
 
     Parameters

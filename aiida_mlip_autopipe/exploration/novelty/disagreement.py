@@ -1,4 +1,4 @@
-"""Novelty by the disagreement of the forces of a committee."""
+"""Novelty measured by the disagreement of the forces of a committee."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Novelty by the distance of the environments of the atoms from those of the seed and of the frames stored so far."""
+"""Novelty measured by the distance of environments from those of the seed and of the frames stored so far."""
 
 from __future__ import annotations
 

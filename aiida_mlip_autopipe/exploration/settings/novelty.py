@@ -40,7 +40,7 @@ class DisagreementSettings(_Novelty):
     threshold_eV_per_A: float = Field(gt=0)
     """A frame is stored if the maximum deviation of the forces exceeds this value, in eV/Å."""
     limit_eV_per_A: float | None = Field(default=None, gt=0)
-    """The trusted region ends at this deviation, in eV/Å. By default, it does not end."""
+    """The trusted region ends at this deviation, in eV/Å. By default, no limit is set."""
 
     @property
     def limits(self) -> tuple[float, float | None]:
@@ -62,7 +62,7 @@ class DistanceSettings(_Novelty):
     """A frame is stored if this distance exceeds the threshold. The descriptors are normalised, so distances are
     between 0 and √2."""
     limit: float | None = Field(default=None, gt=0, lt=2**0.5)
-    """The trusted region ends at this distance. By default, it does not end."""
+    """The trusted region ends at this distance. By default, no limit is set."""
     descriptor: SoapSettings = SoapSettings()
     """The descriptor of the environments."""
 

@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 class TensionSettings(Settings):
-    """A thermodynamic tension in GPa, with ASE's sign: a positive component stretches the cell.
+    """A thermodynamic tension in GPa, with ASE's sign convention: a positive component stretches the cell.
 
     Its energy is ``-V₀ tr(t η)``, where ``η`` is the Lagrangian strain relative to the cell of the seed, and ``V₀`` the
     volume of the seed.

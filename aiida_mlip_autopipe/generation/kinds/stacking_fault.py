@@ -247,7 +247,7 @@ def stacking_signs(name: str, n_layers: int) -> list[int]:
     if name == 'twin':
         return [1] * n_layers + [-1] * n_layers
     alternating = [1, -1] * n_pairs
-    if name == 'I1':  # the growth fault: one layer in the surroundings of fcc
+    if name == 'I1':  # the growth fault: one layer in an fcc environment
         return [*alternating, 1]
     if name == 'I2':  # the shear fault
         return [*alternating[:-1], 1]

@@ -26,8 +26,8 @@ from aiida_mlip_autopipe.generation.particles.packing import Bodies
 from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
 
 DISPERSION = (
-    'molecules attract each other by dispersion, which most calculators lack, so these seeds are explored at constant '
-    'volume (NVT) unless exploration.ensemble is npt; mace adds dispersion with dispersion: true'
+    'molecules attract each other through dispersion, which most calculators lack, so these seeds are explored at '
+    'constant volume (NVT) unless exploration.ensemble is npt; mace adds dispersion with dispersion: true'
 )
 
 

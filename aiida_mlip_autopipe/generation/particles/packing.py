@@ -70,7 +70,7 @@ class Packing:
 
     @property
     def density_factor(self) -> float:
-        """Ratio of a density that is certainly possible to that of the packing."""
+        """Ratio of a density that can certainly be reached to that of the packing."""
         return SAFETY * self.scale**3
 
 

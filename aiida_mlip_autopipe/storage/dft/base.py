@@ -21,7 +21,7 @@ class DftSettings(Settings):
     label_source: str = Field(pattern=r'^dft:\S+$')
     """The level of theory, such as ``dft:vasp:pbe``. Each row with these labels stores it."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
-    """Maximum spacing of the k-points in 1/Å, including the factor 2π as in VASP's ``KSPACING``. Non-periodic
+    """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. Non-periodic
     directions have one k-point. The mesh is centred at Γ."""
     vacuum_A: float = Field(default=8.0, gt=0)
     """Thickness in Å of the vacuum on each side of the structure along non-periodic directions. Plane-wave codes repeat

@@ -97,7 +97,7 @@ def label_dataset(
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
-    """Replace the labels of rows by those of a DFT code.
+    """Replace the labels of rows with those of a DFT code.
 
     This replaces the energy, the forces, ``label_source`` and, if the structure is periodic in all directions, the
     stress. The previous labels are kept under ``labels_before`` in the data of the row, by their ``label_source``.
