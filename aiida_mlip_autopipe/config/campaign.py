@@ -69,8 +69,8 @@ class CampaignConfig(Settings):
     calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})
     """The calculator that computes energies and forces; by default, SevenNet with a model that its package ships."""
     exploration: AnySection = ExplorationSection()
-    """How each seed is explored: by molecular dynamics, which is the default, by a relaxation or by a single point. An
-    entry of ``generation`` can change it for its seeds."""
+    """How each seed is explored: by molecular dynamics, which is the default, by displacements along normal modes, by a
+    deformation, by a relaxation or by a single point. An entry of ``generation`` can change it for its seeds."""
     sampling: AnySampling = section_class(DEFAULT_KINDS['sampling']).model_validate({})
     """Which frames are selected; by default, frames that cover all local environments."""
     storage: StorageSettings = StorageSettings()

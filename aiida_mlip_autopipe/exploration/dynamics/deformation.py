@@ -88,11 +88,11 @@ class Deformation(StaticSteps):
         """Report relaxations that have not converged."""
         if self.n_unrelaxed:
             self.reports.append(
-                (RULE, f'the relaxation did not converge in {self.n_unrelaxed} of {self.n_done} steps of the strain')
+                (RULE, f'the relaxation did not converge in {self.n_unrelaxed} of {self.n_done} strain steps')
             )
 
     def dump(self) -> dict[str, Any]:
-        """Return the state that `system` does not contain, as JSON; floats survive exactly."""
+        """Return the state that `system` does not contain, as JSON; floats are preserved exactly."""
         return {
             'n_substeps': self.n_substeps,
             'n_done': self.n_done,
@@ -131,7 +131,7 @@ class Deformation(StaticSteps):
         return Fire(self.system, self.evaluate, self.evaluation, limits, degrees, self._direction)
 
     def _complete(self) -> None:
-        """Complete a step of the strain, and check whether the structure has failed."""
+        """Complete a strain step, and check whether the structure has failed."""
         self.n_unrelaxed += not self._fire.converged
         self.n_done += 1
         self.n_substeps = 0

@@ -301,12 +301,12 @@ def find_deformation_obstacle(atoms: Atoms, settings: DeformSettings, has_stress
     if open_axes:
         return f'it is not periodic along {", ".join(open_axes)}'
     if n_fixed := int(fixed_mask(atoms).sum()):
-        return f'a change of the cell would move the fixed atoms ({n_fixed})'
+        return f'changing the cell would move the fixed atoms ({n_fixed})'
     if not has_stress:
         return NO_STRESS
     direction, normal = deformation_vectors(settings, atoms.cell.array)
     if settings.mode == 'shear' and abs(direction @ normal) > PERPENDICULAR:
-        return 'the direction of the shear is not in its plane'
+        return 'the shear direction is not in the shear plane'
     radii = covalent_radii[atoms.numbers]
     layers = empty_layers(atoms, radii)
     reciprocal = np.linalg.inv(atoms.cell.array).T

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
-# Target of the acceptance rate. The best rate is 0.44 for one degree of freedom and falls to 0.234 for many (G. O.
+# Target of the acceptance rate. The optimal rate is 0.44 for one degree of freedom and falls to 0.234 for many (G. O.
 # Roberts and J. S. Rosenthal, Stat. Sci. 16, 351 (2001)); these moves change three, or one.
 TARGET_ACCEPTANCE = 0.4
 # Maximum factor by which a step size may grow or shrink.
@@ -104,7 +104,7 @@ class Move(ABC):
 
     @property
     def step_size(self) -> float:
-        """The step size: the value of the setting `step_setting`, times the factor to which `adapt` has changed it."""
+        """The step size: the value of the setting `step_setting`, times the factor by which `adapt` has changed it."""
         assert self.step_setting is not None
         return self.scale * float(getattr(self.settings, self.step_setting))
 

@@ -38,7 +38,7 @@ def energy_of(atoms, gradient):
 
 
 def elastic_constant(atoms, direction, step=1e-3):
-    """Return the second derivative of the energy with the strain along a tensor, per volume, in GPa."""
+    """Return the second derivative of the energy with respect to the strain along a tensor, per volume, in GPa."""
     energies = [energy_of(atoms, np.eye(3) + sign * step * direction) for sign in (-1, 0, 1)]
     return (energies[0] - 2 * energies[1] + energies[2]) / step**2 / atoms.get_volume() / units.GPa
 
