@@ -16,8 +16,9 @@ HBAR = units._hbar * units.J * units.s
 """Planck's constant divided by 2π, in eV times ASE's unit of time."""
 PER_THZ = units.s * 1e-12 / (2.0 * np.pi)
 """Frequency in THz of an angular frequency of one in ASE's units."""
-# A structure is linear if its smallest moment of inertia is below this fraction squared of the largest one.
-LINEAR = 1e-2
+# A structure is not rotated about an axis if its radius of gyration about it is below this value in Å. This applies to
+# the axes of linear molecules and of straight wires, which relaxations and rounding do not keep exactly straight.
+LINEAR_A = 0.02
 
 Statistics = Literal['classical', 'quantum']
 
@@ -89,7 +90,7 @@ def find_vibrations(
     masses, positions
         Masses in u, shape (n,), and positions in Å, shape (n, 3).
     rotation_axes
-        Axes about which the whole structure may rotate without a change of the energy, shape (k, 3).
+        Unit vectors along the axes about which the whole structure may rotate without a change of the energy, (k, 3).
     translates
         Whether the whole structure may be translated.
     """
@@ -101,10 +102,12 @@ def find_vibrations(
 
 
 def rotation_axes(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """Return the axes about which a structure may rotate: all, one along its only periodic direction, or none."""
+    """Return unit vectors along the axes about which a structure may rotate: all, the periodic direction, or none."""
     if not pbc.any():
         return np.eye(3)
-    return np.asarray(cell[pbc] if pbc.sum() == 1 else np.zeros((0, 3)))
+    if pbc.sum() > 1:
+        return np.zeros((0, 3))
+    return np.asarray(cell[pbc] / np.linalg.norm(cell[pbc]))
 
 
 def _complement(masses: np.ndarray, positions: np.ndarray, axes: np.ndarray, translates: bool) -> np.ndarray:
@@ -117,6 +120,6 @@ def _complement(masses: np.ndarray, positions: np.ndarray, axes: np.ndarray, tra
     if len(axes):
         turns = np.array([(roots * np.cross(axis, centred)).ravel() for axis in axes]).T
         vectors, sizes, _ = np.linalg.svd(turns, full_matrices=False)
-        removed.append(vectors[:, sizes > LINEAR * sizes.max()])
+        removed.append(vectors[:, sizes > LINEAR_A * np.sqrt(masses.sum())])
     rigid = np.hstack(removed)
     return np.asarray(np.linalg.svd(rigid, full_matrices=True)[0][:, rigid.shape[1] :])

@@ -18,7 +18,7 @@ from support.model_systems import Tethers, assert_mean, crystal_of_springs, make
 
 from aiida_mlip_autopipe.config import load_config
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-from aiida_mlip_autopipe.exploration.dynamics.harmonic import HBAR, PER_THZ, find_vibrations
+from aiida_mlip_autopipe.exploration.dynamics.harmonic import HBAR, PER_THZ, find_vibrations, rotation_axes
 from aiida_mlip_autopipe.exploration.dynamics.normal_modes import NormalModes
 from aiida_mlip_autopipe.exploration.settings.normal_modes import NormalModesSettings
 from aiida_mlip_autopipe.generation import generate_seeds
@@ -177,6 +177,23 @@ def test_the_hessian_of_a_run_is_that_of_another_program(job_folder, tmp_path):
     other.run()
     expected = KT * np.linalg.pinv(other.get_vibrations().get_hessian_2d(), rcond=1e-6)
     assert found @ found.T == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize('deviation_A', [0.0, 1e-15, 1e-3])
+def test_a_straight_wire_keeps_all_vibrations(deviation_A):
+    rng = np.random.default_rng(1)
+    cell = np.diag([10.0, 10.0, 9.6]) @ Rotation.from_rotvec([0.3, -0.7, 0.5]).as_matrix()
+    positions = np.arange(4)[:, np.newaxis] * cell[2] / 4 + deviation_A * rng.standard_normal((4, 3))
+    axes = rotation_axes(cell, np.array([False, False, True]))
+    vibrations = find_vibrations(np.eye(12), np.full(4, 63.0), positions, axes, translates=True)
+    assert len(vibrations.squares) == 3 * 4 - 3
+
+
+def test_a_wire_that_is_not_straight_is_not_rotated_about_its_axis():
+    positions = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 2.0]])
+    axes = rotation_axes(np.diag([10.0, 10.0, 4.0]), np.array([False, False, True]))
+    vibrations = find_vibrations(np.eye(6), np.full(2, 12.0), positions, axes, translates=True)
+    assert len(vibrations.squares) == 3 * 2 - 3 - 1
 
 
 def test_displacements_rotate_with_the_seed():
