@@ -111,5 +111,6 @@ def merge_override(section: AnyExploration, override: Mapping[str, Any]) -> dict
     # An entry that sets one of these replaces both, and settings of the campaign may have no effect for the entry.
     replaced = {'phases'} if 'n_steps' in override else {'n_steps'} if 'phases' in override else set()
     for name in replaced | without_effect({**kept, **override}):
-        kept.pop(name, None)
+        group, _, inner = name.rpartition('.')
+        (kept.get(group, {}) if group else kept).pop(inner, None)
     return {**kept, **override}

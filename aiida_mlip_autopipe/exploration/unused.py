@@ -34,13 +34,19 @@ UNUSED: Mapping[str, tuple[str, ...]] = {
 
 
 ISOTROPIC = 'isotropic'
+SHAPE_GUARDS = ('width_factor', 'angle_change_deg')
+"""The guards of a cell that changes its shape."""
 
 
 def without_effect(settings: Mapping[str, Any]) -> set[str]:
     """Return the names of settings that have no effect in the ensemble that these unvalidated settings request."""
     ensemble = f'relax_{settings.get("degrees")}' if settings.get('kind') == 'relax' else settings.get('ensemble')
-    isotropic = settings.get('cell', ISOTROPIC) == ISOTROPIC
-    return {*_names(str(ensemble)), *(('tension_GPa',) if isotropic else ())}
+    names = set(_names(str(ensemble)))
+    if 'cell' in names or settings.get('cell', ISOTROPIC) == ISOTROPIC:
+        names |= {'tension_GPa', *(f'guards.{name}' for name in SHAPE_GUARDS)}
+    elif settings['cell'] == 'anisotropic':
+        names.add('guards.angle_change_deg')
+    return names
 
 
 def _names(ensemble: str) -> tuple[str, ...]:
@@ -70,7 +76,7 @@ def unused_settings(settings: Any, ensemble: str, chosen: bool = False) -> dict[
         unused |= _named(settings, 'pressure_GPa', [n for n, phase in enumerate(settings.phases) if phase.pressure_GPa])
     if ensemble == 'nve':
         unused |= _named(settings, 'temperature_K', _changing_temperature(settings))
-    return unused
+    return unused | (_unused_guards(settings.guards, ensemble) if chosen else {})
 
 
 def refuse_unused(settings: Any, ensemble: str) -> None:
@@ -110,6 +116,16 @@ def describe_unused(settings: Any, ensemble: str, reason: str) -> list[str]:
         f'{name} has no effect in {name_of(ensemble)} ({reason})'
         for name in unused_settings(settings, ensemble, chosen=True)
     ]
+
+
+def _unused_guards(guards: Any, ensemble: str) -> dict[str, Any]:
+    """Return the guards without effect in an ensemble that was chosen and that differ from their defaults."""
+    names = () if ensemble in CHANGING_SHAPE else SHAPE_GUARDS
+    if ensemble not in (*NPT, 'relax_cell'):
+        names = (*names, 'volume_factor')
+    fields = type(guards).model_fields
+    changed = {name: getattr(guards, name) for name in names if name in fields}
+    return {f'guards.{name}': value for name, value in changed.items() if value != fields[name].default}
 
 
 def _named(settings: Any, name: str, numbers: list[int]) -> dict[str, Any]:

@@ -99,6 +99,16 @@ def test_settings_of_the_campaign_without_effect_for_an_entry_are_left_out(tmp_p
     assert (found.pressure_GPa, found.thermostat_time_fs) == (0, 100)
 
 
+@pytest.mark.parametrize(
+    ('changed', 'angle_deg'),
+    [({'cell': 'isotropic'}, 20), ({'ensemble': 'nvt'}, 20), ({'cell': 'anisotropic'}, 20), ({}, 9)],
+)
+def test_guards_of_the_campaign_without_effect_for_an_entry_are_left_out(changed, angle_deg, tmp_path):
+    campaign = {'cell': 'flexible', 'guards': {'angle_change_deg': 9, 'volume_factor': 3}}
+    guards = config(tmp_path, campaign, COPPER | {'exploration': changed}).exploration_of(0).guards
+    assert (guards.angle_change_deg, guards.volume_factor) == (angle_deg, 3)
+
+
 @pytest.mark.parametrize('fixed', [False, True])
 def test_a_seed_that_cannot_move_is_refused_by_the_check_with_its_file(fixed, tmp_path):
     atoms = bulk('Au')

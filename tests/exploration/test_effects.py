@@ -155,6 +155,9 @@ UNUSED = [
     {'ensemble': 'npt', 'tension_GPa': {'xx': 1}},
     {'tension_GPa': {'xx': 1}},
     {'cell': 'anisotropic', 'tension_GPa': {'xx': 1, 'yz': 1}},
+    {'guards': {'width_factor': 0.8}},
+    {'ensemble': 'nvt', 'guards': {'angle_change_deg': None}},
+    {'cell': 'anisotropic', 'guards': {'angle_change_deg': 10}},
     {'n_steps': 10, 'phases': [{'n_steps': 9}]},
     {'pressure_GPa': 1, 'phases': [{'n_steps': 9, 'pressure_GPa': 2}]},
     {'guards': {'check_temperature': False, 'temperature_K': 900}},
@@ -241,6 +244,17 @@ def test_settings_without_effect_in_the_chosen_ensemble_are_reported():
     assert [one.split()[0] for one in warnings_of(settings, crystal)] == ['thermostat']
     found = [one.split()[0] for one in warnings_of(settings, crystal, form='slab')]
     assert found == ['barostat_time_fs', 'pressure_GPa']
+
+
+def test_guards_without_effect_in_the_chosen_ensemble_are_reported():
+    crystal = bulk('Cu', cubic=True)
+    flexible = {'cell': 'flexible', 'guards': {'width_factor': 0.8, 'volume_factor': 3}}
+    assert warnings_of(flexible, crystal) == []
+    found = [one.split()[0] for one in warnings_of(flexible, crystal, kind='amorphous')]
+    assert found == ['cell', 'guards.width_factor']
+    for settings in (flexible, {'kind': 'relax', 'guards': {'volume_factor': 3}}):
+        found = [one.split()[0] for one in warnings_of(settings, crystal, form='slab')]
+        assert 'guards.volume_factor' in found
 
 
 def test_a_cell_whose_shape_is_constant_for_a_seed_is_reported():

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.settings.novelty import BiasSettings, NoveltySettings
 from aiida_mlip_autopipe.exploration.settings.tension import TensionSettings
-from aiida_mlip_autopipe.exploration.unused import refuse_unused, refuse_without_effect
+from aiida_mlip_autopipe.exploration.unused import SHAPE_GUARDS, refuse_unused, refuse_without_effect
 from aiida_mlip_autopipe.structures.seed import Place
 
 Temperature = Annotated[float, Field(ge=0)]
@@ -247,10 +247,12 @@ class ExplorationSettings(Settings):
         refuse_unused(self, self.ensemble)
         if self.cell == 'isotropic':
             refuse_without_effect(self, ('tension_GPa',), 'the shape of an isotropic cell is constant')
-        if self.cell == 'anisotropic' and self.tension_GPa is not None:
-            refuse_without_effect(
-                self.tension_GPa, ('yz', 'xz', 'xy'), 'the angles of an anisotropic cell are constant'
-            )
+            refuse_without_effect(self.guards, SHAPE_GUARDS, 'the shape of an isotropic cell is constant')
+        if self.cell == 'anisotropic':
+            constant = 'the angles of an anisotropic cell are constant'
+            refuse_without_effect(self.guards, ('angle_change_deg',), constant)
+            if self.tension_GPa is not None:
+                refuse_without_effect(self.tension_GPa, ('yz', 'xz', 'xy'), constant)
         if self.phases:
             refuse_without_effect(self, ('n_steps',), 'each phase sets its own number of steps')
             if self.phases[0].kind != 'ramp' and self.phases[0].pressure_GPa is not None:
