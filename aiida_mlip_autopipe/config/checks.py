@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.config.exploration import merge_override
 from aiida_mlip_autopipe.config.faults import faults_of
+from aiida_mlip_autopipe.config.phrases import WHOLE, value_text
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
@@ -265,7 +266,10 @@ def _override_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
             KINDS[kind].model_validate(data)
         except ValidationError as error:
             for fault in faults_of(error, data, KINDS[kind]):
-                yield replace(fault, path=f'{where}.{fault.path}' if fault.path else where)
+                if fault.path == WHOLE:
+                    yield replace(fault, path=where, given=value_text(entry.exploration))
+                else:
+                    yield replace(fault, path=f'{where}.{fault.path}')
 
 
 def _committee_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSettings]) -> Iterator[Fault]:

@@ -14,6 +14,9 @@ from pydantic_core import ErrorDetails
 from aiida_mlip_autopipe.core.errors import Fault
 from aiida_mlip_autopipe.core.fields import code_of
 
+WHOLE = 'the file'
+"""The path of a fault that concerns all of the validated data."""
+
 _LONGEST_VALUE = 60
 
 _PHRASES = {
@@ -97,7 +100,7 @@ def make_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
 def path_text(path: Sequence[str | int]) -> str:
     """Return a path as it is written in an override, such as ``generation[0].elements``."""
     text = ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in path)
-    return text.removeprefix('.') or 'the file'
+    return text.removeprefix('.') or WHOLE
 
 
 def value_text(value: Any) -> str:

@@ -70,6 +70,17 @@ def test_a_fault_in_the_exploration_of_an_entry_has_its_place(exploration, code,
     assert [(fault.code, fault.path) for fault in caught.value.faults] == [(code, f'generation[1].exploration.{place}')]
 
 
+@pytest.mark.parametrize(
+    'exploration', [{'ensemble': 'nve', 'cell': 'flexible'}, {'kind': 'deform', 'mode': 'volumetric', 'direction': 'b'}]
+)
+def test_settings_of_an_entry_that_exclude_each_other_have_its_place(exploration, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config(tmp_path, None, COPPER, COPPER | {'exploration': exploration})
+    (fault,) = caught.value.faults
+    assert (fault.code, fault.path) == (Code.VALUES_EXCLUDE, 'generation[1].exploration')
+    assert all(name in fault.given for name in exploration)
+
+
 def test_settings_of_the_dynamics_are_refused_for_other_kinds(tmp_path):
     with pytest.raises(ConfigError) as caught:
         config(tmp_path, {'kind': 'single_point', 'temperature_K': 300, 'full_trajectory_interval': 1})
