@@ -10,6 +10,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+# Minimum volume per atom of a periodic structure in Å³. That of hydrogen at 1000 GPa is about 1 Å³. In a cell that has
+# collapsed, an atom has so many neighbours that an evaluation would take hours or exhaust the memory.
+MIN_VOLUME_A3 = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -77,9 +81,10 @@ class Evaluator:
     def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
         """Return energy, forces and stress of a structure (Å), with one call to the calculator.
 
-        A structure with non-finite positions or cell is not passed to the calculator, as it could crash the process.
+        A structure with non-finite positions or cell, or with a volume per atom below `MIN_VOLUME_A3`, is not passed to
+        the calculator, as it could crash the process.
         """
-        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+        if not (np.isfinite(positions).all() and np.isfinite(cell).all()) or self._has_collapsed(cell):
             return Evaluation.unknown(len(positions))
         self.atoms.positions[:] = positions
         self.atoms.cell[:] = cell
@@ -93,6 +98,10 @@ class Evaluator:
         if stress.shape == (3, 3):
             stress = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         return Evaluation(float(results['energy']), np.array(results['forces'], dtype=float), np.array(stress))
+
+    def _has_collapsed(self, cell: np.ndarray) -> bool:
+        n = len(self.atoms)
+        return bool(self.atoms.pbc.all() and abs(np.linalg.det(cell)) < MIN_VOLUME_A3 * n)
 
 
 def _do_nothing() -> None:

@@ -93,7 +93,9 @@ class Guards:
         limits = self.settings
         momenta_are_finite = np.isfinite(system.momenta).all() and np.isfinite(system.cell_momentum).all()
         if not evaluation.is_finite(self._needs_stress) or not momenta_are_finite:
-            return Alarm('not_finite', 'the energy, forces, stress or momenta were not finite')
+            # A cell that has collapsed is not evaluated, so its volume is the cause.
+            alarm = self._check_cell(system) if np.isfinite(system.cell).all() else None
+            return alarm or Alarm('not_finite', 'the energy, forces, stress or momenta were not finite')
         n = len(system.momenta)
         jump = abs(evaluation.energy - energy_before) / n
         if limits.energy_jump_eV is not None and jump > limits.energy_jump_eV:
@@ -111,18 +113,22 @@ class Guards:
             highest = limits.temperature_K or temperature_limit(target_K, system.n_dof)
             if system.temperature_K > highest:
                 return Alarm('temperature', f'the temperature was {system.temperature_K:.0f} K (limit {highest:.0f} K)')
-        if limits.volume_factor is not None and self._volume:
+        return self._check_cell(system)
+
+    def _check_cell(self, system: PhaseSpace) -> Alarm | None:
+        """Compare the volume and, if it changes, the shape of the cell with those of the seed."""
+        factor = self.settings.volume_factor
+        if factor is not None and self._volume:
             ratio = system.volume / self._volume
-            if not 1.0 / limits.volume_factor <= ratio <= limits.volume_factor:
+            if not 1.0 / factor <= ratio <= factor:
                 return Alarm(
-                    'volume',
-                    f'the volume was {ratio:.3g} times that of the seed (limit: a factor of {limits.volume_factor:g})',
+                    'volume', f'the volume was {ratio:.3g} times that of the seed (limit: a factor of {factor:g})'
                 )
         return self._check_shape(system.cell)
 
     def _check_shape(self, cell: np.ndarray) -> Alarm | None:
         """Compare the perpendicular widths and the angles of a cell with those of the seed."""
-        if self._shape is None:
+        if self._shape is None or not np.linalg.det(cell):
             return None
         lowest, largest = self.settings.width_factor, self.settings.angle_change_deg
         widths, angles = self._shape

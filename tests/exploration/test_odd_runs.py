@@ -93,6 +93,18 @@ def test_a_relaxation_of_the_cell_stops_without_stress(job_folder, copper, use_c
     assert folder.run().events[-1].rule == 'not_finite'
 
 
+@pytest.mark.parametrize('cell', ['isotropic', 'flexible'])
+def test_a_cell_that_collapses_in_one_step_is_not_evaluated(cell, job_folder, copper, use_calculator):
+    class LimitedEMT(EMT):
+        def calculate(self, atoms, *args):
+            assert atoms.get_volume() / len(atoms) > 0.1
+            super().calculate(atoms, *args)
+
+    use_calculator(LimitedEMT)
+    result = job_folder().write(copper, {'n_steps': 20, 'cell': cell, 'barostat_time_fs': 1.0}).run()
+    assert (result.last_step, result.events[-1].rule) == (1, 'volume')
+
+
 def test_a_stress_that_was_not_computed_does_not_stop_nvt(job_folder, copper, use_calculator):
     use_calculator(EMTWithoutStress)
     result = job_folder().write(copper, {'n_steps': 20, 'ensemble': 'nvt'}).run()
