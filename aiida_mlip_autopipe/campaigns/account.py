@@ -34,6 +34,25 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class Events:
+    """The events of one rule in the explorations of a campaign, except the crashes.
+
+    Attributes
+    ----------
+    rule
+        The rule that reported them, such as ``novelty``.
+    n_events
+        Number of events.
+    example
+        The message of the first one.
+    """
+
+    rule: str
+    n_events: int
+    example: str
+
+
+@dataclass(frozen=True)
 class CampaignAccount:
     """A summary of a finished campaign.
 
@@ -49,6 +68,8 @@ class CampaignAccount:
         How the explorations ended.
     n_crashes_by_rule
         How many jobs each guard stopped, including jobs of explorations that were resumed.
+    events
+        What the explorations reported otherwise, by rule.
     n_frames_explored, n_frames_independent
         Frames that were stored, and how many of them are statistically independent by energy; None if unknown.
     n_frames_discarded_by_reason
@@ -72,6 +93,7 @@ class CampaignAccount:
     n_redrawn_by_rule: dict[str, int]
     endings: tuple[Ending, ...]
     n_crashes_by_rule: dict[str, int]
+    events: tuple[Events, ...]
     n_frames_explored: int
     n_frames_independent: float | None
     n_frames_discarded_by_reason: dict[str, int]
@@ -102,6 +124,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
         n_redrawn_by_rule={rule: broken['count'] for rule, broken in generated['rules'].items()},
         endings=tuple(Ending(*how, n) for how, n in Counter(map(_ending, explorations)).items()),
         n_crashes_by_rule=count_crashes(results),
+        events=collect_events(results),
         n_frames_explored=selection['n_frames'],
         n_frames_independent=sum(independent) if independent else None,
         n_frames_discarded_by_reason={reason: n for reason, n in selection['discarded'].items() if n},
@@ -133,6 +156,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
         },
         'Explorations': dict(endings),
         'Crashes by guard': account.n_crashes_by_rule,
+        'Events in explorations': {f'{one.rule}, such as: {one.example}': one.n_events for one in account.events},
         'Frames': {
             'explored': account.n_frames_explored,
             **({} if independent is None else {'statistically independent, by energy': round(independent, 1)}),
@@ -153,8 +177,21 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
 
 def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return how many jobs each guard stopped, including jobs of explorations that were resumed."""
-    stopped = [result for result in results if result['outcome'] in ('unstable', 'no_frame')]
-    return dict(Counter(result['events'][-1]['rule'] for result in stopped if result['events']))
+    crashes = (result['events'][-1] for result in results if result['events'] and _crashed(result))
+    return dict(Counter(event['rule'] for event in crashes))
+
+
+def collect_events(results: Iterable[Mapping[str, Any]]) -> tuple[Events, ...]:
+    """Return the events of the jobs by rule, except those that `count_crashes` counts."""
+    messages: dict[str, list[str]] = {}
+    for result in results:
+        for event in result['events'][: -1 if _crashed(result) else None]:
+            messages.setdefault(event['rule'], []).append(event['message'])
+    return tuple(Events(rule, len(found), found[0]) for rule, found in messages.items())
+
+
+def _crashed(result: Mapping[str, Any]) -> bool:
+    return result['outcome'] in ('unstable', 'no_frame')
 
 
 def _ending(exploration: orm.WorkChainNode) -> tuple[int | None, str]:

@@ -39,7 +39,7 @@ def list_calculators(profile: ProfileOption = None) -> None:
     codes = Table('code', 'runs', 'version', 'device', box=None, padding=(0, 2, 0, 0))
     for code, report in list_codes():
         program = getattr(code, 'image_name', None) or str(code.filepath_executable)
-        codes.add_row(code.full_label, program, report.get('calculator_version', '-'), report.get('device', '-'))
+        codes.add_row(code.full_label, program, report.get('calculator_version') or '-', report.get('device', '-'))
     console.print()
     console.print(codes if codes.rows else "no codes; create one for this machine with 'mlip-autopipe setup'")
 

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.exploration.settings.dynamics import RangeSettings
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
     from aiida_mlip_autopipe.config.summary import ConfigSummary
+    from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
 
 
 def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
@@ -74,8 +75,17 @@ def _describe_exploration(exploration: AnyExploration, timesteps_fs: Sequence[fl
     cell = '' if exploration.cell == 'isotropic' else f', cell {exploration.cell}'
     return (
         f'{counted(exploration.total_steps, "step")}{time}{phases} at {_values(exploration.temperature_K)} K, '
-        f'ensemble {exploration.ensemble}{cell}, a frame every {interval}'
+        f'ensemble {exploration.ensemble}{cell}{_load(exploration)}, a frame every {interval}'
     )
+
+
+def _load(exploration: ExplorationSettings) -> str:
+    """Return the pressure and the tension as text; empty if both are zero."""
+    pressure = '' if exploration.pressure_GPa == 0 else f', pressure {_values(exploration.pressure_GPa)} GPa'
+    if exploration.tension_GPa is None:
+        return pressure
+    components = ', '.join(f'{name} {value:g}' for name, value in exploration.tension_GPa if value)
+    return f'{pressure}, tension {components} GPa'
 
 
 def _time(n_steps: int, timesteps_fs: Sequence[float | None]) -> str:

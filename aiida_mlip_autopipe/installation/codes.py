@@ -253,7 +253,8 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def describe_self_test(report: dict[str, Any]) -> str:
     """Return the result of a self-test in one line."""
-    found = f'{report["calculator"]} {report["calculator_version"]}, Python {report["python"]}'
+    name = ' '.join(filter(None, (report['calculator'], report['calculator_version'])))
+    found = f'{name}, Python {report["python"]}'
     if 'device' not in report:
         return f'{found}; {report["message"]}'
     times = f'{report["load_s"]:.1f} s to load, {report["force_call_s"]:.2f} s per force call'

@@ -48,8 +48,11 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         'calculator': calculator.get('kind'),
     }
     try:
-        if _lacks_model(calculator):
+        missing = _missing_settings(calculator)
+        if missing == {'model'}:
             return report | _check_package(str(calculator['kind']))
+        if missing and set(calculator) == {'kind'}:
+            return report | _check_environment(str(calculator['kind']))
         loader = make_loader(calculator)
         report['environment'] = read_environment(loader).model_dump(mode='json')
         report['calculator_version'] = loader.version()
@@ -75,12 +78,13 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def _lacks_model(calculator: dict[str, Any]) -> bool:
-    """Return whether a calculator needs a model file but the settings have none, so that nothing can be loaded."""
-    if str(calculator.get('kind')) not in CALCULATORS or 'model' in calculator:
-        return False
-    field = CALCULATORS.load(calculator['kind']).settings_class.model_fields.get('model')
-    return field is not None and field.is_required()
+def _missing_settings(calculator: dict[str, Any]) -> set[str]:
+    """Return the required settings that are missing, so that nothing can be loaded."""
+    kind = str(calculator.get('kind'))
+    if kind not in CALCULATORS:
+        return set()
+    fields = CALCULATORS.load(kind).settings_class.model_fields
+    return {name for name, field in fields.items() if field.is_required() and name not in calculator}
 
 
 def _check_package(kind: str) -> dict[str, Any]:
@@ -96,4 +100,14 @@ def _check_package(kind: str) -> dict[str, Any]:
         'calculator_version': found,
         'environment': read_environment(loader, device).model_dump(mode='json'),
         'message': 'the settings have no model, so only the package was checked',
+    }
+
+
+def _check_environment(kind: str) -> dict[str, Any]:
+    """Return the report on a calculator whose package is known only with its settings, such as a committee."""
+    return {
+        'ok': True,
+        'calculator_version': None,
+        'environment': read_environment().model_dump(mode='json'),
+        'message': f'{kind} has no default settings, so it is tested with those of a campaign',
     }

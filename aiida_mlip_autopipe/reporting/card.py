@@ -35,7 +35,7 @@ TITLES = {
     'energy_eV_per_atom': 'energy, eV/atom',
     'force_eV_A': 'force, eV/Å',
     'largest_force_eV_A': 'maximum force of a structure, eV/Å',
-    'pressure_GPa': 'pressure, GPa',
+    'pressure_GPa': 'static pressure, GPa',
     'periodic_volume_A3_per_atom': 'volume of periodic structures, Å³/atom',
     'temperature_K': 'temperature, K',
     'force_disagreement_eV_A': 'force disagreement of a committee, eV/Å',

@@ -3,7 +3,7 @@ import json
 import pytest
 from ase.build import bulk
 
-from aiida_mlip_autopipe.campaigns.account import count_crashes, describe_campaign
+from aiida_mlip_autopipe.campaigns.account import collect_events, count_crashes, describe_campaign
 from aiida_mlip_autopipe.campaigns.export import read_rows
 from aiida_mlip_autopipe.campaigns.report import read_campaign_report, selection_warnings, write_campaign_report
 from aiida_mlip_autopipe.core.plain import to_json
@@ -43,6 +43,19 @@ def test_crashes_are_counted_by_guard():
         {'outcome': 'completed', 'events': events},
     ]
     assert count_crashes(results) == {'temperature': 2, 'relaxation': 1}
+
+
+def test_events_other_than_crashes_are_reported_by_rule():
+    ends = {'rule': 'novelty', 'message': 'the run ends'}
+    cools = {'rule': 'novelty', 'message': 'the run is cooled'}
+    crash = {'rule': 'force', 'message': 'too large'}
+    results = [
+        {'outcome': 'completed', 'events': [ends]},
+        {'outcome': 'unstable', 'events': [cools, crash]},
+        {'outcome': 'completed', 'events': []},
+    ]
+    (found,) = collect_events(results)
+    assert (found.rule, found.n_events, found.example) == ('novelty', 2, 'the run ends')
 
 
 def test_a_reference_dataset_with_labels_of_another_source_gives_a_warning():

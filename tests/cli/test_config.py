@@ -57,6 +57,17 @@ def test_check_reports_missing_seeds_and_fails_if_an_entry_has_none(run, empty_f
         assert_refused(result.stderr, Code.SEEDS_MISSING, 'generation[0]', 'min_distance')
 
 
+def test_check_shows_the_pressure_and_the_tension(run, empty_folder):
+    load = 'exploration: {ensemble: npt, cell: flexible, pressure_GPa: [0, 2], tension_GPa: {zz: -1, xy: 0.5}}'
+    entry = '{kind: alloy, composition: {Cu: 1.0}, n_seeds: 1}'
+    (empty_folder / 'load.yaml').write_text(f'name: load\ngeneration: [{entry}]\ncalculator: {{kind: emt}}\n{load}\n')
+    result = run('config', 'check', 'load.yaml')
+    assert result.exit_code == 0
+    shown = ' '.join(result.stdout.split())
+    assert 'pressure 0, 2 GPa' in shown
+    assert 'zz -1, xy 0.5 GPa' in shown
+
+
 def test_check_says_which_entries_it_did_not_check(run, empty_folder):
     entry = '{kind: alloy, composition: {Cu: 0.5, Au: 0.5}, arrangement: sqs, n_atoms: 108, sqs: {n_steps: 1000000}}'
     (empty_folder / 'sqs.yaml').write_text(f'name: sqs\ngeneration: [{entry}]\n')

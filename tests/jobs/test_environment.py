@@ -13,6 +13,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.installation.codes import describe_self_test
 from aiida_mlip_autopipe.jobs import environment as environment_module
 from aiida_mlip_autopipe.jobs.environment import (
     compare_environments,
@@ -134,6 +135,18 @@ def test_a_calculator_without_a_model_has_a_record(monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.jobs.self_test.resolve_device', lambda device: 'cuda')
     record = run_self_test({'kind': 'mace'})['environment']
     assert (record['calculator'], record['torch'], record['device']) == ('0.3', '2.0', 'cuda')
+
+
+@pytest.mark.parametrize('kind', ['committee', 'custom'])
+def test_a_calculator_without_default_settings_is_tested_as_an_environment(kind):
+    report = run_self_test({'kind': kind})
+    assert (report['ok'], report['calculator_version']) == (True, None)
+    assert report['environment'] == environment_module.read_environment().model_dump(mode='json')
+    assert kind in describe_self_test(report)
+
+
+def test_incomplete_settings_fail_the_self_test():
+    assert not run_self_test({'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT'})['ok']
 
 
 @pytest.mark.parametrize(('field', 'value'), [('scipy', '1.0'), ('threads', 99), ('device', 'cuda'), ('torch', '2.0')])

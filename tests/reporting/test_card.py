@@ -30,7 +30,7 @@ def test_a_card_contains_the_quantiles_of_the_distributions(make_rows):
     assert distributions['energy, eV/atom'][::2] == pytest.approx(energies)
     assert distributions['temperature, K'] == [312.123456789] * 5
     stress = rows[0].atoms.calc.results['stress']
-    assert distributions['pressure, GPa'][0] == pytest.approx(-stress[:3].mean() * 160.21766)
+    assert distributions['static pressure, GPa'][0] == pytest.approx(-stress[:3].mean() * 160.21766)
 
 
 def test_rows_are_grouped_by_origin(make_rows):

@@ -98,7 +98,7 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], notify:
     recorded = stored_environment(code, calculator)
     if not is_local(code):
         if recorded is None:
-            option = ' --config FILE' if calculator.get('kind') == 'custom' else ''
+            option = ' --config FILE' if calculator.get('kind') in ('committee', 'custom') else ''
             raise AutopipeError(
                 Code.ENVIRONMENT_MISSING,
                 f'the environment of {code.full_label} is not recorded for the calculator '
