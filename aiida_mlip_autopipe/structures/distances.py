@@ -16,8 +16,6 @@ import numpy as np
 from ase.data import covalent_radii
 from ase.geometry import complete_cell
 from matscipy.neighbours import neighbour_list
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 # Number of pairs per block, which limits the memory for large structures.
 BLOCK_PAIRS = 250_000
@@ -102,6 +100,9 @@ def find_fragments(
 
     Distances are exact below ``exact_below``; longer ones are upper bounds.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     blocks = distance_blocks(positions, cell, pbc, exact_below)
     first, second = np.concatenate([np.argwhere(block <= reach) + np.array([start, 0]) for start, block in blocks]).T
     n = len(positions)
