@@ -79,7 +79,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     table.add_row('jobs', str(estimate.n_jobs))
     table.add_row('force calls', f'{estimate.force_calls:,}')
     bound = 'at most ' if plan.reaches_coverage else ''
-    always = f', plus {estimate.n_always_selected:,} of always_selected_kinds'
+    always = f', plus {estimate.n_always_selected:,} frames of always_selected_kinds'
     selected = f'{bound}{plan.n_structures} are selected{always if estimate.n_always_selected else ""}'
     table.add_row('frames', f'{estimate.n_frames:,}, of which {selected}')
     table.add_row(

@@ -52,7 +52,7 @@ class Code(ExplainedEnum):
         'An interpolation `${…}` in the config has no value.',
         'Define the key or the environment variable, or write `\\${` for a literal `${`.',
     )
-    OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
+    OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct this override.'
     YAML_INVALID = (
         'yaml_invalid',
         'The file is not valid YAML, or its content is not a mapping with unique string keys.',
@@ -79,11 +79,7 @@ class Code(ExplainedEnum):
         'Raise validation.time_limit_s, or choose settings that need less work.',
     )
     API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Set MP_API_KEY to the key, or use the provider mp.'
-    BOUNDARY_IMPOSSIBLE = (
-        'boundary_impossible',
-        'No such grain boundary exists.',
-        'Use an axis and a Σ from the message.',
-    )
+    BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use a listed axis and Σ.'
     CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger cell, or raise validation.max_atoms.'
     CHARGE_UNBALANCED = 'charge_unbalanced', 'The formal charges do not balance.', 'Change ions or oxidation states.'
     COMPOSITION_IMPOSSIBLE = (
@@ -154,7 +150,7 @@ class Code(ExplainedEnum):
     )
     SPACEGROUP_IMPOSSIBLE = (
         'spacegroup_impossible',
-        'A crystal of these molecules cannot have the space group with this number of molecules.',
+        'This number of molecules cannot form a crystal with this space group.',
         'Change the space group or the number of molecules.',
     )
     STRUCTURE_UNUSABLE = 'structure_unusable', 'A structure in a file is invalid.', 'Correct the structure in the file.'
@@ -292,7 +288,7 @@ class Code(ExplainedEnum):
     # AiiDA: profile, computers, codes and campaigns.
     BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command given in the message.'
     CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'To repeat it, run its config again.'
-    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Fix the cause in the message.'
+    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Fix the reported cause.'
     CAMPAIGN_MISSING = 'campaign_missing', 'No such campaign exists.', 'List all campaigns with `mlip-autopipe status`.'
     CHECKOUT_MISSING = 'checkout_missing', 'This command needs a checkout of the project.', 'Clone the repository.'
     CODE_AMBIGUOUS = 'code_ambiguous', 'Several codes have this label.', 'Write it as label@computer.'
@@ -309,7 +305,7 @@ class Code(ExplainedEnum):
         'The computer does not exist or is not configured.',
         'Add it with `mlip-autopipe computer add`.',
     )
-    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Fix the cause in the message.'
+    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Fix the reported cause.'
     DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log: `verdi daemon logshow`.'
     DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check its state with `mlip-autopipe status`.'
     ENVIRONMENT_MISSING = (
@@ -330,11 +326,11 @@ class Code(ExplainedEnum):
     )
     JOB_PAUSED = 'job_paused', 'AiiDA or a user has paused the job.', 'Fix the cause and try again.'
     JOB_TIMEOUT = 'job_timeout', 'The job did not finish in time.', 'Allow more time, or choose another queue.'
-    LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Let them print only in interactive shells.'
+    LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Print text only in interactive shells.'
     LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with an SSH key.'
     PROFILE_MISSING = 'profile_missing', 'No such AiiDA profile exists.', 'Create it with `mlip-autopipe setup`.'
-    SCHEDULER_MISSING = 'scheduler_missing', 'The computer lacks this scheduler.', 'Use the scheduler that it has.'
-    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Fix the cause in the message.'
+    SCHEDULER_MISSING = 'scheduler_missing', 'The computer lacks this scheduler.', 'Choose an installed scheduler.'
+    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Fix the reported cause.'
     TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the original.', 'Try again.'
     VERSION_MISMATCH = (
         'version_mismatch',

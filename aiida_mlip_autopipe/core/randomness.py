@@ -37,7 +37,7 @@ def make_rng(random_seed: int, *labels: str) -> np.random.Generator:
 
 @contextmanager
 def global_random_state_restored() -> Iterator[None]:
-    """Restore the global random generators of Python and NumPy at the end of the block.
+    """Restore the global random number generators of Python and NumPy at the end of the block.
 
     Some packages reseed them when they are imported or called.
     """

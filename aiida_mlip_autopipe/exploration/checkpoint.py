@@ -50,7 +50,7 @@ class Checkpoint:
     cell_momentum
         Momentum of the cell, or the momenta of its deformations (k,).
     rng_state
-        State of the random generator.
+        State of the random number generator.
     recoveries
         Number of recoveries before the checkpoint was written.
     counters

@@ -130,8 +130,8 @@ def generate_seeds(
     """Make a slice of the list of seeds, in which the seeds of all entries follow one another.
 
     Every seed is drawn from a separate stream, which is derived from `random_seed` and the content of its entry.
-    Requesting a different slice, or adding a seed or an entry, does not change the other seeds. The second of two equal
-    entries gives different seeds.
+    Requesting a different slice, or adding a seed or an entry, does not change the other seeds. The second of two
+    identical entries gives different seeds.
 
     Parameters
     ----------

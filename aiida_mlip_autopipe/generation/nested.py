@@ -194,7 +194,7 @@ def draw_wide_parent(generator: Generator, index: int, rng: np.random.Generator,
     if parent.molecular:
         raise AutopipeError(
             Code.HOST_UNSUITABLE,
-            f'the molecules of an entry of kind {generator.settings.kind!r} would be broken; use a crystal or a slab',
+            f'the molecules of an entry of kind {generator.settings.kind!r} would be cut; use a crystal or a slab',
         )
     return repeat_to_width(parent, requirements)
 

@@ -42,7 +42,7 @@ class JobSeed(Settings):
     structure: str = SEED_FILE
     """File with the structure, in ASE's binary trajectory format."""
     random_seed: int = Field(ge=0)
-    """Seed of the random generator of this exploration."""
+    """Seed of the random number generator of this exploration."""
     perturbed: bool = False
     """Whether the structure was strained or rattled; if so, it is not relaxed."""
     form: Literal['slab', 'wire', 'cluster', 'molecule'] | None = None

@@ -81,7 +81,7 @@ def load_model(loader: CalculatorLoader) -> Loaded:
 
 @contextmanager
 def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
-    """Turn errors in loading a calculator into refusals, and restore the state of the global random generators.
+    """Turn errors in loading a calculator into refusals, and restore the state of the global random number generators.
 
     Raises
     ------

@@ -28,7 +28,7 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     target
         The score to reach.
     pick
-        Runs the sampler for a number of structures.
+        Runs the sampler for the given number of structures.
     n_max
         The maximum number of structures.
 

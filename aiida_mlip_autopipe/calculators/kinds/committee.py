@@ -42,7 +42,10 @@ class CommitteeSettings(CalculatorSettings):
             if getattr(member, 'device', 'auto') != 'auto':
                 raise fault(Code.VALUES_EXCLUDE, f'members[{number}].device has no effect; set device of the committee')
             if member in members[:number]:
-                raise fault(Code.VALUE_INVALID, f'members[{number}] equals an earlier member, so they never disagree')
+                raise fault(
+                    Code.VALUE_INVALID,
+                    f'members[{number}] is identical to an earlier member, so the two would never disagree',
+                )
         largest = max(member.cutoff_A for member in members)
         # The model is frozen, but it is not yet in use.
         self.__dict__.update(members=members, cutoff_A=max(self.cutoff_A, largest))

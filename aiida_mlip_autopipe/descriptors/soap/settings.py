@@ -49,7 +49,7 @@ class SoapSettings(Settings):
 
 
 def choose_compression(settings: SoapSettings, n_species: int) -> Compression:
-    """Return the compression for a number of elements."""
+    """Return the compression for the given number of elements."""
     if settings.compression != 'auto':
         return settings.compression
     angular = settings.l_max + 1

@@ -108,7 +108,7 @@ class Tension:
 
     ``η = (Fᵀ F - 1)/2`` is the Lagrangian strain of the cell relative to a reference cell with the volume ``V₀``, and
     ``F`` the deformation gradient. The energy does not depend on the orientation of the cell (M. Parrinello and
-    A. Rahman, J. Appl. Phys. 52, 7182 (1981); J. R. Ray and A. Rahman, J. Chem. Phys. 80, 4423 (1984)). At the
+    A. Rahman, J. Appl. Phys. 52, 7182 (1981); J. R. Ray and A. Rahman, J. Chem. Phys. 80, 4423 (1984)). In the
     reference cell, ``t`` equals the stress that it causes, with ASE's sign convention: a positive component stretches
     the cell.
 

@@ -67,7 +67,7 @@ class Deformation(StaticSteps):
         return self.failed
 
     def gradient(self, step: int) -> np.ndarray:
-        """Return the deformation gradient after a number of steps, relative to the seed, (3, 3)."""
+        """Return the deformation gradient after the given number of steps, relative to the seed, (3, 3)."""
         strain = step * self.settings.strain_per_step
         if self.settings.mode == 'volumetric':
             return np.asarray((1.0 + strain) * np.eye(3))

@@ -40,7 +40,7 @@ def make_integrator(
     max_temperature_K
         The highest temperature of the run. If it is above 300 K, it determines the inertia of the cell.
     common
-        Arguments of all integrators: system, evaluate, evaluation, time step, random generator.
+        Arguments of all integrators: system, evaluate, evaluation, time step, random number generator.
     pbc
         Which directions are periodic.
     """

@@ -19,7 +19,7 @@ RULE = 'normal_modes'
 class NormalModes(StaticSteps):
     """Normal mode sampling: J. S. Smith, O. Isayev and A. E. Roitberg, Chem. Sci. 8, 3192 (2017).
 
-    Each step draws one structure. The first step also relaxes the positions and measures the Hessian of the atoms that
+    Each step draws one structure. The first step also relaxes the positions and computes the Hessian of the atoms that
     may move by central differences of the forces, with two evaluations for each coordinate.
 
     Parameters

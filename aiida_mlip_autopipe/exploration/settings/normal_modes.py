@@ -25,7 +25,7 @@ class NormalModesSettings(StaticSettings):
     statistics: Literal['classical', 'quantum'] = 'classical'
     """``classical`` gives the distribution of molecular dynamics. ``quantum`` includes the zero-point motion."""
     displacement_A: float = Field(default=0.01, gt=0, le=0.1)
-    """Displacement of each coordinate in Å, for the Hessian. It is measured by central differences of the forces."""
+    """Displacement of each coordinate in Å for the central differences of the forces that give the Hessian."""
     max_relaxation_steps: int = Field(default=200, ge=0)
     """Maximum number of steps of the FIRE optimiser, which relaxes the positions first. With 0, the modes are those of
     the seed as it is."""
@@ -35,7 +35,8 @@ class NormalModesSettings(StaticSettings):
     """Modes with a lower frequency are not drawn, because their amplitudes would be too large. Their number is
     reported."""
     imaginary_modes: Literal['excluded', 'drawn'] = 'excluded'
-    """Whether modes with an imaginary frequency are drawn, with its absolute value. Their number is reported."""
+    """Whether modes with an imaginary frequency are drawn, using the absolute value of the frequency. Their number is
+    reported."""
     guards: FixedCellGuards = FixedCellGuards()
     """Limits at which a run is stopped."""
 

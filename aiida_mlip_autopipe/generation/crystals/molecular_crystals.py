@@ -158,7 +158,7 @@ class MolecularCrystals:
         return sum(count * volume for count, volume in zip(self.counts, filled, strict=True))
 
     def _try(self, cell: UnitCell, volume_A3: float, rng: np.random.Generator) -> Atoms | None:
-        """Return a crystal with a volume in Å³, or None if pyxtal finds no place for the molecules."""
+        """Return a crystal with the given volume in Å³, or None if pyxtal finds no place for the molecules."""
         from pyxtal.msg import Comp_CompatibilityError, Symm_CompatibilityError
 
         models = self._models(rng)
@@ -238,7 +238,7 @@ def _crystal_class() -> type:
     from pyxtal.molecular_crystal import molecular_crystal
 
     class TimedCrystal(molecular_crystal):  # type: ignore[misc]
-        """A crystal whose search for places respects the time limit."""
+        """A crystal whose search for positions respects the time limit."""
 
         def _set_coords(self) -> Any:
             check_time()

@@ -115,7 +115,7 @@ def given_repeats(n_atoms: float, supercell: Repeats | None) -> Repeats | None:
 
 
 def check_composition(fractions: dict[str, float], n_sites: int, tolerance: float) -> None:
-    """Refuse a number of sites if the composition, with all its elements, is not possible within the tolerance."""
+    """Refuse the given number of sites if the composition is not possible on it within the tolerance."""
     found = deviation(fractions, n_sites)
     if found > tolerance:
         raise AutopipeError(
@@ -129,12 +129,12 @@ def check_composition(fractions: dict[str, float], n_sites: int, tolerance: floa
 
 
 def rounded_composition(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
-    """Return the composition with the nearest integer counts on a number of sites."""
+    """Return the composition with the nearest integer counts on the given number of sites."""
     return {symbol: count / n_sites for symbol, count in nearest_counts(fractions, n_sites).items()}
 
 
 def nearest_possible(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
-    """Return the nearest composition on a number of sites. If there are enough sites, every element gets one."""
+    """Return the nearest composition on the given number of sites. With enough sites, every element gets one."""
     counts = nearest_counts(fractions, n_sites)
     if n_sites >= len(counts):
         for symbol in [symbol for symbol, count in counts.items() if not count]:
@@ -144,7 +144,7 @@ def nearest_possible(fractions: dict[str, float], n_sites: int) -> dict[str, flo
 
 
 def deviation(fractions: dict[str, float], n_sites: int) -> float:
-    """Return the largest deviation of a fraction on a number of sites, or infinity if an element gets no site."""
+    """Return the largest deviation of a fraction on the given number of sites; infinity if an element gets no site."""
     found = rounded_composition(fractions, n_sites)
     if not all(found.values()):
         return float('inf')

@@ -19,10 +19,10 @@ N_GRID = 24  # points along each vector, to find the point farthest from the row
 def screw_dipole(stack: Stack, separation_A: float, min_width_A: float) -> tuple[Atoms, float, float]:
     """Return a crystal with a screw dislocation along z and one of opposite sign, in a quadrupolar arrangement.
 
-    Each atom moves along z by the isotropic field ``b θ / 2π`` of all dislocations (J. P. Hirth, J. Lothe, Theory of
-    Dislocations, 2nd ed., 1982, ch. 3). The sum over periodic images is made periodic by subtracting a linear field,
-    and the cell is tilted by the plastic strain of the dipole, so that the mean stress is zero (W. Cai, V. V. Bulatov,
-    J. Chang, J. Li, S. Yip, Philos. Mag. 83, 539, 2003).
+    Each atom is displaced along z by the isotropic field ``b θ / 2π`` of all dislocations (J. P. Hirth, J. Lothe,
+    Theory of Dislocations, 2nd ed., 1982, ch. 3). The sum over periodic images is made periodic by subtracting a
+    linear field, and the cell is tilted by the plastic strain of the dipole, so that the mean stress is zero (W.
+    Cai, V. V. Bulatov, J. Chang, J. Li, S. Yip, Philos. Mag. 83, 539, 2003).
 
     Parameters
     ----------

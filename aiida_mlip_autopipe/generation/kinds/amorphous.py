@@ -46,7 +46,7 @@ class AmorphousSettings(GeneratorSettings):
     volume_per_atom_A3: PositiveFloat | None = None
     """Volume per atom in Å³, instead of the density."""
     n_atoms: PositiveInt | None = None
-    """Number of atoms. The default is the smallest number, of at least 100, for which the cell is wide enough for the
+    """Number of atoms. The default is the smallest number (at least 100) for which the cell is wide enough for the
     calculator and can have the composition without a net charge."""
     composition_tolerance: float = Field(default=0.05, gt=0, le=0.5)
     """Maximum relative deviation of the fraction of an element in the cell from `composition`."""

@@ -39,7 +39,7 @@ class InterfaceSettings(GeneratorSettings):
     """A film of one crystal on a substrate of another."""
 
     kind: Literal['interface'] = 'interface'
-    """Interface of two different crystals."""
+    """Interface between two different crystals."""
     film: Nested | None = None
     """The entry that provides the crystal of the film, such as {kind: alloy, composition: {Ni: 1}}."""
     liquid: LiquidSettings | None = None

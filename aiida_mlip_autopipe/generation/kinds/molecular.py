@@ -44,7 +44,7 @@ class MolecularSettings(GeneratorSettings):
     box_A: PositiveFloat | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     """Edge of a cubic cell, or the three edges of a rectangular cell, in Å, instead of the density."""
     n_molecules: PositiveInt | None = None
-    """Total number of molecules, if they have no counts. The default is the smallest number, of at least 32 if
+    """Total number of molecules, if they have no counts. The default is the smallest number, at least 32 if
     `max_atoms` allows them, for which the cell is wide enough for the calculator and can have the composition."""
     composition_tolerance: float = Field(default=0.1, gt=0, le=0.5)
     """Maximum relative deviation of a mole fraction after rounding to whole molecules."""

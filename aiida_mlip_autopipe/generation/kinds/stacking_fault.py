@@ -54,7 +54,7 @@ class StackingFaultSettings(ComposedSettings):
     [0, 0, 1] in hcp."""
     directions: tuple[MillerIndex, ...] = ()
     """Directions of the γ lines in the plane; by default [1, 1, -2] in fcc and diamond, [1, -1, 1] in bcc, and
-    [2, 1, 0] in hcp (for hexagonal crystals in three indices)."""
+    [2, 1, 0] in hcp (three-index notation for hexagonal crystals)."""
     n_points: int = Field(default=12, ge=2)
     """Number of points on a γ line, from the perfect crystal up to, but not including, the next perfect crystal."""
     displacements: tuple[float, ...] = ()

@@ -97,7 +97,7 @@ class Mixture:
         return choose_counts(self.composition[0], totals, tolerance, charges, 'molecules')
 
     def mass_u(self, counts: Mapping[str, int]) -> float:
-        """Return the mass of a number of each molecule in u."""
+        """Return the total mass in u of the given numbers of molecules."""
         return float(sum(count * self.species[name].mass_u for name, count in counts.items()))
 
     def check_size(self, counts: Mapping[str, int]) -> None:
@@ -117,7 +117,7 @@ class Mixture:
         return atoms
 
     def describe(self, counts: Mapping[str, int], volume_A3: float) -> list[dict[str, Any]]:
-        """Return the record of the molecules in a volume in Å³."""
+        """Return the record of the molecules in the given volume in Å³."""
         return [
             {
                 'molecule': name,

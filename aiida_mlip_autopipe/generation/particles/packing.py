@@ -119,7 +119,7 @@ def _pack(bodies: Bodies, space: _Box | _Layer, rng: np.random.Generator) -> Pac
 
 
 def cubic_edge(volume_A3: float) -> float:
-    """Return the edge in Å of a cube with a volume in Å³, rounded so that all processors agree."""
+    """Return the edge in Å of a cube of the given volume in Å³, rounded so that all processors agree."""
     return round(float(np.cbrt(volume_A3)), 10)
 
 
@@ -132,7 +132,7 @@ class _Box:
         self.lengths, self.cell = lengths, np.diag(lengths)
 
     def points(self, fractions: np.ndarray) -> np.ndarray:
-        """Return the points with some fractional coordinates."""
+        """Return the points with the given fractional coordinates."""
         return np.asarray(fractions * self.lengths)
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ class _Layer:
         self.inverse = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
 
     def points(self, fractions: np.ndarray) -> np.ndarray:
-        """Return the points with some fractional coordinates."""
+        """Return the points with the given fractional coordinates."""
         return self.shifted(fractions)
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A liquid between slabs: molecules packed at a density between the two faces of a slab and its periodic image."""
+"""A liquid between slabs: molecules packed at a given density between a slab and its periodic image."""
 
 from __future__ import annotations
 

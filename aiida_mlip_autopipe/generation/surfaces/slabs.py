@@ -59,7 +59,9 @@ def plane_order(plane: Plane) -> tuple[int, ...]:
 
 
 def smallest_slab(crystal: Atoms, plane: Plane, thickness_A: float) -> float:
-    """Return the number of atoms of a slab with the smallest cell in its plane, which need not be an integer.
+    """Return the number of atoms of a slab with the smallest cell in its plane.
+
+    The result need not be an integer.
 
     Parameters
     ----------

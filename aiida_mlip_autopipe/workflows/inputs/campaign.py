@@ -132,7 +132,7 @@ def _descriptors_inputs(describer: JobCode, environments: Environments, with_cal
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:
-    """Add a file to the inputs and return its key. It is derived from the content, so moving a file changes no hash."""
+    """Add a file to the inputs and return its key, which is derived from the content and not from the path."""
     content = Path(path).read_bytes()
     key = f'file_{hashlib.sha256(content).hexdigest()[:16]}'
     if key not in files:
