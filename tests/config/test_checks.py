@@ -1,4 +1,3 @@
-import time
 
 import pytest
 from ase.build import bulk
@@ -9,7 +8,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.config import summary as summary_module
 from aiida_mlip_autopipe.config import validate_config
 from aiida_mlip_autopipe.config.checks import check_seeds
-from aiida_mlip_autopipe.config.summary import CHECK_TIME_S, summarise_config
+from aiida_mlip_autopipe.config.summary import summarise_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError
 from aiida_mlip_autopipe.exploration import CALCULATORS
@@ -164,9 +163,7 @@ def test_the_summary_contains_the_time_step_of_each_entry(tmp_path):
 def test_the_check_names_entries_that_take_long_and_checks_the_others(tmp_path):
     sqs = {**ALLOY, 'arrangement': 'sqs', 'n_atoms': 108, 'sqs': {'n_steps': 1_000_000}}
     config = validate_config({'name': 'x', 'generation': [sqs, ALLOY]}, tmp_path)
-    started = time.monotonic()
     summary = summarise_config(config)
-    assert time.monotonic() - started < 2 * CHECK_TIME_S  # the machine of the test may be busy
     assert [entry.example is None for entry in summary.entries] == [True, False]
     assert not summary.is_complete
     assert [warning.partition(':')[0] for warning in summary.warnings] == ['generation[0]']
