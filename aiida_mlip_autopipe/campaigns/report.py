@@ -101,6 +101,7 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
         assessment=assessment,
         structures={layer: sources.frames(points) for layer, points in assessment['map'].items()},
         campaign=describe_campaign(campaign),
+        title=campaign.label,
         warnings=sources.warnings(),
         overwrite=force,
     )

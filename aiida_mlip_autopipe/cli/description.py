@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.exploration import AnyExploration
 from aiida_mlip_autopipe.exploration.settings.dynamics import RangeSettings
 
 if TYPE_CHECKING:
+    from aiida_mlip_autopipe.calculators import CalculatorSettings
     from aiida_mlip_autopipe.config import CampaignConfig
     from aiida_mlip_autopipe.config.summary import ConfigSummary
     from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
@@ -31,7 +32,9 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
         table.add_row('' if number else 'seeds', Text(f'{_count(entry.n_seeds)} of kind {entry.kind}{example}'))
     for warning in summary.warnings:
         table.add_row('', Text(warning, style='yellow'))
-    table.add_row('calculator', Text(', '.join(filter(None, (summary.calculator, summary.model)))))
+    members = [' '.join(filter(None, (one.kind, getattr(one, 'model', None)))) for one in _members(config)]
+    calculator = f'{summary.calculator} of {", ".join(members)}' if members else summary.calculator
+    table.add_row('calculator', Text(', '.join(filter(None, (calculator, summary.model)))))
     pairs = zip(summary.entries, config.generation, strict=True)
     timesteps_fs = [entry.timestep_fs for entry, settings in pairs if not settings.exploration]
     table.add_row('exploration', Text(_describe_exploration(config.exploration, timesteps_fs)))
@@ -77,6 +80,11 @@ def _describe_exploration(exploration: AnyExploration, timesteps_fs: Sequence[fl
         f'{counted(exploration.total_steps, "step")}{time}{phases} at {_values(exploration.temperature_K)} K, '
         f'ensemble {exploration.ensemble}{cell}{_load(exploration)}, a frame every {interval}'
     )
+
+
+def _members(config: CampaignConfig) -> tuple[CalculatorSettings, ...]:
+    members: tuple[CalculatorSettings, ...] = getattr(config.calculator, 'members', ())
+    return members
 
 
 def _load(exploration: ExplorationSettings) -> str:

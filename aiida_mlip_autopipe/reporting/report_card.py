@@ -50,6 +50,7 @@ def write_report_card(
     assessment: Mapping[str, Any] | None = None,
     structures: Mapping[str, Sequence[Atoms]] | None = None,
     campaign: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str | None = None,
     warnings: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
@@ -72,6 +73,8 @@ def write_report_card(
     campaign
         Tables about the campaign by title, such as the number of rejected seeds for each reason. Values are numbers or
         text.
+    title
+        Title of the page; by default, the name of the file.
     warnings
         Warnings to show in addition to those about the rows.
     overwrite
@@ -89,7 +92,7 @@ def write_report_card(
         numbers['assessment'] = dict(assessment)
     if campaign is not None:
         numbers['campaign'] = {title: dict(table) for title, table in campaign.items()}
-    page = render_report_card(numbers, _draw(rows, assessment), path.stem, structures)
+    page = render_report_card(numbers, _draw(rows, assessment), title or path.stem, structures)
     with (
         atomic_write(path, overwrite=overwrite) as html,
         atomic_write(path.with_suffix('.json'), overwrite=overwrite) as data,

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_the_report_card_compares_the_selection_with_random_ones_and_shows_the_cost(tiny_campaign, tmp_path):
-    path = tmp_path / 'tiny.html'
+    path = tmp_path / 'card.html'
     assert write_campaign_report(tiny_campaign, path) == 10
     numbers = json.loads(path.with_suffix('.json').read_text())
     assert numbers['dataset']['n_rows'] == 10
@@ -31,6 +31,7 @@ def test_the_report_card_compares_the_selection_with_random_ones_and_shows_the_c
     assert (tables['Frames']['explored'], tables['Frames']['selected']) == (30, 10)
     assert tables['Time']['force calls'] == 3 * 21
     assert tables['Time']['hours of dynamics'] > 0
+    assert f'<h1>{tiny_campaign.label}</h1>' in path.read_text()
     assert '<h2>Comparison with a random selection of the same size</h2>' in path.read_text()
 
 

@@ -68,6 +68,14 @@ def test_check_shows_the_pressure_and_the_tension(run, empty_folder):
     assert 'zz -1, xy 0.5 GPa' in shown
 
 
+def test_check_shows_the_members_of_a_committee(run, empty_folder):
+    entry = '{kind: alloy, composition: {Cu: 1.0}, n_seeds: 1}'
+    committee = 'calculator: {kind: committee, members: [{kind: emt}, {kind: lj, cutoff_A: 5}]}'
+    bias = 'exploration: {bias: {strength: 0.1}}'
+    (empty_folder / 'members.yaml').write_text(f'name: members\ngeneration: [{entry}]\n{committee}\n{bias}\n')
+    assert 'committee of emt, lj' in run('config', 'check', 'members.yaml').stdout
+
+
 def test_check_says_which_entries_it_did_not_check(run, empty_folder):
     entry = '{kind: alloy, composition: {Cu: 0.5, Au: 0.5}, arrangement: sqs, n_atoms: 108, sqs: {n_steps: 1000000}}'
     (empty_folder / 'sqs.yaml').write_text(f'name: sqs\ngeneration: [{entry}]\n')

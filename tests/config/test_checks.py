@@ -1,4 +1,3 @@
-
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import parameters
