@@ -36,7 +36,6 @@ from aiida_mlip_autopipe.generation import (
     Fingerprints,
     GeneratorSettings,
     Rejections,
-    TimeLimitError,
     check_entry,
     describe_losses,
     time_limit,
@@ -145,7 +144,7 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored
                     counted=partial(n_seeds.__setitem__, number),
                 )
         except AutopipeError as error:
-            if part_s is not None and isinstance(error, TimeLimitError) and time.monotonic() >= now + part_s:
+            if part_s is not None and error.code == Code.TIME_LIMIT and time.monotonic() >= now + part_s:
                 unchecked.append(number)
                 fingerprints.end_entry(is_compared=False)
                 seeds.append(None)

@@ -184,6 +184,14 @@ def test_the_search_for_distinct_sites_is_part_of_the_time_of_the_check(tmp_path
     assert not summary.has_too_few_frames
 
 
+def test_a_substrate_that_takes_long_is_part_of_the_time_of_the_check(tmp_path):
+    sqs = {key: value for key, value in ALLOY.items() if key != 'n_seeds'} | {'arrangement': 'sqs'}
+    liquid = {'molecules': [{'name': 'H2O'}], 'density_g_per_cm3': 1.0, 'thickness_A': 8}
+    entry = {'kind': 'interface', 'substrate': sqs, 'substrate_miller': [1, 1, 1], 'liquid': liquid}
+    config = validate_config({'name': 'x', 'generation': [entry]}, tmp_path)
+    assert check_seeds(config, time_s=1e-6).unchecked == (0,)
+
+
 def test_before_a_campaign_starts_only_the_limit_of_an_entry_ends_its_check(tmp_path):
     entry = {**ALLOY, 'arrangement': 'sqs', 'n_seeds': 1, 'sqs': {'n_steps': 20}}
     config = validate_config({'name': 'x', 'generation': [entry]}, tmp_path)

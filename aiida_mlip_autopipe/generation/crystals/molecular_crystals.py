@@ -28,6 +28,7 @@ GRID_STEP_A = 0.1
 UNKNOWN_RADIUS_A = 2.0
 SYMMETRY_TOLERANCE_A = 0.01  # of the symmetry that a molecule on a special position needs
 N_TRIALS = 20
+CELL = 'the cell of a molecular crystal'  # in messages about its size
 Z_TOLERANCE = 0.01  # relative, so that 0.333 is a third
 # pyxtal multiplies its distances from H to N, O and F by this factor.
 HYDROGEN_BOND_FACTOR = 0.9
@@ -86,14 +87,19 @@ class MolecularCrystals:
         Raises
         ------
         AutopipeError
-            If pyxtal is not installed.
+            If pyxtal is not installed, or if even the smallest cell has too many atoms.
         """
         if find_spec('pyxtal') is None:
             raise AutopipeError(
                 Code.PACKAGE_MISSING, 'molecular crystals need pyxtal: install aiida-mlip-autopipe[generation]'
             )
+        from pyxtal.symmetry import Group
+
+        numbers = list(spacegroups)
+        # The search for positions would take long for very many molecules.
+        check_size(self._n_atoms * self.z_prime * min(len(Group(number)[0]) for number in numbers), CELL)
         found, impossible = [], {}
-        for number in spacegroups:
+        for number in numbers:
             cell = self._unit_cell(number)
             if isinstance(cell, UnitCell):
                 found.append(cell)
@@ -135,8 +141,7 @@ class MolecularCrystals:
         AutopipeError
             If the molecules do not fit in any of `N_TRIALS` trials.
         """
-        n_atoms = sum(count * len(molecule) for molecule, count in zip(self.molecules, self.counts, strict=True))
-        check_size(n_atoms * max(cell.z for cell in cells), 'the cell of a molecular crystal')
+        check_size(self._n_atoms * max(cell.z for cell in cells), CELL)
         if unit_volume_A3 > self._smallest_volume:
             for trial in range(N_TRIALS):
                 show_progress(f'molecular crystal, trial {trial + 1} of {N_TRIALS}')
@@ -149,6 +154,11 @@ class MolecularCrystals:
             f'no crystal with room for the molecules at {unit_volume_A3:.4g} Å³ per formula unit was found in '
             f'{N_TRIALS} trials; use a lower density_g_per_cm3, a smaller contact_factor, or other spacegroups',
         )
+
+    @property
+    def _n_atoms(self) -> int:
+        """Number of atoms of a formula unit."""
+        return sum(count * len(molecule) for molecule, count in zip(self.molecules, self.counts, strict=True))
 
     @cached_property
     def _smallest_volume(self) -> float:

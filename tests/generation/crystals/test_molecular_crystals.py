@@ -158,6 +158,14 @@ def test_a_density_without_room_for_the_molecules_is_refused(generate, monkeypat
         generate(crystal({'name': 'H2O'}, density_g_per_cm3=density, spacegroups=[2]))
 
 
+@pytest.mark.parametrize('spacegroups', [None, [1]])
+def test_a_formula_unit_of_too_many_atoms_is_refused_before_the_search(spacegroups, generate, monkeypatch):
+    monkeypatch.setattr(molecular_crystals, '_fits', lambda *_: pytest.fail('the search has started'))
+    asked = {} if spacegroups is None else {'spacegroups': spacegroups}
+    with refused(Code.TOO_MANY_ATOMS, '500'):
+        generate(crystal({'name': 'C6H6', 'count': 5000}, **asked))
+
+
 def test_the_search_for_a_crystal_ends_at_the_time_limit(generate):
     entry = {**BENZENE, 'n_seeds': 1, 'density_g_per_cm3': 1.9}
     with refused(Code.TIME_LIMIT, '0.05'):
