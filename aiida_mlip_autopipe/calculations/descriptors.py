@@ -74,7 +74,7 @@ class DescriptorsCalculation(CalculatorJob):
         calculator: dict[str, Any] | None = None
         links: list[RemoteLink] = []
         if 'calculator' in self.inputs:
-            calculator, links = self._link_model()
+            calculator, links = self._link_models()
         job = DescriptorsJob(
             descriptors_version=self.inputs.descriptors_version.value,
             descriptor=self.inputs.descriptor.get_dict(),

@@ -45,7 +45,7 @@ class EvaluationCalculation(CalculatorJob):
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""
-        calculator, links = self._link_model()
+        calculator, links = self._link_models()
         trajectory = trajectory_from_node(self.inputs.trajectory)
         job = contract.EvaluationJob(
             evaluation_version=self.inputs.evaluation_version.value,

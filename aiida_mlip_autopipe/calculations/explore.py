@@ -137,7 +137,7 @@ class ExplorationCalculation(CalculatorJob):
         from ase.io.trajectory import Trajectory as TrajectoryFile
 
         seed = self.inputs.seed.to_seed()
-        calculator, links = self._link_model()
+        calculator, links = self._link_models()
         job = contract.Job(
             runner_version=self.inputs.runner_version.value,
             seeds=(

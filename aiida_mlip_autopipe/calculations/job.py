@@ -10,8 +10,7 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
-from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model
-from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.calculations.model_link import RemoteLink, define_models, link_models
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.jobs.failures import FAILURES
@@ -33,12 +32,7 @@ class CalculatorJob(CalcJob):
         """Define the inputs of the calculator, and the exit codes that all these jobs share."""
         super().define(spec)
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, without its model.')
-        spec.input(
-            'model',
-            valid_type=ModelData,
-            required=False,
-            help='The model; its file must be on the computer of the code.',
-        )
+        define_models(spec, 'The model; its file must be on the computer of the code.')
         spec.input('environment', valid_type=orm.Dict, help='The environment record, which the job verifies.')
         spec.input('image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, if the code has one.')
         spec.input(
@@ -75,10 +69,9 @@ class CalculatorJob(CalcJob):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
         define_failures(spec)
 
-    def _link_model(self) -> tuple[dict[str, Any], list[RemoteLink]]:
-        """Return the settings of the calculator with its model, and the links that the job's folder needs."""
-        model = self.inputs.get('model')
-        return link_model(self.inputs.calculator.get_dict(), model, self.inputs.code.computer)
+    def _link_models(self) -> tuple[dict[str, Any], list[RemoteLink]]:
+        """Return the settings of the calculator with its models, and the links that the job's folder needs."""
+        return link_models(self.inputs.calculator.get_dict(), self.inputs, self.inputs.code.computer)
 
     def _shared_fields(self) -> dict[str, Any]:
         """Return the fields of ``job.json`` that all jobs share."""

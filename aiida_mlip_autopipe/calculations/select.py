@@ -11,6 +11,7 @@ from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.selection import request_from_nodes
 from aiida_mlip_autopipe.jobs import contract
@@ -37,7 +38,7 @@ class SelectionCalculation(CalculatorJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         # A selection needs no calculator.
-        del spec.inputs['calculator'], spec.inputs['model']
+        del spec.inputs['calculator'], spec.inputs['model'], spec.inputs[MEMBER_MODELS]
         spec.input('settings', valid_type=orm.Dict, help="The config's `sampling` section without `reference_dataset`.")
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
         spec.input('groups', valid_type=orm.Dict, help='The parent of each seed, by seed id.')

@@ -12,8 +12,7 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
 from aiida_mlip_autopipe.calculations.job import define_failures
-from aiida_mlip_autopipe.calculations.model_link import link_model
-from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.calculations.model_link import define_models, link_models
 
 
 class SelfTestCalculation(CalcJob):
@@ -28,12 +27,7 @@ class SelfTestCalculation(CalcJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator; its `kind` is required.')
-        spec.input(
-            'model',
-            valid_type=ModelData,
-            required=False,
-            help='The model to test; by default a model that the calculator ships.',
-        )
+        define_models(spec, 'The model to test; by default a model that the calculator ships.')
         spec.input('python_path', valid_type=str, is_metadata=True, default='', help="The user's PYTHONPATH.")
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mlip_autopipe.self_test'
@@ -48,9 +42,7 @@ class SelfTestCalculation(CalcJob):
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the settings of the calculator."""
-        calculator, links = link_model(
-            self.inputs.calculator.get_dict(), self.inputs.get('model'), self.inputs.code.computer
-        )
+        calculator, links = link_models(self.inputs.calculator.get_dict(), self.inputs, self.inputs.code.computer)
         Path(folder.get_abs_path(self.SETTINGS_FILE)).write_text(json.dumps(calculator))
         code = CodeInfo()
         code.code_uuid = self.inputs.code.uuid

@@ -11,7 +11,7 @@ from aiida.engine import PortNamespace
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from aiida_mlip_autopipe.calculations.files import rewrite_files
-from aiida_mlip_autopipe.calculations.model_link import find_model_fault, has_model
+from aiida_mlip_autopipe.calculations.model_link import fill_in_models, find_model_fault
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.checks import disagreement_places
 from aiida_mlip_autopipe.config.execution import AnyCalculator, DescriptorJobSettings, ExecutionSettings
@@ -29,7 +29,7 @@ Validator = Callable[[Any, Any], str | None]
 Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
 # The required and the optional inputs in the namespace of a code, and the inputs in its namespace ``stash``.
 CODE = ('code', 'calculator', 'environment', 'options')
-OPTIONAL = ('model', 'image_sha256', 'stash')
+OPTIONAL = ('model', 'member_models', 'image_sha256', 'stash')
 STASH = ('folder', 'options')
 # The inputs in the namespace of an override.
 OVERRIDE = ('exploration', 'n_steps')
@@ -99,13 +99,12 @@ def content(value: Any) -> Any:
 
 
 def calculator(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse settings of a calculator that are invalid or do not match its model or environment."""
+    """Refuse settings of a calculator that are invalid or do not match its models or environment."""
     if 'calculator' not in inputs:
         return None
     data = inputs['calculator'].get_dict()
-    # The model is a separate input, so any name passes here.
-    settings = {'model': 'model', **data} if has_model(str(data.get('kind'))) else data
-    faults = _calculator(settings, None) or find_model_fault(inputs)
+    # Models are separate inputs, so any name passes here.
+    faults = _calculator(fill_in_models(data, inputs), None) or find_model_fault(inputs)
     if faults is None and 'environment' in inputs:
         requested, device = data.get('device', 'auto'), inputs['environment'].get('device')
         if requested not in ('auto', device):

@@ -21,6 +21,9 @@ from aiida_mlip_autopipe.core.fields import InputModel
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.settings import Settings
 
+OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
+"""Settings of the model, which is a separate input of a job and is identified by its content."""
+
 
 class CalculatorRefusedError(AutopipeError):
     """A calculator that cannot be used. Its ``code`` is the reason."""
@@ -66,6 +69,8 @@ class Loaded:
         Atomic numbers of the supported elements; None if they are unknown.
     cutoff_A
         Its cutoff in Å; None if it is unknown.
+    members
+        The members of a committee.
     """
 
     calculator: Any
@@ -73,6 +78,15 @@ class Loaded:
     precision: str = 'float64'
     elements: frozenset[int] | None = None
     cutoff_A: float | None = None
+    members: tuple[Loaded, ...] = ()
+
+
+def without_models(calculator: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a calculator, as JSON, without its model and those of its members."""
+    settings = {name: value for name, value in calculator.items() if name not in OF_THE_MODEL}
+    if 'members' in settings:
+        settings['members'] = [without_models(member) for member in settings['members']]
+    return settings
 
 
 Describer = Callable[[Atoms], np.ndarray]
@@ -103,6 +117,8 @@ class CalculatorLoader(ABC):
     """Whether its results may depend on torch."""
     shipped_models: ClassVar[Mapping[str, str]] = {}
     """Files of the shipped models, relative to the folder of the package, by their names in lower case."""
+    members: tuple[CalculatorLoader, ...] = ()
+    """The loaders of the members of a committee."""
 
     def __init__(self, settings: Any):
         self.settings = settings

@@ -10,7 +10,9 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ProcessBuilder
 
+from aiida_mlip_autopipe.calculations.model_link import member_name
 from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
+from aiida_mlip_autopipe.calculators.base import without_models
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
@@ -38,7 +40,6 @@ from aiida_mlip_autopipe.workflows.inputs.codes import (
     user_python_path,
     uses_learned_descriptors,
 )
-from aiida_mlip_autopipe.workflows.inputs.job_code import OF_THE_MODEL
 from aiida_mlip_autopipe.workflows.inputs.models import model_node
 
 Launch = Callable[[ProcessBuilder], orm.CalcJobNode]
@@ -185,12 +186,14 @@ def run_self_test_job(
     """
     builder = SelfTestCalculation.get_builder()
     builder.code = code
-    model = _place_model(calculator, code)
-    if model is None:
-        builder.calculator = orm.Dict(calculator)
-    else:
-        others = {name: value for name, value in calculator.items() if name not in OF_THE_MODEL}
-        builder.calculator, builder.model = orm.Dict(others), model
+    settings, model = _place_model(calculator, code)
+    if model is not None:
+        builder.model = model
+    placed = [_place_model(member, code) for member in calculator.get('members', ())]
+    if placed:
+        settings = {**settings, 'members': [member for member, _ in placed]}
+        builder.member_models = {member_name(n): one for n, (_, one) in enumerate(placed) if one is not None}
+    builder.calculator = orm.Dict(settings)
     builder.python_path = user_python_path()
     options = job_options(resources, code.computer)
     if resources.gpus_per_job:
@@ -210,18 +213,19 @@ def run_self_test_job(
     )
 
 
-def _place_model(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
-    """Copy the model file of a self-test to the computer and return its node; None if it has no file."""
+def _place_model(calculator: dict[str, Any], code: orm.AbstractCode) -> tuple[dict[str, Any], ModelData | None]:
+    """Copy the model file of a self-test to the computer; return the settings without it, and its node if it exists."""
     if 'model' not in calculator:
-        return None
+        return calculator, None
     parsed = CALCULATORS.load(calculator['kind']).settings_class.model_validate(calculator)
     if CALCULATORS.make(parsed).uses_shipped_model:
         # The code has the shipped model, and the self-test computes its sha256.
-        return None
+        return calculator, None
     model = model_node(parsed, code, test_file=False)
-    if model is not None:
-        ensure_placed(model, code, Path(calculator['model']).expanduser())
-    return model
+    if model is None:
+        return calculator, None
+    ensure_placed(model, code, Path(calculator['model']).expanduser())
+    return without_models(calculator), model
 
 
 def check_report(report: dict[str, Any], image_sha256: str | None) -> None:

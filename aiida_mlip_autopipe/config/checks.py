@@ -315,6 +315,8 @@ def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:
 
 
 def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
+    for number, member in enumerate(getattr(calculator, 'members', ())):
+        yield from _model_faults(f'{path}.members[{number}]', member)
     loader = CALCULATORS.make(calculator)
     try:
         loader.resolve_model()

@@ -174,11 +174,12 @@ def store_self_test(
 ) -> None:
     """Store the result of a self-test, and the resources that it used, on the code."""
     code.base.extras.set(SELF_TEST, report)
-    if report.get('model_sha256'):
-        tested = {name: report[name] for name in ('elements', 'cutoff_A')}
-        tested |= {'name': report['model_name'], 'shipped': report['model_is_shipped'], 'versions': report['versions']}
-        tested[RECORDED] = timezone.now().isoformat()
-        code.base.extras.set(TESTED_MODELS, {**read_tested_models(code), report['model_sha256']: tested})
+    for one in (report, *report.get('members', ())):
+        if one.get('model_sha256'):
+            tested = {name: one[name] for name in ('elements', 'cutoff_A')}
+            tested |= {'name': one['model_name'], 'shipped': one['model_is_shipped'], 'versions': one['versions']}
+            tested[RECORDED] = timezone.now().isoformat()
+            code.base.extras.set(TESTED_MODELS, {**read_tested_models(code), one['model_sha256']: tested})
     test = {'environment': report['environment'], 'calculator': calculator, 'resources': resources or {}}
     test[RECORDED] = timezone.now().isoformat()
     stored = code.base.extras.get(ENVIRONMENTS, {})

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe import __version__
 from aiida_mlip_autopipe.calculators import CALCULATORS
-from aiida_mlip_autopipe.calculators.base import resolve_device
+from aiida_mlip_autopipe.calculators.base import CalculatorLoader, Loaded, resolve_device
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.jobs.allocated import allocated_threads
@@ -56,14 +56,16 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         loader = make_loader(calculator)
         report['environment'] = read_environment(loader).model_dump(mode='json')
         report['calculator_version'] = loader.version()
-        report['model_sha256'] = loader.check()
-        report.update(model_name=loader.model_name(), model_is_shipped=loader.uses_shipped_model)
+        loader.check()
         started = time.monotonic()
         loaded = loader.load()
         report.update(load_s=time.monotonic() - started, device=loaded.device, precision=loaded.precision)
         report['environment']['device'] = loaded.device
-        elements = None if loaded.elements is None else [chemical_symbols[number] for number in sorted(loaded.elements)]
-        report.update(elements=elements, cutoff_A=loaded.cutoff_A, versions={loader.package: loader.version()})
+        report.update(_describe_model(loader, loaded))
+        if loader.members:
+            pairs = zip(loader.members, loaded.members, strict=True)
+            # A committee has no model; its members do.
+            report.update(model_sha256=None, members=[_describe_model(*pair) for pair in pairs])
         number = 29 if loaded.elements is None or 29 in loaded.elements else min(loaded.elements)
         atoms = bulk(chemical_symbols[number], 'fcc', a=3.6, cubic=True)
         started = time.monotonic()
@@ -76,6 +78,19 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         report['message'] = f'{type(error).__name__}: {error}'
     return report
+
+
+def _describe_model(loader: CalculatorLoader, loaded: Loaded) -> dict[str, Any]:
+    """Return the properties of a loaded model, as JSON."""
+    elements = None if loaded.elements is None else [chemical_symbols[number] for number in sorted(loaded.elements)]
+    return {
+        'model_sha256': loader.check(),
+        'model_name': loader.model_name(),
+        'model_is_shipped': loader.uses_shipped_model,
+        'elements': elements,
+        'cutoff_A': loaded.cutoff_A,
+        'versions': {loader.package: loader.version()},
+    }
 
 
 def _missing_settings(calculator: dict[str, Any]) -> set[str]:

@@ -29,8 +29,8 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.input_namespace(
         'codes',
         dynamic=True,
-        help='For each code, by its key: `code`, `calculator`, `model`, `environment`, `image_sha256` and `options` of '
-        'its jobs, and `stash` with `folder` and `options` if full trajectories are copied.',
+        help='For each code, by its key: `code`, `calculator`, `model`, `member_models`, `environment`, `image_sha256` '
+        'and `options` of its jobs, and `stash` with `folder` and `options` if full trajectories are copied.',
     )
     spec.expose_inputs(
         ExplorationCalculation,
@@ -43,6 +43,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
             'code',
             'calculator',
             'model',
+            'member_models',
             'environment',
             'image_sha256',
             'metadata',

@@ -108,8 +108,8 @@ class DescriptorsWorkChain(ThrottledWorkChain):
         descriptor = self.inputs.descriptors.get_list()[number]['descriptor']
         inputs = self.exposed_inputs(DescriptorsCalculation, 'job')
         if descriptor['kind'] != 'learned':
-            inputs.pop('calculator', None)
-            inputs.pop('model', None)
+            for name in ('calculator', 'model', 'member_models'):
+                inputs.pop(name, None)
             inputs.environment = self.ctx.environment
         if trajectory_ids:
             legs = [orm.load_node(self.ctx.legs[name]) for name in trajectory_ids]

@@ -131,12 +131,21 @@ def _inputs_of(job: orm.CalcJobNode) -> dict[str, orm.Node]:
 
 
 def _hashes(inputs: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the hashes of the inputs that must be equal, by name; only nodes have hashes."""
+    """Return the hashes of the inputs that must be equal, by the label of the link; only nodes have hashes."""
     return {
         name: node.base.caching.compute_hash()
-        for name, node in inputs.items()
+        for name, node in _flatten(inputs)
         if isinstance(node, orm.Node) and name not in MAY_DIFFER
     }
+
+
+def _flatten(inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the inputs and those in namespaces, each with the label of its link."""
+    for name, value in inputs.items():
+        if isinstance(value, Mapping):
+            yield from ((f'{name}__{inner}', one) for inner, one in _flatten(value))
+        else:
+            yield name, value
 
 
 def _without_phases(settings: dict[str, Any]) -> dict[str, Any]:

@@ -81,3 +81,12 @@ def test_dynamics_that_know_what_is_new_need_a_committee_and_a_committee_needs_t
     with refused(code, place):
         validate_config({**BASE, 'calculator': {'kind': 'emt'}, **sections}, tmp_path)
     validate_config({**BASE, 'calculator': MEMBERS, 'exploration': {'novelty': NOVELTY}}, tmp_path)
+
+
+def test_a_missing_model_of_a_member_is_refused_with_its_place(tmp_path):
+    members = {'kind': 'committee', 'members': [{'kind': 'emt'}, {'kind': 'sevennet', 'model': '7net-1'}]}
+    with refused(Code.MODEL_NOT_LOADED, 'calculator.members[1].model: ', "'7net-1'"):
+        validate_config({**BASE, 'calculator': members, 'exploration': {'novelty': NOVELTY}}, tmp_path)
+    members['members'][1]['model'] = './missing.pth'
+    with refused(Code.FILE_MISSING, 'calculator.members[1].model: '):
+        validate_config({**BASE, 'calculator': members, 'exploration': {'novelty': NOVELTY}}, tmp_path)

@@ -10,7 +10,14 @@ from ase.calculators.calculator import Calculator, all_changes
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
-from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded, ModelSettings
+from aiida_mlip_autopipe.calculators.base import (
+    OF_THE_MODEL,
+    CalculatorLoader,
+    CalculatorRefusedError,
+    CalculatorSettings,
+    Loaded,
+    ModelSettings,
+)
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
@@ -30,36 +37,38 @@ class CommitteeSettings(CalculatorSettings):
     cutoff_A: float = Field(default=0.0, ge=0)
     """Cutoff in Å. The default is the largest cutoff of the members."""
     members: tuple[AnyMember, ...] = Field(min_length=2)
-    """The calculators. Each one has the settings of its kind, except ``device``. A job reads the model file of a member
-    at the path that is given here, so the file must exist on its computer."""
+    """The calculators. Each one has the settings of its kind, except ``device``."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Device of all members. ``auto`` selects a GPU if one is available."""
 
     @model_validator(mode='after')
     def _complete(self) -> CommitteeSettings:
-        members = tuple(_with_sha256(member) for member in self.members)
-        for number, member in enumerate(members):
+        identities = [_identity(member) for member in self.members]
+        for number, member in enumerate(self.members):
             if getattr(member, 'device', 'auto') != 'auto':
                 raise fault(Code.VALUES_EXCLUDE, f'members[{number}].device has no effect; set device of the committee')
-            if member in members[:number]:
+            if identities[number] in identities[:number]:
                 raise fault(
                     Code.VALUE_INVALID,
                     f'members[{number}] is identical to an earlier member, so the two would never disagree',
                 )
-        largest = max(member.cutoff_A for member in members)
+        largest = max(member.cutoff_A for member in self.members)
         # The model is frozen, but it is not yet in use.
-        self.__dict__.update(members=members, cutoff_A=max(self.cutoff_A, largest))
+        self.__dict__.update(cutoff_A=max(self.cutoff_A, largest))
         return self
 
 
-def _with_sha256(member: CalculatorSettings) -> CalculatorSettings:
-    """Return the settings of a member with the sha256 of its model file, which identifies the model."""
-    if not isinstance(member, ModelSettings) or member.model_sha256 is not None:
-        return member
-    loader = CALCULATORS.make(member)
-    if loader.uses_shipped_model:
-        return member
-    return member.model_copy(update={'model_sha256': file_sha256(loader.model_file())})
+def _identity(member: CalculatorSettings) -> tuple[dict[str, Any], str | None]:
+    """Return the settings of a member without its model, and the sha256 of the model, or its name if it is missing."""
+    settings = member.model_dump(mode='json', exclude=OF_THE_MODEL)
+    if not isinstance(member, ModelSettings):
+        return settings, None
+    if member.model_sha256 is not None:
+        return settings, member.model_sha256
+    try:
+        return settings, file_sha256(CALCULATORS.make(member).model_file())
+    except CalculatorRefusedError:
+        return settings, member.model
 
 
 class Committee(Calculator):  # type: ignore[misc]
@@ -98,15 +107,10 @@ class CommitteeLoader(CalculatorLoader):
 
     def __init__(self, settings: CommitteeSettings):
         super().__init__(settings)
-        self.members = [_make_loader(member, settings.device) for member in settings.members]
+        self.members = tuple(_make_loader(member, settings.device) for member in settings.members)
         self.uses_torch = any(member.uses_torch for member in self.members)
         known = [member.known_elements for member in self.members if member.known_elements is not None]
         self.known_elements = frozenset.intersection(*known) if known else None
-
-    def resolve_model(self) -> None:
-        """Check that the model files of all members exist. The committee itself has no model."""
-        for member in self.members:
-            member.resolve_model()
 
     @property
     def labelling(self) -> CalculatorLoader:
@@ -133,7 +137,7 @@ class CommitteeLoader(CalculatorLoader):
 
     def load(self) -> Loaded:
         """Return the committee. Its elements are those that all members support."""
-        loaded = [member.load() for member in self.members]
+        loaded = tuple(member.load() for member in self.members)
         elements = [one.elements for one in loaded if one.elements is not None]
         cutoffs = [one.cutoff_A for one in loaded if one.cutoff_A is not None]
         return Loaded(
@@ -142,6 +146,7 @@ class CommitteeLoader(CalculatorLoader):
             loaded[0].precision,
             frozenset.intersection(*elements) if elements else None,
             max(cutoffs, default=None),
+            loaded,
         )
 
 

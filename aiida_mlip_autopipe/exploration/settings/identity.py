@@ -23,11 +23,16 @@ def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model
     """
     # Omitted, so that runs match those whose settings were written before the other kinds existed.
     omitted = MAY_DIFFER | unset(settings) | ({'kind'} if settings.kind == DEFAULT_KIND else set())
+    calculator = loader.settings.model_dump(mode='json', exclude=CALCULATOR_MAY_DIFFER)
+    for member in calculator.get('members', ()):
+        # Its sha256 must be the same.
+        member.pop('model', None)
+        member.pop('device', None)
     return {
         'runner_version': RUNNER_VERSION,
         'seed_id': job.seeds[0].seed_id,
         'random_seed': job.seeds[0].random_seed,
         'exploration': omit_added(settings.model_dump(mode='json', exclude=omitted)),
-        'calculator': loader.settings.model_dump(mode='json', exclude=CALCULATOR_MAY_DIFFER),
+        'calculator': calculator,
         'model_sha256': model_sha256,
     }

@@ -10,6 +10,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.calculations.explore import entry_key, exploration_inputs
 from aiida_mlip_autopipe.calculations.files import rewrite_files
+from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
@@ -128,7 +129,7 @@ def _descriptors_inputs(describer: JobCode, environments: Environments, with_cal
     if with_calculator:
         return _job_inputs(describer, environments.node(describer), descriptors_version=version)
     inputs = _job_inputs(describer, environments.node_without_calculator(describer), descriptors_version=version)
-    return {name: value for name, value in inputs.items() if name not in ('calculator', 'model')}
+    return {name: value for name, value in inputs.items() if name not in ('calculator', 'model', MEMBER_MODELS)}
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiida import orm
@@ -18,7 +19,7 @@ from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label, find_codes
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
-from aiida_mlip_autopipe.workflows.inputs.models import model_node
+from aiida_mlip_autopipe.workflows.inputs.models import member_models, model_node
 
 LOCAL_SCHEDULER = 'core.direct'
 CONCURRENT_JOBS_WITH_SCHEDULER = 50
@@ -75,7 +76,7 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
     first, settings = codes[0], config.execution.descriptors
     resources = settings.resources or first.resources
     if settings.code is None:
-        return JobCode(first.code, first.calculator, resources, model=first.model)
+        return replace(first, resources=resources, stash=None)
     code = load_code(settings.code, 'execution.descriptors.code')
     if not uses_learned_descriptors(config):
         return JobCode(code, first.calculator, resources)
@@ -91,7 +92,7 @@ def uses_learned_descriptors(config: CampaignConfig) -> bool:
 def _job_code(
     code: orm.AbstractCode, settings: CalculatorSettings, resources: JobResources, stash: StashSettings | None = None
 ) -> JobCode:
-    return JobCode(code, settings, resources, stash, model_node(settings, code))
+    return JobCode(code, settings, resources, stash, model_node(settings, code), member_models(settings, code))
 
 
 def _code_or_default(label: str | None, kind: str, where: str) -> orm.AbstractCode:

@@ -133,7 +133,7 @@ def expected_threads(resources: JobResources, code: orm.AbstractCode) -> int:
 
 
 def _refuse_idle_gpu(code: orm.AbstractCode, calculator: CalculatorSettings) -> None:
-    if isinstance(calculator, ModelSettings):
+    if any(isinstance(one, ModelSettings) for one in (calculator, *getattr(calculator, 'members', ()))):
         raise AutopipeError(
             Code.GPU_MISSING,
             f'gpus_per_job requests a GPU, but the self-test of {code.full_label} found none; '

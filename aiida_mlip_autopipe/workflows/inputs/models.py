@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiida import orm
 
+from aiida_mlip_autopipe.calculations.model_link import member_name
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader, ModelSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 
 
-def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_file: bool = True) -> ModelData | None:
+def model_node(
+    settings: CalculatorSettings, code: orm.AbstractCode, *, test_file: bool = True, place: str = 'calculator'
+) -> ModelData | None:
     """Return the node of a calculator's model; None for a calculator without a model.
 
     Parameters
@@ -33,6 +36,8 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
     test_file
         Whether to test a file with a local code that has not been tested with it, so that a broken file is refused
         before any job starts.
+    place
+        The place of the settings in the config, for messages.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
         return None
     loader = CALCULATORS.make(settings)
     if loader.uses_shipped_model:
-        sha256 = _shipped_sha256(settings, loader, code)
+        sha256 = _shipped_sha256(settings, loader, code, place)
         facts = read_tested_models(code).get(sha256)
         node = ModelData.from_shipped(settings.model.lower(), sha256, settings.kind, facts=facts)
         return _find_stored_equal(node) or node
@@ -61,7 +66,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
     sha256 = file_sha256(path)
     if settings.model_sha256 not in (None, sha256):
         raise CalculatorRefusedError(
-            Code.MODEL_MISMATCH, f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
+            Code.MODEL_MISMATCH, f'{place}.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
         )
     if test_file and sha256 not in read_tested_models(code) and is_local(code):
         # The self-test determines the device.
@@ -72,8 +77,30 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
     return _find_stored_equal(node) or node
 
 
+def member_models(settings: CalculatorSettings, code: orm.AbstractCode) -> dict[str, ModelData]:
+    """Return the nodes of the models of a committee by the names of its members; empty for another calculator.
+
+    Parameters
+    ----------
+    settings
+        The settings of the calculator.
+    code
+        The code of the calculator.
+
+    Raises
+    ------
+    AutopipeError
+        For the reasons of `model_node`.
+    """
+    nodes = {
+        name: model_node(member, code, place=f'calculator.members[{number}]')
+        for number, (name, member) in enumerate(_members_of(settings))
+    }
+    return {name: node for name, node in nodes.items() if node is not None}
+
+
 def place_models(codes: Iterable[JobCode], notify: Callable[[str], None]) -> None:
-    """Copy the model of each code to its computer, unless it is already there; jobs link to it.
+    """Copy the models of each code to its computer, unless they are already there; jobs link to them.
 
     Parameters
     ----------
@@ -88,15 +115,25 @@ def place_models(codes: Iterable[JobCode], notify: Callable[[str], None]) -> Non
         For the reasons of `ensure_placed`.
     """
     for one in codes:
-        if one.model is None:
-            continue
-        file = Path(one.calculator.model).expanduser()  # type: ignore[attr-defined]
-        placed = ensure_placed(one.model, one.code, file)
-        if placed is not None and placed[1]:
-            notify(f'model {one.model.name}: copied to {placed[0]} on {one.code.computer.label}')
+        for model, file in _models_and_files(one):
+            placed = ensure_placed(model, one.code, file)
+            if placed is not None and placed[1]:
+                notify(f'model {model.name}: copied to {placed[0]} on {one.code.computer.label}')
 
 
-def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm.AbstractCode) -> str:
+def _models_and_files(one: JobCode) -> Iterator[tuple[ModelData, Path]]:
+    """Yield the models of a code, each with the path in the settings."""
+    members = [(one.member_models.get(name), member) for name, member in _members_of(one.calculator)]
+    for model, settings in [(one.model, one.calculator), *members]:
+        if model is not None:
+            yield model, Path(settings.model).expanduser()  # type: ignore[attr-defined]
+
+
+def _members_of(settings: CalculatorSettings) -> list[tuple[str, CalculatorSettings]]:
+    return [(member_name(number), member) for number, member in enumerate(getattr(settings, 'members', ()))]
+
+
+def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm.AbstractCode, place: str) -> str:
     """Return the sha256 of a shipped model: from the code's self-test, otherwise from the package on this machine."""
     if settings.model_sha256 is not None:
         return settings.model_sha256
@@ -112,7 +149,7 @@ def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm
             raise
         raise AutopipeError(
             Code.VALUE_MISSING,
-            f'calculator.model_sha256: missing; the sha256 of the shipped model {settings.model!r} is unknown here '
+            f'{place}.model_sha256: missing; the sha256 of the shipped model {settings.model!r} is unknown here '
             f"({refused}); set it, or register the code again with '--model {settings.model}', which records it",
         ) from refused
 

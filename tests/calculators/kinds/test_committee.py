@@ -41,11 +41,17 @@ def test_members_that_are_equal_or_have_their_own_device_are_refused(members, co
     assert [error['ctx']['code'] for error in caught.value.errors()] == [code]
 
 
-def test_the_model_file_of_a_member_is_identified_by_its_content(tmp_path):
-    file = tmp_path / 'a.model'
-    file.write_bytes(b'weights')
-    settings = CommitteeSettings.model_validate({'members': [{'kind': 'mace', 'model': str(file)}, {'kind': 'emt'}]})
-    assert settings.members[0].model_sha256 == file_sha256(file)
+def test_two_files_with_the_same_content_are_the_same_model(tmp_path):
+    members = []
+    for name, content in (('a', b'weights'), ('b', b'weights'), ('c', b'others')):
+        (tmp_path / name).write_bytes(content)
+        members.append({'kind': 'mace', 'model': str(tmp_path / name)})
+    for second in (members[1], {'kind': 'mace', 'model': '/no/such/file', 'model_sha256': file_sha256(tmp_path / 'a')}):
+        with pytest.raises(ValidationError) as caught:
+            CommitteeSettings.model_validate({'members': [members[0], second]})
+        assert [error['ctx']['code'] for error in caught.value.errors()] == [Code.VALUE_INVALID]
+    settings = CommitteeSettings.model_validate({'members': [members[0], members[2]]})
+    assert [member.model_sha256 for member in settings.members] == [None, None]
 
 
 def test_the_environment_of_a_committee_depends_on_its_members():
