@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,12 @@ class ExplorationCalculation(CalculatorJob):
             help="Number of steps between frames of the full trajectory, which remains in the job's folder.",
         )
         spec.input(
+            'reference_environments',
+            valid_type=orm.SinglefileData,
+            required=False,
+            help='The environments of the reference dataset, which those of the run are compared with.',
+        )
+        spec.input(
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='The last state of the previous leg.'
         )
         spec.input(
@@ -159,6 +166,11 @@ class ExplorationCalculation(CalculatorJob):
             full_trajectory_interval=(
                 self.inputs.full_trajectory_interval.value if 'full_trajectory_interval' in self.inputs else None
             ),
+            reference_sha256=(
+                hashlib.sha256(self.inputs.reference_environments.get_content(mode='rb')).hexdigest()
+                if 'reference_environments' in self.inputs
+                else None
+            ),
             recoveries=self.inputs.recoveries.value if 'recoveries' in self.inputs else 0,
             **self._shared_fields(),
         )
@@ -167,6 +179,7 @@ class ExplorationCalculation(CalculatorJob):
             file.write(seed.atoms)
 
         calculation = self._make_calc_info(contract.JOB_FILE)
+        calculation.local_copy_list = []
         calculation.remote_symlink_list = links
         # The parser stores their content as nodes. Keeping the files too would double the size of the repository.
         calculation.retrieve_temporary_list = [
@@ -175,7 +188,8 @@ class ExplorationCalculation(CalculatorJob):
             # This form keeps the subfolder.
             (contract.CRASH_FILE, '.', len(Path(contract.CRASH_FILE).parts)),
         ]
-        if 'checkpoint' in self.inputs:
-            checkpoint = self.inputs.checkpoint
-            calculation.local_copy_list = [(checkpoint.uuid, checkpoint.filename, contract.START_FILE)]
+        for name, file in (('checkpoint', contract.START_FILE), ('reference_environments', contract.REFERENCE_FILE)):
+            if name in self.inputs:
+                node = self.inputs[name]
+                calculation.local_copy_list.append((node.uuid, node.filename, file))
         return calculation

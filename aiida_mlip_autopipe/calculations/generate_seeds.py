@@ -11,11 +11,11 @@ from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 from pydantic import TypeAdapter
 
-from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.generation import GENERATORS, Fingerprints
 from aiida_mlip_autopipe.generation import generate_seeds as generate
+from aiida_mlip_autopipe.generation.files.paths import rewrite_files
 
 ERROR_PHYSICS = 400
 

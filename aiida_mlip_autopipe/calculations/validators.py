@@ -10,7 +10,6 @@ from aiida import orm
 from aiida.engine import PortNamespace
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.calculations.model_link import fill_in_models, find_model_fault
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.checks import disagreement_places
@@ -20,6 +19,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Of
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, read_exploration
 from aiida_mlip_autopipe.exploration.settings.job_settings import join_settings
+from aiida_mlip_autopipe.generation.files.paths import rewrite_files
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
 
@@ -31,6 +31,7 @@ Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
 CODE = ('code', 'calculator', 'environment', 'options')
 OPTIONAL = ('model', 'member_models', 'image_sha256', 'stash')
 STASH = ('folder', 'options')
+REFERENCE_INPUT = 'is required if exploration.novelty has a reference_dataset, and is refused otherwise'
 # The inputs in the namespace of an override.
 OVERRIDE = ('exploration', 'n_steps')
 AtomicNumbers = Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1)]
@@ -144,6 +145,8 @@ def exploration(*, of_one_seed: bool) -> Validator:
         if interval is not None and interval > settings.total_steps:
             allowed = f'must be at most {settings.total_steps}, the number of steps of the run'
             found.append(f'full_trajectory_interval: got {interval}; {allowed}')
+        if of_one_seed and _has_reference(inputs['exploration']) != ('reference_environments' in inputs):
+            found.append(f'reference_environments: {REFERENCE_INPUT}')
         return _join_lines(found)
 
     return validate
@@ -230,10 +233,18 @@ def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     found = [f'files.{key}: missing; generation refers to this file' for key in missing]
     if inputs['sampling'].get_dict().get('reference_dataset') is not None:
         found.append('sampling.reference_dataset: pass it as the input reference_dataset')
+    explorations = [one['exploration'] for one in (inputs['job'], *inputs.get('overrides', {}).values())]
+    if any(map(_has_reference, explorations)) != ('novelty_reference_dataset' in inputs):
+        found.append(f'novelty_reference_dataset: {REFERENCE_INPUT}')
     if 'committee' not in inputs:
         places = disagreement_places(inputs['sampling'].get_dict())
         found += [f"{place}: got 'disagreement', which needs a committee" for place in places]
     return _join_lines(found)
+
+
+def _has_reference(exploration: orm.Dict) -> bool:
+    """Return whether the environments of a run are compared with those of a reference dataset."""
+    return (exploration.get('novelty') or {}).get('reference_dataset') is not None
 
 
 def _merge_separate_inputs(

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
-from aiida_mlip_autopipe.config.exploration import merge_override
+from aiida_mlip_autopipe.config.exploration import merge_override, settings_of_all_seeds
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.config.phrases import WHOLE, value_text
 from aiida_mlip_autopipe.core.codes import Code
@@ -30,7 +30,7 @@ from aiida_mlip_autopipe.exploration import (
     read_exploration,
 )
 from aiida_mlip_autopipe.exploration.novelty.setup import COMMITTEE_KIND, committee_settings
-from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING
+from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.generation import (
     Fingerprints,
@@ -223,13 +223,15 @@ def _kind_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _reference_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault if the reference dataset is an unreadable file. A campaign name is looked up on submission."""
-    reference = sections['sampling'].reference_dataset if 'sampling' in sections else None
-    if isinstance(reference, Path):
-        try:
-            check_reference_file(reference)
-        except AutopipeError as error:
-            yield Fault(error.code, 'sampling.reference_dataset', repr(str(reference)), str(error))
+    """Yield a fault for each reference dataset that is an unreadable file. Campaigns are looked up on submission."""
+    exploration, sampling = sections.get('exploration'), sections.get('sampling')  # None if they are invalid
+    given = sampling and sampling.reference_dataset, exploration and reference_of(exploration.novelty)
+    for place, reference in zip(('sampling', 'exploration.novelty'), given, strict=True):
+        if isinstance(reference, Path):
+            try:
+                check_reference_file(reference)
+            except AutopipeError as error:
+                yield Fault(error.code, f'{place}.reference_dataset', repr(str(reference)), str(error))
 
 
 def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -250,9 +252,9 @@ def _override_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     section = sections.get('exploration')  # None if it is invalid
     for number, entry in enumerate(sections.get('generation', ())):
         where = f'generation[{number}].exploration'
-        for name in sorted(entry.exploration.keys() & set(WRITING)):
+        for name, value in settings_of_all_seeds(entry.exploration).items():
             allowed = 'must be the same for all seeds; set it in exploration'
-            yield Fault(Code.VALUE_INVALID, f'{where}.{name}', repr(entry.exploration[name]), allowed)
+            yield Fault(Code.VALUE_INVALID, f'{where}.{name}', repr(value), allowed)
         kind = entry.exploration.get('kind', DEFAULT_KIND if section is None else section.kind)
         if kind not in KINDS:
             nearest = next(iter(get_close_matches(str(kind), list(KINDS), n=1)), None)

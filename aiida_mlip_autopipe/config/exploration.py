@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, AnyExploration, ExplorationSettings
 from aiida_mlip_autopipe.exploration.settings.deform import DeformSettings
+from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING
 from aiida_mlip_autopipe.exploration.settings.normal_modes import NormalModesSettings
 from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings, SinglePointSettings
 from aiida_mlip_autopipe.exploration.unused import without_effect
@@ -114,3 +115,12 @@ def merge_override(section: AnyExploration, override: Mapping[str, Any]) -> dict
         group, _, inner = name.rpartition('.')
         (kept.get(group, {}) if group else kept).pop(inner, None)
     return {**kept, **override}
+
+
+def settings_of_all_seeds(override: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an entry that only the exploration of the campaign can set, by their places."""
+    found = {name: override[name] for name in sorted(override.keys() & set(WRITING))}
+    novelty = override.get('novelty')
+    if isinstance(novelty, Mapping) and 'reference_dataset' in novelty:
+        found['novelty.reference_dataset'] = novelty['reference_dataset']
+    return found

@@ -242,6 +242,11 @@ EXPLANATIONS = {
         'The seeds cannot be generated.',
         'Correct the entry named in the message. `mlip-autopipe generate` makes the seeds without running a campaign.',
     ),
+    'ERROR_REFERENCE_DATASET': Explanation(
+        'The environments of `exploration.novelty.reference_dataset` cannot be computed, or the limit is below the '
+        'quantile of their distances.',
+        'Correct the setting or the dataset named in the message, then run the same file again.',
+    ),
     'ERROR_TOO_FEW_EXPLORATIONS': Explanation(
         'Fewer explorations succeeded than `execution.min_success_fraction` requires.',
         'Fix the causes that `mlip-autopipe status` lists, or lower the fraction, then run the same file again.',

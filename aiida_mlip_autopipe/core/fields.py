@@ -7,11 +7,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, SerializationInfo, SerializerFunctionWrapHandler, ValidationInfo, WrapSerializer
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    WrapSerializer,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.hashing import file_sha256
+from aiida_mlip_autopipe.core.settings import Settings
 
 _CODES = {
     'missing': Code.VALUE_MISSING,
@@ -114,3 +122,15 @@ InputFile = Annotated[Path, AfterValidator(_resolve_input_file), WrapSerializer(
 
 InputModel = Annotated[str, AfterValidator(_resolve_model), WrapSerializer(_dump_file)]
 """A model: a file, whose path is relative to the folder of the config file, or a name that the calculator supports."""
+
+
+class FromCampaign(Settings):
+    """The dataset of an earlier campaign."""
+
+    campaign: str = Field(coerce_numbers_to_str=True, min_length=1)
+    """The pk, uuid or name of the campaign. If several campaigns have this name, the newest is used. It must have
+    finished when this campaign is submitted."""
+
+
+ReferenceDataset = InputFile | FromCampaign
+"""A reference dataset: a file in any format that ASE reads, or the dataset of an earlier campaign."""

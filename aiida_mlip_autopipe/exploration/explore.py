@@ -92,6 +92,11 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     simulation.on_checkpoint = write_result_in_advance
     for message in describe_unused(settings, choice.ensemble, choice.reason):
         simulation.state.events.append(Event(step=0, rule='unused', message=message))
+    if prepared.reference is not None and (lacking := ', '.join(prepared.reference.lacking(prepared.atoms.numbers))):
+        message = (
+            f'the reference dataset contains no {lacking}; at the start, no environments of these elements are known'
+        )
+        simulation.state.events.append(Event(step=0, rule='novelty', message=message))
     try:
         facts['outcome'] = simulation.run()
     finally:

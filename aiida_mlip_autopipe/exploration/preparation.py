@@ -12,15 +12,19 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError, hash_job
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_for
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
+from aiida_mlip_autopipe.exploration.novelty.reference import ReferenceEnvironments
 from aiida_mlip_autopipe.exploration.novelty.setup import COMMITTEE_KIND, committee_settings
 from aiida_mlip_autopipe.exploration.settings.identity import identify
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration, read_exploration
+from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
+    REFERENCE_FILE,
     START_FILE,
     Job,
 )
@@ -45,6 +49,7 @@ class PreparedJob:
     atoms: Atoms
     choice: EnsembleChoice
     schedule: Schedule
+    reference: ReferenceEnvironments | None
     timestep_fs: float
     start: Checkpoint | None
     own: Checkpoint | None
@@ -113,6 +118,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         atoms=atoms,
         choice=choice,
         schedule=schedule,
+        reference=_read_reference(job, settings, atoms, folder),
         timestep_fs=_timestep(settings, atoms) * factors.timestep_factor**job.recoveries,
         start=None,
         own=None,
@@ -151,6 +157,30 @@ def read_seed(path: Path) -> Atoms:
     if not np.isfinite(atoms.positions).all():
         raise JobRefusedError(Code.STRUCTURE_INVALID, f'the positions in {path.name} are not finite')
     return atoms
+
+
+def _read_reference(job: Job, settings: AnyExploration, atoms: Atoms, folder: Path) -> ReferenceEnvironments | None:
+    """Return the environments of the reference dataset; None without a reference dataset.
+
+    Raises
+    ------
+    JobRefusedError
+        If the file is missing or has other content, its descriptor lacks an element of the seed, or the limit does not
+        exceed the threshold.
+    """
+    if (reference_of(settings.novelty) is None) != (job.reference_sha256 is None):
+        raise JobRefusedError(
+            Code.VALUES_INCOMPLETE, 'novelty.reference_dataset and reference_sha256 must be set together'
+        )
+    if job.reference_sha256 is None:
+        return None
+    path = folder / REFERENCE_FILE
+    if not path.is_file() or file_sha256(path) != job.reference_sha256:
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the file {path.name} is missing or differs from that of the job')
+    with refusing_settings('exploration.novelty'):
+        found = ReferenceEnvironments.read(path)
+        found.check(atoms.numbers, getattr(settings.novelty, 'limit', None))
+    return found
 
 
 def _timestep(settings: AnyExploration, atoms: Atoms) -> float:

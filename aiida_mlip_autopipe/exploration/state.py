@@ -59,7 +59,12 @@ class RunState:
         )
         self.monte_carlo = make_monte_carlo(prepared, ensemble)
         self.watch, self.bias = make_novelty(
-            prepared.settings, atoms, evaluator.calculator, evaluator.evaluate, evaluator.with_stress
+            prepared.settings,
+            atoms,
+            evaluator.calculator,
+            evaluator.evaluate,
+            evaluator.with_stress,
+            prepared.reference,
         )
         self._calls_before = 0
 

@@ -23,6 +23,7 @@ TRAJECTORY_FILE = 'trajectory.traj'
 FULL_TRAJECTORY_FILE = 'full_trajectory.frames'
 START_FILE = 'start.npz'
 CHECKPOINT_FILE = 'checkpoint.npz'
+REFERENCE_FILE = 'reference_environments.npz'
 CRASH_FILE = 'crash/crash.traj'
 EVALUATION_FILE = 'evaluation.traj'
 STOP_FILE = 'stop'
@@ -79,6 +80,8 @@ class Job(AnyJob):
     """Settings of the exploration."""
     full_trajectory_interval: int | None = Field(default=None, ge=1)
     """Steps between frames of the full trajectory, which remains in the folder of the job; None for no such file."""
+    reference_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
+    """sha256 of the file with the environments of the reference dataset; None without a reference dataset."""
     recoveries: int = Field(default=0, ge=0)
     """Number of recoveries of the run so far. If it exceeds the number in the checkpoint, the run resumes from its last
     good frame, with temperatures and time step reduced by the factors of ``exploration.recovery``."""

@@ -7,18 +7,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.fields import InputFile, fault
+from aiida_mlip_autopipe.core.fields import ReferenceDataset, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.coverage.score import CoverageTarget
 from aiida_mlip_autopipe.structures.splits import TRAINING_KINDS
-
-
-class FromCampaign(Settings):
-    """The dataset of an earlier campaign."""
-
-    campaign: str = Field(coerce_numbers_to_str=True, min_length=1)
-    """The pk, uuid or name of the campaign. If several campaigns have this name, the newest is used. It must have
-    finished when this campaign is submitted."""
 
 
 class SelectionSettings(Settings):
@@ -51,7 +43,7 @@ class SelectionSettings(Settings):
     random. The unstable frames themselves are never candidates."""
     crash_window_fs: float = Field(default=100.0, ge=0)
     """Length of the time window before a crash for ``crash_fraction``, in fs."""
-    reference_dataset: InputFile | FromCampaign | None = None
+    reference_dataset: ReferenceDataset | None = None
     """A reference dataset to extend: a file in any format that ASE reads, such as ``old.db``, or the dataset of an
     earlier campaign, such as ``{campaign: 1234}``. Its structures are not chosen again, and samplers that maximise
     diversity treat them as already chosen."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
@@ -39,13 +38,13 @@ from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
 from aiida_mlip_autopipe.workflows.inputs.codes import choose_code
 from aiida_mlip_autopipe.workflows.inputs.environments import Notify
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
-from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
+from aiida_mlip_autopipe.workflows.reference_environments import ReferenceWorkChain
 
 # A calcfunction blocks its daemon worker, so it generates at most this many seeds.
 SEEDS_PER_CHUNK = 100
 
 
-class DatasetWorkChain(ThrottledWorkChain):
+class DatasetWorkChain(ReferenceWorkChain):
     """Makes a dataset from a config. The outline shows all stages of the pipeline."""
 
     @classmethod
@@ -57,6 +56,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         spec.outline(
             cls.setup,
             while_(cls.has_seeds_to_generate)(cls.generate_seeds),
+            cls.describe_reference,
             while_(cls.has_unfinished)(cls.fill_slots),
             cls.inspect_explorations,
             cls.describe_frames,
@@ -165,6 +165,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         *place, entry = self.ctx.places[label]
         job.update(self.inputs.get('overrides', {}).get(entry_key(entry), {}))
         settings = read_settings(job)
+        job.update(self.reference_input(label, settings))
         seed_settings = settings.for_seed(Place(*place))
         if seed_settings != settings:
             job.exploration = exploration_inputs(seed_settings)['exploration']
@@ -334,8 +335,3 @@ class DatasetWorkChain(ThrottledWorkChain):
             return self.exit_codes.ERROR_EXPORT.format(reason=node.exit_message)
         self.out('dataset', outputs['dataset'])
         return None
-
-    def _call(self, function: Any, **inputs: orm.Data) -> tuple[dict[str, orm.Data], orm.CalcFunctionNode]:
-        with use_cache(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
-            outputs, node = function.run_get_node(**inputs)
-        return outputs, node

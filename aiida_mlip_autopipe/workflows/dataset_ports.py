@@ -26,6 +26,12 @@ def define_inputs(spec: WorkChainSpec) -> None:
     )
     spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling stage, without `reference_dataset`.')
     spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.')
+    spec.input(
+        'novelty_reference_dataset',
+        valid_type=DatasetData,
+        required=False,
+        help='Structures whose environments the explorations are compared with.',
+    )
     spec.input_namespace(
         'codes',
         dynamic=True,
@@ -37,6 +43,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         namespace='job',
         exclude=(
             'seed',
+            'reference_environments',
             'checkpoint',
             'recoveries',
             'random_seed',
@@ -108,5 +115,6 @@ def define_outputs(spec: WorkChainSpec) -> None:
         (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
         (405, 'ERROR_STOPPED', 'Stopped by a user; run the same file again to continue.'),
         (406, 'ERROR_DESCRIPTORS', 'The descriptors cannot be computed: {reason}'),
+        (407, 'ERROR_REFERENCE_DATASET', 'The explorations cannot be compared with the reference dataset: {reason}'),
     ):
         spec.exit_code(status, label, message=message)

@@ -1,6 +1,7 @@
 from typing import Annotated, Literal
 
 import pytest
+from ase.build import bulk
 from pydantic import Field, ValidationError
 
 from aiida_mlip_autopipe.config import CampaignConfig, validate_config
@@ -128,6 +129,32 @@ def test_a_missing_or_unreadable_reference_dataset_is_one_fault(tmp_path, refere
     fault = one_fault(tmp_path, sampling={'kind': 'fps', 'reference_dataset': reference})
     assert (fault.code, fault.path) == (code, path)
     assert given in fault.given
+    novelty = {'kind': 'distance', 'threshold': 0.1, 'reference_dataset': reference}
+    fault = one_fault(tmp_path, exploration={'novelty': novelty})
+    assert (fault.code, fault.path) == (code, path.replace('sampling', 'exploration.novelty'))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'code'),
+    [
+        ({}, Code.VALUE_MISSING),
+        ({'threshold': 0.1, 'threshold_quantile': 0.9, 'reference_dataset': 'old.traj'}, Code.VALUES_EXCLUDE),
+        ({'threshold_quantile': 0.9}, Code.VALUES_INCOMPLETE),
+    ],
+)
+def test_novelty_needs_one_threshold_and_a_quantile_needs_a_reference_dataset(tmp_path, settings, code):
+    bulk('Cu').write(tmp_path / 'old.traj')
+    fault = one_fault(tmp_path, exploration={'novelty': {'kind': 'distance', **settings}})
+    assert (fault.code, fault.path) == (code, 'exploration.novelty')
+
+
+def test_a_single_entry_cannot_have_a_reference_dataset(tmp_path):
+    novelty = {'kind': 'distance', 'threshold': 0.1, 'reference_dataset': 'old.traj'}
+    fault = one_fault(tmp_path, generation=[{**ALLOY, 'exploration': {'novelty': novelty}}])
+    assert (fault.code, fault.path) == (
+        Code.VALUE_INVALID,
+        'generation[0].exploration.novelty.reference_dataset',
+    )
 
 
 def test_a_part_of_a_mix_does_not_accept_settings_of_the_selection(tmp_path):

@@ -16,10 +16,11 @@ from ase.constraints import FixAtoms
 from ase.io.trajectory import TrajectoryWriter
 from support.environments import environment_of
 
+from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.explore import explore
 from aiida_mlip_autopipe.exploration.files.trajectory_file import read_trajectory
-from aiida_mlip_autopipe.jobs.contract import JOB_FILE, SEED_FILE, TRAJECTORY_FILE, Job, JobSeed, Result
+from aiida_mlip_autopipe.jobs.contract import JOB_FILE, REFERENCE_FILE, SEED_FILE, TRAJECTORY_FILE, Job, JobSeed, Result
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.runner import run_job
 from aiida_mlip_autopipe.structures.seed import Seed
@@ -34,7 +35,11 @@ class JobFolder:
         self.path = path
 
     def write(self, atoms: Atoms, exploration: dict[str, Any] | None = None, **changes: Any) -> JobFolder:
-        """Write the seed and ``job.json``. ``changes`` replace fields of the job."""
+        """Write the seed, ``job.json`` and the environments ``reference``. ``changes`` replace fields of the job."""
+        reference = changes.pop('reference', None)
+        if reference is not None:
+            (self.path / REFERENCE_FILE).write_bytes(reference.dump())
+            changes['reference_sha256'] = file_sha256(self.path / REFERENCE_FILE)
         with TrajectoryWriter(self.path / SEED_FILE, 'w') as writer:
             writer.write(atoms)
         seed = JobSeed(

@@ -70,6 +70,7 @@ NODES = {
     'pca': orm.ArrayData,
     'random_seed': orm.Int,
     'reference_dataset': make_dataset,
+    'novelty_reference_dataset': make_dataset,
     'sampling': orm.Dict,
     'species': orm.List,
 }
@@ -189,6 +190,10 @@ EXPLORATIONS = {
         {'phases': [{'n_steps': 15}, {'kind': 'ramp', 'n_steps': 6}]},
         ['exploration.phases'],
     ),
+    'a reference dataset without its environments': (
+        {'novelty': {'kind': 'distance', 'threshold': 0.1, 'reference_dataset': 'reference_environments.npz'}},
+        ['reference_environments'],
+    ),
     'an unknown move': ({'monte_carlo': {'moves': [{'kind': 'jump'}]}}, ['exploration.monte_carlo.moves[0].kind']),
 }
 
@@ -305,6 +310,10 @@ CAMPAIGNS = {
     'a path of a reference dataset': (
         {'sampling': {'kind': 'fps', 'reference_dataset': 'old.db'}},
         'sampling.reference_dataset',
+    ),
+    'a reference dataset that no exploration uses': (
+        {'novelty_reference_dataset': [COPPER]},
+        'novelty_reference_dataset',
     ),
     'disagreement without a committee': ({'sampling': {'kind': 'disagreement'}}, 'sampling.kind'),
     'no code': ({'codes': {}}, 'codes'),

@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.exploration.novelty.bias import Bias
 from aiida_mlip_autopipe.exploration.novelty.disagreement import Disagreement
 from aiida_mlip_autopipe.exploration.novelty.distance import Distance
 from aiida_mlip_autopipe.exploration.novelty.members import Members
+from aiida_mlip_autopipe.exploration.novelty.reference import ReferenceEnvironments
 from aiida_mlip_autopipe.exploration.novelty.watch import Watch
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
@@ -26,7 +27,12 @@ def committee_settings(settings: AnyExploration) -> list[str]:
 
 
 def make_novelty(
-    settings: AnyExploration, atoms: Atoms, calculator: Any, evaluate: Evaluate, with_stress: bool
+    settings: AnyExploration,
+    atoms: Atoms,
+    calculator: Any,
+    evaluate: Evaluate,
+    with_stress: bool,
+    reference: ReferenceEnvironments | None = None,
 ) -> tuple[Watch | None, Bias | None]:
     """Return the watch and the bias of a run; None for each that the settings do not request.
 
@@ -42,6 +48,8 @@ def make_novelty(
         Evaluates a structure with the calculator.
     with_stress
         Whether the stress is computed.
+    reference
+        The environments of the reference dataset; None without a reference dataset.
     """
     members, bias, watch = None, None, None
     if committee_settings(settings):
@@ -49,7 +57,10 @@ def make_novelty(
     if settings.bias is not None and members is not None:
         bias = Bias(evaluate, members, settings.bias.strength, len(atoms))
     if isinstance(settings.novelty, DistanceSettings):
-        watch = Watch(settings.novelty, Distance(settings.novelty, atoms))
+        novelty = settings.novelty
+        if reference is not None and reference.threshold is not None:
+            novelty = novelty.model_copy(update={'threshold': reference.threshold})
+        watch = Watch(novelty, Distance(novelty, atoms, reference))
     elif settings.novelty is not None and members is not None:
         watch = Watch(settings.novelty, Disagreement(members))
     return watch, bias

@@ -23,6 +23,7 @@ def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model
     """
     # Omitted, so that runs match those whose settings were written before the other kinds existed.
     omitted = MAY_DIFFER | unset(settings) | ({'kind'} if settings.kind == DEFAULT_KIND else set())
+    reference = {} if job.reference_sha256 is None else {'reference_sha256': job.reference_sha256}
     calculator = loader.settings.model_dump(mode='json', exclude=CALCULATOR_MAY_DIFFER)
     for member in calculator.get('members', ()):
         # Its sha256 must be the same.
@@ -35,4 +36,5 @@ def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model
         'exploration': omit_added(settings.model_dump(mode='json', exclude=omitted)),
         'calculator': calculator,
         'model_sha256': model_sha256,
+        **reference,
     }

@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, AnyExploration, unset
+from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
+from aiida_mlip_autopipe.jobs.contract import REFERENCE_FILE
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
 """Settings that determine only how often files are written, and how long before its wall-time limit a job ends."""
 
 # Settings of the dynamics that were added later, with their defaults; see `omit_added`.
 ADDED: dict[str, Any] = {'cell': 'isotropic', 'tension_GPa': None}
+ADDED_NOVELTY: dict[str, Any] = {'threshold': None, 'threshold_quantile': None, 'reference_dataset': None}
 ADDED_GUARDS: dict[str, Any] = {'width_factor': 0.7, 'angle_change_deg': 20.0}
 
 
@@ -31,6 +34,9 @@ def split_settings(settings: AnyExploration) -> tuple[dict[str, Any], int, dict[
     if settings.kind == DEFAULT_KIND:
         fields -= {'kind'}  # so that runs match those stored before the other kinds existed
     content = omit_added(settings.model_dump(mode='json', include=fields - unset(settings)))
+    if reference_of(settings.novelty) is not None:
+        # The environments are a separate input, which is identified by its content.
+        content['novelty']['reference_dataset'] = REFERENCE_FILE
     if content.get('phases') and content['phases'][-1]['kind'] != 'ramp':
         content['phases'][-1]['n_steps'] = None
     return content, settings.total_steps, settings.model_dump(mode='json', include=set(WRITING))
@@ -42,12 +48,11 @@ def omit_added(content: dict[str, Any]) -> dict[str, Any]:
     A run with the defaults therefore equals one whose settings were written before the additions.
     """
     kept = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
-    if isinstance(kept.get('guards'), dict):
-        kept['guards'] = {
-            name: value
-            for name, value in kept['guards'].items()
-            if name not in ADDED_GUARDS or value != ADDED_GUARDS[name]
-        }
+    for section, added in (('guards', ADDED_GUARDS), ('novelty', ADDED_NOVELTY)):
+        if isinstance(kept.get(section), dict):
+            kept[section] = {
+                name: value for name, value in kept[section].items() if name not in added or value != added[name]
+            }
     return kept
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.fields import FromCampaign, ReferenceDataset, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.exploration.unused import refuse_without_effect
@@ -26,7 +27,7 @@ class _Novelty(Settings):
         threshold, limit = (getattr(self, name) for name in names)
         if limit is None:
             refuse_without_effect(self, ('on_limit', 'cooling_factor'), f'{names[1]} is not set')
-        elif limit <= threshold:
+        elif threshold is not None and limit <= threshold:
             raise fault(Code.OUT_OF_RANGE, f'{names[1]}, {limit:g}, must exceed {names[0]}, {threshold:g}')
         elif self.on_limit == 'stop':
             refuse_without_effect(self, ('cooling_factor',), 'on_limit is stop')
@@ -54,13 +55,22 @@ class DisagreementSettings(_Novelty):
 
 
 class DistanceSettings(_Novelty):
-    """Frames are new if an environment is far from those of the seed and of the frames stored so far."""
+    """Frames are new if an environment is far from the known ones.
+
+    Known are the environments of the seed or of a reference dataset, and those of the frames stored so far.
+    """
 
     kind: Literal['distance'] = 'distance'
     """The maximum distance of an environment from the nearest known environment of the same element."""
-    threshold: float = Field(gt=0, lt=2**0.5)
+    threshold: float | None = Field(default=None, gt=0, lt=2**0.5)
     """A frame is stored if this distance exceeds the threshold. The descriptors are normalised, so distances are
     between 0 and √2."""
+    threshold_quantile: float | None = Field(default=None, gt=0, lt=1)
+    """With a reference dataset, the threshold can be this quantile of the distances within the dataset, such as 0.99.
+    A distance is that between an environment and the nearest one of the same element in another structure."""
+    reference_dataset: ReferenceDataset | None = None
+    """A reference dataset, whose environments are known instead of those of the seed: a file in any format that ASE
+    reads, such as ``old.db``, or the dataset of an earlier campaign, such as ``{campaign: 1234}``."""
     limit: float | None = Field(default=None, gt=0, lt=2**0.5)
     """The trusted region ends at this distance. By default, no limit is set."""
     descriptor: SoapSettings = SoapSettings()
@@ -68,13 +78,24 @@ class DistanceSettings(_Novelty):
 
     @property
     def limits(self) -> tuple[float, float | None]:
-        """The threshold, and the limit of the trusted region."""
+        """The threshold, and the limit of the trusted region. In a job, a quantile is replaced by its value."""
+        assert self.threshold is not None
         return self.threshold, self.limit
 
     @model_validator(mode='after')
     def _check(self) -> DistanceSettings:
+        if (self.threshold is None) == (self.threshold_quantile is None):
+            code = Code.VALUE_MISSING if self.threshold is None else Code.VALUES_EXCLUDE
+            raise fault(code, 'requires either threshold or threshold_quantile')
+        if self.threshold_quantile is not None and self.reference_dataset is None:
+            raise fault(Code.VALUES_INCOMPLETE, 'threshold_quantile requires a reference_dataset')
         self._check_limit(('threshold', 'limit'))
         return self
+
+
+def reference_of(novelty: DisagreementSettings | DistanceSettings | None) -> Path | FromCampaign | None:
+    """Return the reference dataset of a measure of novelty; None without one."""
+    return novelty.reference_dataset if isinstance(novelty, DistanceSettings) else None
 
 
 NoveltySettings = Annotated[DisagreementSettings | DistanceSettings, Field(discriminator='kind')]

@@ -9,12 +9,13 @@ from typing import Any
 from aiida import orm
 
 from aiida_mlip_autopipe.calculations.explore import entry_key, exploration_inputs
-from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
+from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
+from aiida_mlip_autopipe.generation.files.paths import rewrite_files
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,
@@ -96,7 +97,13 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
             committee, environments.node(committee), evaluation_version=orm.Str(EVALUATION_VERSION)
         )
     if config.sampling.reference_dataset is not None:
-        inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset)
+        inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset, 'sampling')
+    known = reference_of(config.exploration.novelty)
+    if known is not None:
+        is_same = known == config.sampling.reference_dataset
+        inputs['novelty_reference_dataset'] = (
+            inputs['reference_dataset'] if is_same else reference_dataset(known, 'exploration.novelty')
+        )
     # This comes last, so that nothing is copied if the config is refused.
     place_models([*codes.values(), *([committee] if committee else []), describer], notify)
     return inputs

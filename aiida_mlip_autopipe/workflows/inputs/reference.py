@@ -1,4 +1,4 @@
-"""The reference dataset of a selection, from a file or from an earlier campaign."""
+"""A reference dataset, from a file or from an earlier campaign."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import FromCampaign
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
 from aiida_mlip_autopipe.workflows.graph import load_campaign
 
 
-def reference_dataset(source: Path | FromCampaign) -> DatasetData:
+def reference_dataset(source: Path | FromCampaign, place: str) -> DatasetData:
     """Return the node of a reference dataset. If it is made from a file, it is not stored.
 
     Parameters
     ----------
     source
-        The value of ``sampling.reference_dataset``.
+        The value of ``reference_dataset``.
+    place
+        The section that contains it, for messages.
 
     Raises
     ------
@@ -27,7 +29,7 @@ def reference_dataset(source: Path | FromCampaign) -> DatasetData:
     try:
         return DatasetData.from_file(source) if isinstance(source, Path) else _dataset_of(source.campaign)
     except AutopipeError as error:
-        raise AutopipeError(error.code, f'sampling.reference_dataset: {error}') from error
+        raise AutopipeError(error.code, f'{place}.reference_dataset: {error}') from error
 
 
 def _dataset_of(identifier: str) -> DatasetData:

@@ -2,7 +2,14 @@ import pytest
 
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.settings.dynamics import GuardSettings
-from aiida_mlip_autopipe.exploration.settings.job_settings import ADDED, ADDED_GUARDS, join_settings, split_settings
+from aiida_mlip_autopipe.exploration.settings.job_settings import (
+    ADDED,
+    ADDED_GUARDS,
+    ADDED_NOVELTY,
+    join_settings,
+    split_settings,
+)
+from aiida_mlip_autopipe.jobs.contract import REFERENCE_FILE
 
 RAMP = {'kind': 'ramp', 'n_steps': 8, 'temperature_K': 300}
 
@@ -61,3 +68,14 @@ def test_settings_that_were_added_later_are_inputs_only_if_they_differ_from_thei
 def test_the_added_defaults_are_those_of_the_settings():
     assert {name: getattr(ExplorationSettings(), name) for name in ADDED} == ADDED
     assert {name: getattr(GuardSettings(), name) for name in ADDED_GUARDS} == ADDED_GUARDS
+
+
+def test_the_path_of_a_reference_dataset_is_not_an_input():
+    def novelty(**settings):
+        return split_settings(ExplorationSettings(novelty={'kind': 'distance', **settings}))[0]['novelty']
+
+    assert not ADDED_NOVELTY.keys() & novelty(threshold=0.1).keys() - {'threshold'}
+    content = novelty(threshold_quantile=0.9, reference_dataset='old.db')
+    assert content == novelty(threshold_quantile=0.9, reference_dataset={'campaign': 12})
+    assert (content['reference_dataset'], content['threshold_quantile']) == (REFERENCE_FILE, 0.9)
+    assert 'threshold' not in content

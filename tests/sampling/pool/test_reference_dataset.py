@@ -6,9 +6,9 @@ from support.errors import refused
 from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import FromCampaign
 from aiida_mlip_autopipe.sampling import sampling_union, select_frames
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file, read_reference_dataset
-from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
 
 SOAP = {'n_max': 4, 'l_max': 3}
 

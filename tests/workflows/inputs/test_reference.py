@@ -8,7 +8,7 @@ from ase.build import bulk
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
+from aiida_mlip_autopipe.core.fields import FromCampaign
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset
 
@@ -53,7 +53,7 @@ def test_a_campaign_extends_the_dataset_of_an_earlier_one(tiny_campaign, run_cam
 
 def test_an_earlier_campaign_is_found_by_its_pk_or_uuid(tiny_campaign):
     for identifier in (str(tiny_campaign.pk), tiny_campaign.uuid):
-        found = reference_dataset(FromCampaign(campaign=identifier))
+        found = reference_dataset(FromCampaign(campaign=identifier), 'sampling')
         assert found.uuid == tiny_campaign.outputs.dataset.uuid
 
 
@@ -66,12 +66,12 @@ def test_a_campaign_without_a_dataset_is_refused(aiida_profile, state, status):
         node.set_exit_message('1 of 9 explorations succeeded')
     node.store()
     with refused(Code.DATASET_MISSING, 'sampling.reference_dataset:', node.label):
-        reference_dataset(FromCampaign(campaign=node.label))
+        reference_dataset(FromCampaign(campaign=node.label), 'sampling')
 
 
 def test_an_unknown_campaign_and_a_node_of_another_type_are_refused(aiida_profile):
     with refused(Code.CAMPAIGN_MISSING, 'sampling.reference_dataset:', "'nobody'"):
-        reference_dataset(FromCampaign(campaign='nobody'))
+        reference_dataset(FromCampaign(campaign='nobody'), 'sampling')
     other = orm.Int(3).store()
     with refused(Code.CAMPAIGN_MISSING, 'sampling.reference_dataset:', f"'{other.pk}'"):
-        reference_dataset(FromCampaign(campaign=str(other.pk)))
+        reference_dataset(FromCampaign(campaign=str(other.pk)), 'sampling')
