@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.jobs.environment import Environment
 
-CONTRACT_VERSION = 5
+CONTRACT_VERSION = 6
 
 JOB_FILE = 'job.json'
 SEED_FILE = 'seed.traj'
