@@ -67,8 +67,9 @@ def _describe_exploration(exploration: AnyExploration, timesteps_fs: Sequence[fl
     interval = 'step' if exploration.frame_interval == 1 else f'{exploration.frame_interval} steps'
     if exploration.kind == 'deform':
         last = exploration.n_steps * exploration.strain_per_step
+        failure = '' if exploration.failure_fraction is None else ' or to failure'
         return (
-            f'{exploration.mode} deformation to a strain of {last:g} or to failure, in at most '
+            f'{exploration.mode} deformation to a strain of {last:g}{failure}, in at most '
             f'{counted(exploration.n_steps, "step")}, a frame every {interval}'
         )
     if exploration.kind == 'relax':

@@ -289,7 +289,7 @@ def _committee_faults(sections: Mapping[str, Any], places: Mapping[str, Calculat
             for place in needing:
                 yield Fault(Code.CALCULATOR_UNSUITABLE, place, f'kind {calculator.kind}', allowed)
         elif not needing:
-            allowed = 'requires exploration.novelty or exploration.bias; otherwise, use its first member alone'
+            allowed = 'requires novelty of the kind disagreement, or a bias; otherwise, use its first member alone'
             yield Fault(Code.VALUES_EXCLUDE, f'{path}.kind', repr(calculator.kind), allowed)
 
 

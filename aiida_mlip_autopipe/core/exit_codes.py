@@ -243,8 +243,8 @@ EXPLANATIONS = {
         'Correct the entry named in the message. `mlip-autopipe generate` makes the seeds without running a campaign.',
     ),
     'ERROR_REFERENCE_DATASET': Explanation(
-        'The environments of `exploration.novelty.reference_dataset` cannot be computed, or the limit is below the '
-        'quantile of their distances.',
+        'The environments of `exploration.novelty.reference_dataset` cannot be computed, or the limit does not '
+        'exceed the quantile of their distances.',
         'Correct the setting or the dataset named in the message, then run the same file again.',
     ),
     'ERROR_TOO_FEW_EXPLORATIONS': Explanation(

@@ -94,7 +94,7 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         simulation.state.events.append(Event(step=0, rule='unused', message=message))
     if prepared.reference is not None and (lacking := ', '.join(prepared.reference.lacking(prepared.atoms.numbers))):
         message = (
-            f'the reference dataset contains no {lacking}; at the start, no environments of these elements are known'
+            f'elements that the reference dataset lacks: {lacking}; at the start, none of their environments is known'
         )
         simulation.state.events.append(Event(step=0, rule='novelty', message=message))
     try:

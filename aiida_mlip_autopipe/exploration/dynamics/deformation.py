@@ -18,7 +18,7 @@ AXES = 'abc'
 
 
 def deformation_vectors(settings: DeformSettings, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the unit vectors of the direction, and of the normal of the planes whose distance or shift changes.
+    """Return the unit vectors of the direction, and of the normal of the planes that are moved apart or sheared.
 
     Parameters
     ----------

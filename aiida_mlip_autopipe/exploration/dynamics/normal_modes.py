@@ -149,7 +149,8 @@ class NormalModes(StaticSteps):
                 )
             )
         if imaginary.any():
-            treatment = 'drawn with the absolute value' if settings.imaginary_modes == 'drawn' else 'not drawn'
+            is_drawn = settings.imaginary_modes == 'drawn'
+            treatment = 'drawn with the absolute value of the frequency' if is_drawn else 'not drawn'
             self.reports.append(
                 (
                     RULE,

@@ -32,7 +32,7 @@ def movable_molecules(
     """
     if molecules is None:
         raise MoveRefusedError(
-            Code.MOVE_IMPOSSIBLE, f'the move {kind!r} moves molecules, but the seed is not of the kind molecular'
+            Code.MOVE_IMPOSSIBLE, f'the move {kind!r} moves molecules, but the seed was not generated as molecules'
         )
     members = [np.flatnonzero(molecules == number) for number in np.unique(molecules[molecules > 0])]
     movable = [atoms for atoms in members if len(atoms) >= min_atoms and free[atoms].all()]

@@ -1,7 +1,7 @@
 r"""A bias towards disagreement: dynamics on :math:`E - \tau\sigma`.
 
 After van der Oord et al., npj Comput. Mater. 9, 168 (2023), with a constant strength :math:`\tau`, so that the biased
-forces are the exact gradient of the biased energy.
+forces are exactly the negative gradient of the biased energy.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Bias:
     The energies of the members differ by a constant for each composition, which is removed: the energies are those
     relative to the structure at the start of the run. :math:`\sigma = \sqrt{s^2 + \epsilon^2}`, where :math:`s` is the
     standard deviation of these energies, and :math:`\epsilon` smooths its cusp. If the constants were not removed, they
-    would determine the gradient :math:`\nabla\sigma = \langle\Delta E_k\,\nabla E_k\rangle/\sigma`.
+    would determine the gradient :math:`\nabla\sigma = \langle(\Delta E_k - \langle\Delta E_k\rangle)\,\nabla
+    E_k\rangle/\sigma`, where :math:`\Delta E_k` is the relative energy of member k.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class DeformSettings(StaticSettings):
     direction: Literal['a', 'b', 'c'] | Vector = 'a'
     """Direction of the strain or shear: a cell vector, or a Cartesian vector."""
     plane: Literal['ab', 'bc', 'ca'] | Vector = 'ab'
-    """Plane of a shear: that of two cell vectors, or the Cartesian vector of its normal."""
+    """Plane of a shear: that of two cell vectors, or the plane with a Cartesian vector as its normal."""
     transverse: Literal['fixed', 'relaxed'] = 'fixed'
     """Whether a uniaxial strain keeps the cell perpendicular to ``direction`` as it is, or relaxes it at zero
     stress."""

@@ -1,4 +1,4 @@
-"""Settings of dynamics that keep new frames, end or cool where they leave the trusted region, or move towards it."""
+"""Settings of novelty, which stores only new frames and ends or cools a run, and of a bias towards disagreement."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class DisagreementSettings(_Novelty):
 class DistanceSettings(_Novelty):
     """Frames are new if an environment is far from the known ones.
 
-    Known are the environments of the seed or of a reference dataset, and those of the frames stored so far.
+    The known environments are those of the seed or of a reference dataset, and those of the frames stored so far.
     """
 
     kind: Literal['distance'] = 'distance'
@@ -86,7 +86,7 @@ class DistanceSettings(_Novelty):
     def _check(self) -> DistanceSettings:
         if (self.threshold is None) == (self.threshold_quantile is None):
             code = Code.VALUE_MISSING if self.threshold is None else Code.VALUES_EXCLUDE
-            raise fault(code, 'requires either threshold or threshold_quantile')
+            raise fault(code, 'set exactly one of threshold and threshold_quantile')
         if self.threshold_quantile is not None and self.reference_dataset is None:
             raise fault(Code.VALUES_INCOMPLETE, 'threshold_quantile requires a reference_dataset')
         self._check_limit(('threshold', 'limit'))

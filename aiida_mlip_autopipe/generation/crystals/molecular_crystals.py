@@ -117,7 +117,7 @@ class MolecularCrystals:
             return f'its cell has {multiplicity} asymmetric units, so Z would be {self.z_prime * multiplicity:.4g}'
         for molecule, count, model in zip(self.molecules, self.counts, self._models(0), strict=True):
             if not _fits(model, group, count * z):
-                return f'{count * z} molecules {molecule.symbols} in the cell do not have the symmetry of its positions'
+                return f'{molecule.symbols} lacks the symmetry of the positions for {count * z} molecules in the cell'
         return UnitCell(number, z)
 
     def draw(

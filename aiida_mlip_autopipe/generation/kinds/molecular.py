@@ -57,8 +57,8 @@ class MolecularSettings(GeneratorSettings):
     """Space groups of a crystal. One is drawn for each crystal; by default, from 14, 2, 19, 15, 4 and 61, those most
     frequent among organic crystals, if they allow `z_prime`."""
     z_prime: PositiveFloat = 1.0
-    """Number of formula units in the asymmetric unit of a crystal (Z'). With 1, molecules are on general positions,
-    with 0.5 on special positions such as centres of inversion."""
+    """Number of formula units in the asymmetric unit of a crystal (Z'). With 1, molecules are usually on
+    general positions; with 0.5 they are on special positions such as centres of inversion."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:

@@ -31,8 +31,8 @@ class LiquidSettings(Settings):
     density_g_per_cm3: PositiveFloat | None = None
     """Density in g/cm³. It may be omitted if all molecules have a concentration."""
     thickness_A: float = Field(default=15.0, ge=5)
-    """Thickness of the liquid in Å, with half of the gap at each face. It is changed by at most 10 %, so that a whole
-    number of molecules gives the density."""
+    """Thickness of the liquid in Å, including half of the gap at each face. It is changed by at most 10 %, so that a
+    whole number of molecules gives the density."""
     composition_tolerance: float = Field(default=0.1, gt=0, le=0.5)
     """Maximum relative deviation of a mole fraction after rounding to whole molecules."""
     contact_factor: float = Field(default=0.75, gt=0, le=1.2)
