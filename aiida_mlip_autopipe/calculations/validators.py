@@ -142,7 +142,9 @@ def exploration(*, of_one_seed: bool) -> Validator:
             if not isinstance(getattr(settings, name, 0.0), float):
                 found.append(f'exploration.{name}: got {data[name]}; must be a single value for one seed')
         interval = content(inputs.get('full_trajectory_interval'))
-        if interval is not None and interval > settings.total_steps:
+        if interval is not None and settings.kind != 'dynamics':
+            found.append(f'full_trajectory_interval: got {interval}; has no effect for the kind {settings.kind}')
+        elif interval is not None and interval > settings.total_steps:
             allowed = f'must be at most {settings.total_steps}, the number of steps of the run'
             found.append(f'full_trajectory_interval: got {interval}; {allowed}')
         if of_one_seed and _has_reference(inputs['exploration']) != ('reference_environments' in inputs):

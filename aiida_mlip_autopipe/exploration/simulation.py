@@ -18,6 +18,7 @@ from typing import Any
 from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import DEFORMATIONS
 from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
 from aiida_mlip_autopipe.exploration.dynamics.relaxation import relax
 from aiida_mlip_autopipe.exploration.dynamics.timestep import describe_long_timestep
@@ -40,7 +41,7 @@ N_CRASH_FRAMES = 6
 N_FIRST_STEPS = 100
 PROGRESS_INTERVAL_S = 10.0
 # The ensembles in which the stress moves the cell or ends the run.
-WITH_STRESS = (*NPT, 'relax_cell', 'deform_uniaxial', 'deform_shear', 'deform_volumetric')
+WITH_STRESS = (*NPT, 'relax_cell', *DEFORMATIONS.values())
 
 
 @dataclass
@@ -192,7 +193,7 @@ class Simulation:
             if not complete:
                 state.step -= 1  # further evaluations of the same step follow
             # The full trajectory is written first, because a run may be resumed from the frame that is stored next.
-            if full_interval is not None and state.step % full_interval == 0:
+            if full_interval is not None and complete and state.step % full_interval == 0:
                 self.recorder.store_full_frame(state.step, state.time_fs, system, unbiased(self.integrator.evaluation))
             if sampled and settings.kind == 'dynamics' and state.bias is None:
                 self.recorder.average(system, self.integrator.evaluation, self.ensemble in NPT)

@@ -362,11 +362,12 @@ def test_an_unstable_seed_leaves_no_frames(job_folder):
     assert len(read(folder.path / CRASH_FILE, ':')) == 1
 
 
-def test_an_unstable_run_resumes_from_its_last_good_frame_at_a_lower_temperature(job_folder, copper):
+@pytest.mark.parametrize('ensemble', [{'ensemble': 'nvt'}, {'ensemble': 'npt', 'cell': 'flexible'}])
+def test_an_unstable_run_resumes_from_its_last_good_frame_at_a_lower_temperature(job_folder, copper, ensemble):
     settings = {
         'n_steps': 60,
         'temperature_K': 900,
-        'ensemble': 'nvt',
+        **ensemble,
         'guards': {'force_eV_per_A': 1.0},
         'timestep_fs': 4.0,
         'recovery': {'temperature_factor': 0.01, 'timestep_factor': 0.5},

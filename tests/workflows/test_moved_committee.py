@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.installation.codes import ensure_code, read_tested_mode
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 
-pytestmark = [pytest.mark.integration, pytest.mark.mlip]
+pytestmark = [pytest.mark.integration, pytest.mark.mlip, pytest.mark.long]
 
 SHIPPED = ('7net-0', '7net-0_22may2024')
 

@@ -234,6 +234,10 @@ NUMBERS = {
     'a random seed beyond 63 bits': ({'random_seed': 2**63}, 'random_seed'),
     'an interval of zero steps': ({'full_trajectory_interval': 0}, 'full_trajectory_interval'),
     'an interval longer than the run': ({'full_trajectory_interval': 21}, 'full_trajectory_interval'),
+    'an interval for a relaxation': (
+        {'exploration': {'kind': 'relax'}, 'full_trajectory_interval': 5},
+        'full_trajectory_interval',
+    ),
 }
 
 

@@ -142,7 +142,7 @@ class CommitteeLoader(CalculatorLoader):
         cutoffs = [one.cutoff_A for one in loaded if one.cutoff_A is not None]
         return Loaded(
             Committee(one.calculator for one in loaded),
-            loaded[0].device,
+            'cuda' if any(one.device == 'cuda' for one in loaded) else 'cpu',
             loaded[0].precision,
             frozenset.intersection(*elements) if elements else None,
             max(cutoffs, default=None),

@@ -26,8 +26,9 @@ def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model
     reference = {} if job.reference_sha256 is None else {'reference_sha256': job.reference_sha256}
     calculator = loader.settings.model_dump(mode='json', exclude=CALCULATOR_MAY_DIFFER)
     for member in calculator.get('members', ()):
-        # Its sha256 must be the same.
-        member.pop('model', None)
+        # A model is identified by its sha256 if that is known.
+        if member.get('model_sha256') is not None:
+            member.pop('model')
         member.pop('device', None)
     return {
         'runner_version': RUNNER_VERSION,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
@@ -26,6 +28,14 @@ def test_a_committee_has_the_results_of_its_first_member_and_the_largest_cutoff(
     alloy.calc, expected.calc = calculator, EMT()
     assert alloy.get_potential_energy() == pytest.approx(expected.get_potential_energy(), abs=1e-9)
     np.testing.assert_allclose(alloy.get_forces(), expected.get_forces(), atol=1e-9)
+
+
+def test_a_committee_is_on_a_gpu_if_any_member_is(monkeypatch):
+    loader = CommitteeLoader(CommitteeSettings.model_validate(COPPER))
+    assert loader.load().device == 'cpu'
+    on_gpu = replace(loader.members[1].load(), device='cuda')
+    monkeypatch.setattr(loader.members[1], 'load', lambda: on_gpu)
+    assert loader.load().device == 'cuda'
 
 
 @pytest.mark.parametrize(

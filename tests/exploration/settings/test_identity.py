@@ -25,3 +25,7 @@ def test_the_model_of_a_member_is_identified_by_its_content_and_not_by_its_path(
     expected = identity_of('model/member_1/a.model', 'a' * 64)
     assert identity_of('model/member_1/renamed.model', 'a' * 64, 'cuda') == expected
     assert identity_of('model/member_1/a.model', 'b' * 64) != expected
+
+
+def test_a_shipped_model_of_a_member_without_a_hash_is_identified_by_its_name():
+    assert identity_of('small', None) != identity_of('medium', None)

@@ -198,7 +198,7 @@ def test_distinct_sites_need_exactly_one_defect_and_a_site_for_it(generate, fiel
 
 
 def test_more_vacancies_than_atoms_are_refused(generate):
-    with refused(Code.TOO_MANY_DEFECTS, '200', 'Au27Cu81', ' 81 ', 'Cu '):
+    with refused(Code.TOO_MANY_DEFECTS, '200', 'Au27Cu81', ' 81', 'Cu '):
         generate(defect(CU3AU, vacancies={'Cu': 200}))
 
 

@@ -115,7 +115,7 @@ def test_a_random_alloy_has_its_composition(generate):
         ({'kind': 'alloy', 'composition': {'Po': 1.0}, 'lattice': 'sc'}, {}, Code.VALUE_MISSING, ['burgers', 'Po']),
         (COPPER, {'burgers': [[0, 0, 0]]}, Code.VALUE_INVALID, ['0 0 0']),
         ({'kind': 'surface', 'of': COPPER}, {}, Code.HOST_UNSUITABLE, ['dislocation', 'vacuum']),
-        (COPPER, {'validation': {'max_atoms': 50}}, Code.TOO_MANY_ATOMS, ['max_atoms', ' 50']),
+        (COPPER, {'validation': {'max_atoms': 50}}, Code.TOO_MANY_ATOMS, ['max_atoms', '(50)']),
     ],
 )  # fmt: skip
 def test_an_impossible_dislocation_is_refused(generate, of, fields, code, values):
