@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
+from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
@@ -43,8 +44,8 @@ def describe_reference(
     Returns
     -------
     dict
-        ``environments``, the file for the jobs, and ``report``, with the numbers of structures and environments and the
-        threshold.
+        ``environments``, the file for the jobs, and ``report``, with the elements that the descriptor covers, the
+        numbers of structures and environments, and the threshold.
     """
     settings = SoapSettings(**descriptor.get_dict())
     quantile = None if threshold_quantile is None else threshold_quantile.value
@@ -54,6 +55,7 @@ def describe_reference(
     except AutopipeError as error:
         return ExitCode(ERROR_REFERENCE, str(error), invalidates_cache=True)
     report = {
+        'elements': [chemical_symbols[number] for number in found.species],
         'n_structures': len(structures),
         'n_environments': reference.count_environments(np.concatenate([atoms.numbers for atoms in structures])),
         'n_used': reference.count_environments(found.numbers),

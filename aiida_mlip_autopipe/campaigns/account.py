@@ -10,8 +10,10 @@ from typing import Any
 from aiida import orm
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.campaigns.progress import find_comparisons
 from aiida_mlip_autopipe.generation import merge_reports
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class CampaignAccount:
         How many jobs each guard stopped, including jobs of explorations that were resumed.
     events
         What the explorations reported otherwise, by rule.
+    comparisons
+        What the explorations were compared with, if they had a reference dataset.
     n_frames_explored, n_frames_independent
         Frames that were stored, and how many of them are statistically independent by energy; None if unknown.
     n_frames_discarded_by_reason
@@ -94,6 +98,7 @@ class CampaignAccount:
     endings: tuple[Ending, ...]
     n_crashes_by_rule: dict[str, int]
     events: tuple[Events, ...]
+    comparisons: tuple[ReferenceComparison, ...]
     n_frames_explored: int
     n_frames_independent: float | None
     n_frames_discarded_by_reason: dict[str, int]
@@ -125,6 +130,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
         endings=tuple(Ending(*how, n) for how, n in Counter(map(_ending, explorations)).items()),
         n_crashes_by_rule=count_crashes(results),
         events=collect_events(results),
+        comparisons=find_comparisons(campaign),
         n_frames_explored=selection['n_frames'],
         n_frames_independent=sum(independent) if independent else None,
         n_frames_discarded_by_reason={reason: n for reason, n in selection['discarded'].items() if n},
@@ -157,6 +163,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
         'Explorations': dict(endings),
         'Crashes by guard': account.n_crashes_by_rule,
         'Events in explorations': {f'{one.rule}, such as: {one.example}': one.n_events for one in account.events},
+        'Reference dataset of the explorations': _describe_comparisons(account.comparisons),
         'Frames': {
             'explored': account.n_frames_explored,
             **({} if independent is None else {'statistically independent, by energy': round(independent, 1)}),
@@ -188,6 +195,19 @@ def collect_events(results: Iterable[Mapping[str, Any]]) -> tuple[Events, ...]:
         for event in result['events'][: -1 if _crashed(result) else None]:
             messages.setdefault(event['rule'], []).append(event['message'])
     return tuple(Events(rule, len(found), found[0]) for rule, found in messages.items())
+
+
+def _describe_comparisons(comparisons: Iterable[ReferenceComparison]) -> dict[str, str]:
+    """Return the thresholds, and the number of environments of each element, as text."""
+    thresholds: dict[str, list[str]] = {}
+    table = {}
+    for one in comparisons:
+        if one.threshold is not None:
+            thresholds.setdefault(', '.join(one.elements), []).append(f'{one.threshold:.4g}')
+        for symbol, n in one.n_used.items():
+            table[f'environments of {symbol}'] = f'{n} of {one.n_environments[symbol]}'
+    named = {f'threshold with the elements {elements}': ', '.join(found) for elements, found in thresholds.items()}
+    return named | table
 
 
 def _crashed(result: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.generation import describe_losses, merge_reports
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.graph import list_campaigns
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
+from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
 
 STAGES = {
     'generate_seeds': 'generation',
@@ -77,6 +78,8 @@ class Progress:
         Time in seconds until the last exploration ends, at the current rate; None without a rate.
     paused
         Paused jobs, which wait for the user.
+    comparisons
+        What the explorations are compared with, if they have a reference dataset.
     warnings
         Which seeds are missing and why, what entries leave out, and where the selection differs from the request.
     failure
@@ -97,6 +100,7 @@ class Progress:
     rate_per_hour: float | None
     remaining_s: float | None
     paused: tuple[PausedJob, ...]
+    comparisons: tuple[ReferenceComparison, ...]
     warnings: tuple[str, ...]
     failure: str | None
 
@@ -132,6 +136,7 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         paused=tuple(
             find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
         ),
+        comparisons=find_comparisons(campaign),
         warnings=tuple(describe_losses(merge_reports(generated)) + _selection_warnings(campaign)),
         failure=_failure(campaign),
     )
@@ -202,6 +207,20 @@ def find_explorations(campaign: orm.WorkChainNode) -> list[Exploration]:
         for pk, state, status, started, changed, seed_id in query.iterall()
     ]
     return sorted(found, key=lambda exploration: exploration.pk)
+
+
+def find_comparisons(campaign: orm.WorkChainNode) -> tuple[ReferenceComparison, ...]:
+    """Return what the explorations of a campaign are compared with, if they have a reference dataset."""
+    query = orm.QueryBuilder()
+    query.append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(
+        orm.CalcFunctionNode,
+        with_incoming='campaign',
+        filters={'attributes.process_label': 'describe_reference'},
+        tag='calculation',
+    )
+    query.append(orm.Dict, with_incoming='calculation', project=['id', 'attributes'])
+    return tuple(ReferenceComparison.from_report(report) for _, report in sorted(query.all(), key=lambda row: row[0]))
 
 
 def _rate_per_hour(explorations: list[Exploration]) -> float | None:

@@ -47,6 +47,8 @@ def describe(progress: Progress) -> RenderableType:
     table.add_row('seeds', bar)
     table.add_row('', counts(progress))
     table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
+    for text in _comparisons(progress):
+        table.add_row('novelty', Text(text))
     lines: list[RenderableType] = [table]
     lines += [
         Text(
@@ -82,9 +84,16 @@ def _follow_in_lines(campaign: WorkChainNode) -> Progress:
         if line != last:
             console.print(f'[{_whole_seconds(progress.elapsed_s)}] {line}', markup=False)
             last = line
+    for text in _comparisons(progress):
+        console.print(f'novelty: {text}', markup=False)
     for warning in progress.warnings:
         console.print(f'warning: {warning}', style='yellow', markup=False)
     return progress
+
+
+def _comparisons(progress: Progress) -> list[str]:
+    """Return what the explorations are compared with, without repetitions."""
+    return list(dict.fromkeys(one.describe() for one in progress.comparisons))
 
 
 def _pace(progress: Progress) -> str:

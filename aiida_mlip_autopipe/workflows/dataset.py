@@ -165,7 +165,7 @@ class DatasetWorkChain(ReferenceWorkChain):
         *place, entry = self.ctx.places[label]
         job.update(self.inputs.get('overrides', {}).get(entry_key(entry), {}))
         settings = read_settings(job)
-        job.update(self.reference_input(label, settings))
+        job.update(self.reference_input(label))
         seed_settings = settings.for_seed(Place(*place))
         if seed_settings != settings:
             job.exploration = exploration_inputs(seed_settings)['exploration']

@@ -90,12 +90,17 @@ def copper() -> Atoms:
     return bulk('Cu') * (2, 2, 1)
 
 
-@pytest.fixture
-def alloy() -> Atoms:
-    """Four atoms of an ordered copper-gold alloy."""
+def make_alloy() -> Atoms:
+    """Return four atoms of an ordered copper-gold alloy."""
     atoms = bulk('Cu', a=3.85, cubic=True)
     atoms.numbers[:2] = 79
     return atoms
+
+
+@pytest.fixture
+def alloy() -> Atoms:
+    """Four atoms of an ordered copper-gold alloy."""
+    return make_alloy()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class AtomicImages:
     positions: np.ndarray
     bounds: np.ndarray
 
-    def find_neighbours(self, part: slice, cutoff_A: float) -> Neighbours:
+    def find_neighbours(self, part: slice | np.ndarray, cutoff_A: float) -> Neighbours:
         """Find the images within a given distance of some of the atoms. Each atom is its own neighbour."""
         centres, n_images = self.centres[part], self.positions.shape[1]
         # One product gives |a|² - 2 a·b + |b|².

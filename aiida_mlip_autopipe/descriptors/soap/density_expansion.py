@@ -83,7 +83,7 @@ class DensityExpansion:
         limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api='blas')
         return limited
 
-    def expand(self, images: AtomicImages, part: slice) -> list[np.ndarray]:
+    def expand(self, images: AtomicImages, part: slice | np.ndarray) -> list[np.ndarray]:
         """Expand the density around some atoms of a structure.
 
         Parameters
@@ -91,7 +91,7 @@ class DensityExpansion:
         images
             The images within `cutoff_A` of the structure.
         part
-            The atoms of the structure.
+            The atoms of the structure, as a slice or as indices.
 
         Returns
         -------

@@ -38,11 +38,11 @@ class DscribeSoap:
         averaged: np.ndarray = self._create(atoms, 'outer').ravel()
         return averaged
 
-    def environments(self, atoms: Atoms) -> np.ndarray:
-        """Return the features of each atom (n_atoms, n_features)."""
-        return self._create(atoms, 'off')
+    def environments(self, atoms: Atoms, centres: np.ndarray | None = None) -> np.ndarray:
+        """Return the features of the atoms with the given indices, by default of all atoms (n, n_features)."""
+        return self._create(atoms, 'off', None if centres is None else centres.tolist())
 
-    def _create(self, atoms: Atoms, average: str) -> np.ndarray:
+    def _create(self, atoms: Atoms, average: str, centres: list[int] | None = None) -> np.ndarray:
         from dscribe.descriptors import SOAP
 
         atoms = atoms.copy()
@@ -51,5 +51,5 @@ class DscribeSoap:
             atoms.set_cell(complete_cell(atoms.cell))
         # dscribe misses neighbours of atoms that are outside the cell.
         atoms.wrap()
-        created: np.ndarray = SOAP(average=average, **self._arguments).create(atoms)
+        created: np.ndarray = SOAP(average=average, **self._arguments).create(atoms, centers=centres)
         return created

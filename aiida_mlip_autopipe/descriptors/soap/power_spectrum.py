@@ -58,7 +58,7 @@ class PowerSpectrum:
     def average(self, atoms: Atoms) -> np.ndarray:
         """Return the mean of the features over the atoms of a structure (n_features,)."""
         products = np.zeros((self.expansion.l_max + 1, *self._shape))
-        for coefficients in self._expand(atoms):
+        for coefficients in self._expand(atoms, np.arange(len(atoms))):
             for product, of_degree in zip(products, coefficients, strict=True):
                 left, right = self._pair(of_degree)
                 left, right = (side.reshape(*side.shape[:2], -1) for side in (left, right))
@@ -66,11 +66,13 @@ class PowerSpectrum:
         averaged: np.ndarray = products.ravel()[self._indices] * self._factors / len(atoms)
         return averaged
 
-    def environments(self, atoms: Atoms) -> np.ndarray:
-        """Return the features of each atom (n_atoms, n_features)."""
-        features = np.empty((len(atoms), len(self._indices)))
+    def environments(self, atoms: Atoms, centres: np.ndarray | None = None) -> np.ndarray:
+        """Return the features of the atoms with the given indices, by default of all atoms (n, n_features)."""
+        if centres is None:
+            centres = np.arange(len(atoms))
+        features = np.empty((len(centres), len(self._indices)))
         start = 0
-        for coefficients in self._expand(atoms):
+        for coefficients in self._expand(atoms, centres):
             n = coefficients[0].shape[2]
             products = np.empty((n, self.expansion.l_max + 1, *self._shape))
             for degree, of_degree in enumerate(coefficients):
@@ -80,12 +82,12 @@ class PowerSpectrum:
             start += n
         return features
 
-    def _expand(self, atoms: Atoms) -> Iterator[list[np.ndarray]]:
-        """Yield the coefficients in blocks of several atoms. The blocks depend only on the structure."""
+    def _expand(self, atoms: Atoms, centres: np.ndarray) -> Iterator[list[np.ndarray]]:
+        """Yield the coefficients in blocks of several atoms. The blocks depend only on the structure and the atoms."""
         with self.expansion.one_thread():
             images = find_images(atoms, self.species, self.expansion.cutoff_A)
-            for start in range(0, len(atoms), N_CENTRES):
-                yield self.expansion.expand(images, slice(start, start + N_CENTRES))
+            for start in range(0, len(centres), N_CENTRES):
+                yield self.expansion.expand(images, centres[start : start + N_CENTRES])
 
     def _pair(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the two factors of the products of a degree (blocks, rows or columns, atoms, 2 l + 1)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Literal
 
 import numpy as np
@@ -122,12 +122,27 @@ def _count_cores() -> int:
 
 
 def describe_environments(
-    structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings
+    structures: Iterable[Atoms],
+    species: Sequence[int],
+    settings: SoapSettings,
+    centres: Iterable[np.ndarray] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield the normalised descriptors of all atoms of each structure, float32 (n_atoms, n_features)."""
+    """Yield the normalised descriptors of atoms of each structure, float32 (n, n_features).
+
+    Parameters
+    ----------
+    structures
+        The structures.
+    species
+        Atomic numbers of all elements that occur.
+    settings
+        The settings of the descriptor.
+    centres
+        The indices of the described atoms of each structure; None for all atoms.
+    """
     soap = _make_soap(settings, species)
-    for atoms in structures:
-        yield _scale(soap.environments(atoms))
+    for atoms, indices in zip(structures, repeat(None) if centres is None else centres, strict=False):
+        yield _scale(soap.environments(atoms, indices))
 
 
 def _describe_part(structures: list[Atoms], species: Sequence[int], settings: SoapSettings) -> np.ndarray:

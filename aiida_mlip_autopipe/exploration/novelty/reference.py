@@ -17,11 +17,17 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_environments
 
-REFERENCE_VERSION = '1'
-"""Increase this if a change to this module changes the environments or the threshold."""
+REFERENCE_VERSION = '2'
+"""Increase this if a change to this module changes the environments or the threshold.
+
+A change to SOAP increases `DESCRIPTORS_VERSION`, which the calculation of the environments also has as an input.
+"""
 
 MAX_ENVIRONMENTS = 2000
 """Maximum number of environments, which limits the size of the file and the time of each comparison."""
+
+MIN_THRESHOLD = 1e-6
+"""A smaller distance can be a rounding error, because the descriptors have single precision."""
 
 ARRAYS = ('environments', 'numbers', 'species', 'threshold')
 
@@ -122,7 +128,8 @@ def describe_reference(
     Raises
     ------
     AutopipeError
-        If a quantile is requested, but no element occurs in two structures.
+        If a quantile is requested, but no element occurs in two structures, or the quantile is zero within rounding
+        errors, as for a dataset with duplicate structures.
     """
     numbers = np.concatenate([atoms.numbers for atoms in structures])
     owners = np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures])
@@ -131,13 +138,25 @@ def describe_reference(
     numbers, owners = numbers[kept], owners[kept]
     threshold = None
     if quantile is not None:
-        distances = distances_within(environments, numbers, owners)
-        if not len(distances):
-            raise AutopipeError(
-                Code.VALUE_INVALID, 'a quantile needs a reference dataset in which an element occurs in two structures'
-            )
-        threshold = float(np.quantile(distances, quantile))
+        threshold = _quantile(distances_within(environments, numbers, owners), quantile)
     return ReferenceEnvironments(environments, numbers, tuple(sorted(species)), threshold)
+
+
+def _quantile(distances: np.ndarray, quantile: float) -> float:
+    """Return the threshold that is a quantile of the distances within a dataset."""
+    if not len(distances):
+        raise AutopipeError(
+            Code.VALUE_INVALID, 'a quantile needs a reference dataset in which an element occurs in two structures'
+        )
+    threshold = float(np.quantile(distances, quantile))
+    if threshold < MIN_THRESHOLD:
+        raise AutopipeError(
+            Code.OUT_OF_RANGE,
+            f'the {quantile:g} quantile of the distances within the reference dataset is {threshold:.1g}, which is '
+            'zero within rounding errors, so every frame would be new; remove duplicate structures from the dataset, '
+            'increase exploration.novelty.threshold_quantile, or set exploration.novelty.threshold instead',
+        )
+    return threshold
 
 
 def check_limit(limit: float | None, threshold: float | None) -> None:
@@ -218,9 +237,8 @@ def _choose(numbers: np.ndarray) -> np.ndarray:
 def _describe_kept(
     structures: Sequence[Atoms], owners: np.ndarray, kept: np.ndarray, species: Sequence[int], settings: SoapSettings
 ) -> Iterator[np.ndarray]:
-    """Yield the kept environments of each structure that has some."""
+    """Return the kept environments of each structure that has some."""
     first = np.searchsorted(owners, np.arange(len(structures)))
     used = np.unique(owners[kept])
-    described = describe_environments([structures[number] for number in used], species, settings)
-    for number, environments in zip(used, described, strict=True):
-        yield environments[kept[owners[kept] == number] - first[number]]
+    centres = [kept[owners[kept] == number] - first[number] for number in used]
+    return describe_environments([structures[number] for number in used], species, settings, centres)

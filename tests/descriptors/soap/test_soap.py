@@ -151,6 +151,16 @@ def test_five_elements_have_a_moderate_number_of_features():
     assert describe(alloy, settings=SoapSettings()).shape[1] == 2240
 
 
+@pytest.mark.parametrize('computed_by', BOTH)
+def test_environments_of_some_atoms_are_those_of_all_atoms(alloy, computed_by):
+    structures, settings = [alloy, alloy * (5, 4, 1)], SMALL.model_copy(update={'computed_by': computed_by})
+    centres = [np.array([2, 3]), np.array([0, 17, 70, 79])]
+    some = describe_environments(structures, [29, 79], settings, centres)
+    for atoms, chosen, described in zip(structures, centres, some, strict=True):
+        (complete,) = describe_environments([atoms], [29, 79], settings)
+        np.testing.assert_allclose(described, complete[chosen], rtol=0, atol=2e-7)
+
+
 @pytest.mark.parametrize('compression', ['off', 'mu1nu1', 'crossover', 'mu2'])
 def test_dscribe_gives_the_same_values(alloy, compression):
     strayed = alloy.copy()

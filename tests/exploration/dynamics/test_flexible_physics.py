@@ -189,7 +189,6 @@ def test_an_ideal_gas_in_a_flexible_cell_has_the_volumes_of_an_isotropic_one(wit
 def test_strain_fluctuations_of_a_cold_crystal_agree_with_its_elastic_constants():
     """``<η η> = kT S/V``, with the compliances S from second differences of the static energy."""
     positions, cell, springs = crystal_of_springs(1)
-    volume = np.linalg.det(cell)
 
     def energy(strain):
         deformation = np.linalg.cholesky(np.eye(3) + 2 * strain).T
@@ -232,7 +231,6 @@ def test_strain_fluctuations_of_a_cold_crystal_agree_with_its_elastic_constants(
     for a, b in ((0, 1), (1, 2), (0, 2)):
         assert expected[a, b] < -0.2 * expected[a, a]
         assert_mean(strains[:, a] * strains[:, b], expected[a, b], resolution=0.8)
-    assert volume > 0
 
 
 @pytest.mark.parametrize('cell_setting', ['anisotropic', 'flexible', 'in_plane'])

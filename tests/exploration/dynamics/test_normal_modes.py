@@ -80,6 +80,7 @@ def assert_covariance(displacements, expected):
     assert np.abs((found - expected) / np.where(errors > 0, errors, 1e-20)).max() < 5.0
 
 
+@pytest.mark.physics
 def test_the_covariance_of_a_crystal_is_kT_times_the_inverse_hessian():
     positions, cell, springs = crystal_of_springs(repeats=2)
     masses = np.tile([12.0, 40.0, 40.0, 100.0], 8)
@@ -93,6 +94,7 @@ def test_the_covariance_of_a_crystal_is_kT_times_the_inverse_hessian():
     assert np.abs(masses @ displacements.reshape(-1, 32, 3)).max() < 1e-9
 
 
+@pytest.mark.physics
 def test_the_energy_of_each_mode_is_half_kT_and_the_displacements_are_normal():
     system, tethers, constants = tethered(free=(True, True, False))
     modes = sampler(system, tethers)
@@ -104,6 +106,7 @@ def test_the_energy_of_each_mode_is_half_kT_and_the_displacements_are_normal():
     assert not displacements[:, 6:].any()
 
 
+@pytest.mark.physics
 def test_dynamics_of_a_harmonic_system_has_the_same_covariance():
     system, tethers, constants = tethered(free=(True, True, False))
     drawn, _ = draw(sampler(system, tethers), 4000)
@@ -121,6 +124,7 @@ def test_dynamics_of_a_harmonic_system_has_the_same_covariance():
         assert_mean(np.array(squares)[:, atom], 3 * KT / constants[atom], resolution=0.5)
 
 
+@pytest.mark.physics
 def test_quantum_displacements_are_those_of_oscillators_with_zero_point_motion():
     system, tethers, constants = tethered(free=(True, False, False))
     omega = np.sqrt(constants[0] / MASSES[0])

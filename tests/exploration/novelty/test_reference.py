@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from support.errors import refused
+from support.job_folders import JobFolder, make_alloy
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.descriptors.soap.power_spectrum import PowerSpectrum
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_environments
 from aiida_mlip_autopipe.exploration.novelty import reference as module
 from aiida_mlip_autopipe.exploration.novelty.reference import (
@@ -33,11 +35,11 @@ def novelty(**changes):
     }
 
 
-@pytest.fixture
-def every(job_folder, alloy):
+@pytest.fixture(scope='module')
+def every(tmp_path_factory):
     """The structures of the frames of a run without novelty."""
-    folder = job_folder('every').write(alloy, RUN)
-    folder.run()
+    alloy, folder = make_alloy(), JobFolder(tmp_path_factory.mktemp('every'))
+    folder.write(alloy, RUN).run()
     frames = folder.frames()
     structures = [alloy.copy() for _ in range(len(frames))]
     for atoms, positions, cell in zip(structures, frames.positions, frames.cells, strict=True):
@@ -99,7 +101,7 @@ def test_the_threshold_is_a_quantile_of_the_distances_from_other_structures(job_
     assert steps[0]
 
 
-def test_an_element_in_one_structure_does_not_contribute_to_the_quantile(every):
+def test_an_element_in_one_structure_does_not_contribute_to_the_quantile():
     copper = [bulk('Cu', a=a, cubic=True) for a in (3.5, 3.6)]
     distances = nearest_in_others(copper)
     assert describe_reference([*copper, bulk('Au')], CU_AU, SETTINGS, 0.5).threshold == pytest.approx(
@@ -107,6 +109,17 @@ def test_an_element_in_one_structure_does_not_contribute_to_the_quantile(every):
     )
     with refused(Code.VALUE_INVALID):
         describe_reference([bulk('Au'), bulk('Cu')], CU_AU, SETTINGS, 0.5)
+
+
+def test_a_quantile_that_is_zero_because_of_duplicates_is_refused(every):
+    moved = [atoms.copy() for atoms in every[:3]]
+    for atoms in moved:
+        atoms.rotate(40, (1, 2, 3), rotate_cell=True)
+        atoms.positions += 0.1
+    for copies in (every[:3], moved):
+        with refused(Code.OUT_OF_RANGE, 'threshold_quantile'):
+            describe_reference([*every, *copies], CU_AU, SETTINGS, 0.3)
+    assert describe_reference([*every, *moved], CU_AU, SETTINGS, 0.9).threshold > 1e-3
 
 
 def test_environments_of_elements_that_the_reference_dataset_lacks_are_new(job_folder, alloy):
@@ -166,7 +179,15 @@ def test_a_large_dataset_keeps_evenly_spaced_environments_of_each_element(every,
     complete = describe_reference(every, CU_AU, SETTINGS)
     assert count_environments(complete.numbers) == {'Cu': 20, 'Au': 20}
     monkeypatch.setattr(module, 'MAX_ENVIRONMENTS', 8)
+    described, describe = [], PowerSpectrum.environments
+
+    def record(*arguments):
+        described.append(describe(*arguments))
+        return described[-1]
+
+    monkeypatch.setattr(PowerSpectrum, 'environments', record)
     kept = describe_reference(every, CU_AU, SETTINGS)
+    assert sum(map(len, described)) == 8
     assert count_environments(kept.numbers) == {'Cu': 4, 'Au': 4}
     for number in CU_AU:
         expected = complete.environments[complete.numbers == number][[0, 5, 10, 15]]
