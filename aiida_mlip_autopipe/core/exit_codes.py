@@ -243,8 +243,8 @@ EXPLANATIONS = {
         'Correct the entry named in the message. `mlip-autopipe generate` makes the seeds without running a campaign.',
     ),
     'ERROR_REFERENCE_DATASET': Explanation(
-        'The environments of `exploration.novelty.reference_dataset` cannot be computed, or the limit does not '
-        'exceed the quantile of their distances.',
+        'The environments of `exploration.novelty.reference_dataset` cannot be computed, the quantile of their '
+        'distances is zero because of duplicate structures, or the limit does not exceed it.',
         'Correct the setting or the dataset named in the message, then run the same file again.',
     ),
     'ERROR_TOO_FEW_EXPLORATIONS': Explanation(
