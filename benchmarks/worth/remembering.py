@@ -23,8 +23,10 @@ class Remembering:
         """Return the mean of the features over the atoms."""
         return self._remember(self.inner.average, atoms)
 
-    def environments(self, atoms):
-        """Return the features of each atom."""
+    def environments(self, atoms, centres=None):
+        """Return the features of the atoms with the given indices, by default of all atoms."""
+        if centres is not None:
+            return self.inner.environments(atoms, centres)
         return self._remember(self.inner.environments, atoms)
 
     def _remember(self, describe, atoms):

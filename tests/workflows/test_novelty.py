@@ -5,12 +5,14 @@ from aiida import orm
 from aiida.common import LinkType
 from ase.build import bulk
 from ase.io import write
+from rich.console import Console
 from support.committees import COPPER
 
 from aiida_mlip_autopipe.calculations.describe_reference import describe_reference
 from aiida_mlip_autopipe.campaigns.account import describe_campaign
 from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.campaigns.status import read_status
+from aiida_mlip_autopipe.cli.follow import describe
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.jobs.contract import REFERENCE_FILE
@@ -130,10 +132,15 @@ def test_explorations_share_environments_and_a_limit_below_the_quantile_ends_the
     n_max = [node.inputs.descriptor['n_max'] for node in found]
     used = zip(n_max, (node.inputs.threshold_quantile.value for node in found), strict=True)
     assert sorted(used) == [(3, 0.9), (4, 0.1), (4, 0.9), (4, 0.9)]
-    comparisons = read_status(campaign).progress.comparisons
+    progress = read_status(campaign).progress
+    comparisons = progress.comparisons
     assert sorted(one.elements for one in comparisons) == [('Cu',), ('Cu',), ('Cu',), ('Cu', 'Au')]
     assert {one.threshold for one in comparisons} == {node.outputs.report['threshold'] for node in found}
     assert all((one.n_environments, one.n_used) == ({'Cu': 8}, {'Cu': 8}) for one in comparisons)
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(describe(progress))
+    assert all(f'{one.threshold:.4g}' in shown.get() for one in comparisons)
 
 
 def test_duplicates_in_the_reference_dataset_of_a_quantile_end_the_campaign(explore, campaign_folder):
