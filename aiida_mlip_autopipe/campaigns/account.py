@@ -206,7 +206,7 @@ def _describe_comparisons(comparisons: Iterable[ReferenceComparison]) -> dict[st
             thresholds.setdefault(', '.join(one.elements), []).append(f'{one.threshold:.4g}')
         for symbol, n in one.n_used.items():
             table[f'environments of {symbol}'] = f'{n} of {one.n_environments[symbol]}'
-    named = {f'threshold with the elements {elements}': ', '.join(found) for elements, found in thresholds.items()}
+    named = {f'threshold (elements {elements})': ', '.join(found) for elements, found in thresholds.items()}
     return named | table
 
 

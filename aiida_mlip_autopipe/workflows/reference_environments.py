@@ -47,10 +47,10 @@ class ReferenceComparison:
     def describe(self) -> str:
         """Return it as text."""
         used = [f'{n} of {self.n_environments[symbol]} environments of {symbol}' for symbol, n in self.n_used.items()]
-        text = f'compared with {", ".join(used)}'
+        text = f'{", ".join(used)} in the reference dataset are used'
         if self.threshold is None:
             return text
-        return f'{text}; threshold {self.threshold:.4g} with the elements {", ".join(self.elements)}'
+        return f'{text}; the threshold is {self.threshold:.4g} (elements {", ".join(self.elements)})'
 
 
 class ReferenceWorkChain(ThrottledWorkChain):
