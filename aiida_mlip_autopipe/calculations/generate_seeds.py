@@ -5,17 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
-from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.generation import GENERATORS, Fingerprints
+from aiida_mlip_autopipe.generation import Fingerprints, read_entries
 from aiida_mlip_autopipe.generation import generate_seeds as generate
-from aiida_mlip_autopipe.generation.files.paths import rewrite_files
 
 ERROR_PHYSICS = 400
 
@@ -57,11 +54,10 @@ def generate_seeds(
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
-        entries = rewrite_files(settings['entries'], lambda key: str(paths[key]))
-        adapter: TypeAdapter[Any] = TypeAdapter(tuple[GENERATORS.settings_union(), ...])  # type: ignore[misc,arg-type]
+        entries = read_entries(settings['entries'], lambda key: paths[key])
         try:
             result = generate(
-                adapter.validate_python(entries),
+                entries,
                 random_seed=random_seed.value,
                 cutoff_A=settings['cutoff_A'],
                 start=start.value,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Of
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, read_exploration
 from aiida_mlip_autopipe.exploration.settings.job_settings import join_settings
-from aiida_mlip_autopipe.generation.files.paths import rewrite_files
+from aiida_mlip_autopipe.generation import read_entries
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
 
@@ -229,8 +230,8 @@ def overrides(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None
 
 def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse inconsistent inputs of a campaign."""
-    used: dict[str, str] = {}
-    rewrite_files(inputs['generation'].get_dict()['entries'], lambda key: used.setdefault(key, key))
+    used: dict[str, Path] = {}
+    read_entries(inputs['generation'].get_dict()['entries'], lambda key: used.setdefault(key, Path(key)))
     missing = sorted(used.keys() - inputs.get('files', {}).keys())
     found = [f'files.{key}: missing; generation refers to this file' for key in missing]
     if inputs['sampling'].get_dict().get('reference_dataset') is not None:

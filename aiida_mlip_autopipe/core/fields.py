@@ -46,6 +46,9 @@ _CODES = {
 BY_CONTENT = 'by_content'
 """Key of the serialization context in which a file is dumped as the sha256 of its content."""
 
+REPLACE_FILE = 'replace_file'
+"""Key of the serialization or validation context with a function that replaces the path of each `InputFile`."""
+
 
 def fault(code: Code, allowed: str, *, nearest: str | None = None) -> PydanticCustomError:
     """Return the error that a validator raises for an invalid value.
@@ -82,10 +85,13 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
     """Resolve a path against the folder of the config file, and refuse it if no such file exists.
 
     While a config file is read, the validation context contains the folder (``{'folder': Path}``). Without a context,
-    as in a job or for settings created in Python, the path is neither changed nor checked.
+    as in a job or for settings created in Python, the path is neither changed nor checked. With a function
+    `REPLACE_FILE`, the path is what this function returns.
     """
     if not info.context:
         return path
+    if REPLACE_FILE in info.context:
+        return Path(info.context[REPLACE_FILE](path))
     # Symbolic links are not followed, because the name in the config determines the file format.
     resolved = Path(os.path.abspath(info.context['folder'] / path.expanduser()))
     if not resolved.is_file():
@@ -117,7 +123,13 @@ def _dump_file(path: Any, handler: SerializerFunctionWrapHandler, info: Serializ
     return handler(path) if is_name else f'sha256:{file_sha256(Path(path).expanduser())}'
 
 
-InputFile = Annotated[Path, AfterValidator(_resolve_input_file), WrapSerializer(_dump_file)]
+def _dump_input_file(path: Path, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+    if info.context and REPLACE_FILE in info.context:
+        return info.context[REPLACE_FILE](path)
+    return _dump_file(path, handler, info)
+
+
+InputFile = Annotated[Path, AfterValidator(_resolve_input_file), WrapSerializer(_dump_input_file)]
 """A file that must exist; in a config file, its path is relative to the folder of that file."""
 
 InputModel = Annotated[str, AfterValidator(_resolve_model), WrapSerializer(_dump_file)]

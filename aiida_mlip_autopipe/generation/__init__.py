@@ -1,7 +1,15 @@
 """Generation: from settings to seeds."""
 
 from aiida_mlip_autopipe.generation.answers import answer_queries
-from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.base import (
+    GENERATORS,
+    Generator,
+    GeneratorSettings,
+    Parent,
+    Requirements,
+    dump_entries,
+    read_entries,
+)
 from aiida_mlip_autopipe.generation.few_atoms import complete_elements
 from aiida_mlip_autopipe.generation.generate import (
     STAGE_VERSION,
@@ -36,11 +44,13 @@ __all__ = [
     'complete_elements',
     'count_seeds',
     'describe_losses',
+    'dump_entries',
     'find_empty_entry',
     'generate_seeds',
     'iterate_seeds',
     'iterate_seeds_in_processes',
     'merge_reports',
     'progress_shown',
+    'read_entries',
     'time_limit',
 ]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, TypeAdapter
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import REPLACE_FILE
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
@@ -248,3 +251,38 @@ def content_label(settings: GeneratorSettings) -> str:
 GENERATORS: Registry[Generator] = Registry(
     'aiida_mlip_autopipe.generators', variants_in('aiida_mlip_autopipe.generation.kinds')
 )
+
+
+def dump_entries(entries: Sequence[GeneratorSettings], key_of: Callable[[Path], str]) -> list[dict[str, Any]]:
+    """Return entries as JSON types, without their explorations and with a key instead of the path of each file.
+
+    Parameters
+    ----------
+    entries
+        The config's ``generation`` list.
+    key_of
+        Returns the key of a file. It is called for each `InputFile`, at any depth.
+    """
+    context = {REPLACE_FILE: key_of}
+    return [entry.model_dump(mode='json', exclude={'exploration'}, context=context) for entry in entries]
+
+
+def read_entries(dumped: Sequence[Any], path_of: Callable[[str], Path]) -> tuple[GeneratorSettings, ...]:
+    """Return entries from the result of `dump_entries`.
+
+    Parameters
+    ----------
+    dumped
+        The dumped entries.
+    path_of
+        Returns the path of a file from its key.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If an entry is invalid.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(tuple[GENERATORS.settings_union(), ...])  # type: ignore[misc,arg-type]
+    context = {REPLACE_FILE: lambda key: path_of(str(key))}
+    entries: tuple[GeneratorSettings, ...] = adapter.validate_python(dumped, context=context)
+    return entries

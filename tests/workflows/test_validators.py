@@ -310,6 +310,15 @@ CAMPAIGNS = {
         {'generation': {'entries': [{'kind': 'structures', 'files': ['file_x']}], 'cutoff_A': 6.0}},
         'files.file_x',
     ),
+    'a missing file of a molecule': (
+        {
+            'generation': {
+                'entries': [{'kind': 'molecular', 'molecules': [{'file': 'file_x'}], 'density_g_per_cm3': 1.0}],
+                'cutoff_A': 6.0,
+            }
+        },
+        'files.file_x',
+    ),
     'an unknown sampler': ({'sampling': {'kind': 'best'}}, 'sampling.kind'),
     'a path of a reference dataset': (
         {'sampling': {'kind': 'fps', 'reference_dataset': 'old.db'}},

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
-from aiida_mlip_autopipe.generation.files.paths import rewrite_files
+from aiida_mlip_autopipe.generation import dump_entries
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,
@@ -58,10 +58,7 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     environments = Environments(notify)
     describer = descriptor_code(config, list(codes.values()))
     files: dict[str, orm.SinglefileData] = {}
-    entries = rewrite_files(
-        [entry.model_dump(mode='json', exclude={'exploration'}) for entry in config.generation],
-        lambda path: _file_key(path, files),
-    )
+    entries = dump_entries(config.generation, lambda path: _file_key(path, files))
     job: dict[str, Any] = {
         **exploration_inputs(config.exploration),
         'runner_version': orm.Str(RUNNER_VERSION),
@@ -139,10 +136,10 @@ def _descriptors_inputs(describer: JobCode, environments: Environments, with_cal
     return {name: value for name, value in inputs.items() if name not in ('calculator', 'model', MEMBER_MODELS)}
 
 
-def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:
+def _file_key(path: Path, files: dict[str, orm.SinglefileData]) -> str:
     """Add a file to the inputs and return its key, which is derived from the content and not from the path."""
-    content = Path(path).read_bytes()
+    content = path.read_bytes()
     key = f'file_{hashlib.sha256(content).hexdigest()[:16]}'
     if key not in files:
-        files[key] = orm.SinglefileData.from_bytes(content, filename=Path(path).name)
+        files[key] = orm.SinglefileData.from_bytes(content, filename=path.name)
     return key
