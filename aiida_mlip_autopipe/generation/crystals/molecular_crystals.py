@@ -28,7 +28,6 @@ GRID_STEP_A = 0.1
 UNKNOWN_RADIUS_A = 2.0
 SYMMETRY_TOLERANCE_A = 0.01  # of the symmetry that a molecule on a special position needs
 N_TRIALS = 20
-CELL = 'the cell of a molecular crystal'  # in messages about its size
 Z_TOLERANCE = 0.01  # relative, so that 0.333 is a third
 # pyxtal multiplies its distances from H to N, O and F by this factor.
 HYDROGEN_BOND_FACTOR = 0.9
@@ -81,8 +80,10 @@ class MolecularCrystals:
         self.molecules, self.counts, self.z_prime = molecules, counts, z_prime
         self.contact_factor = contact_factor
 
-    def unit_cells(self, spacegroups: Iterable[int]) -> tuple[list[UnitCell], dict[int, str]]:
-        """Return the possible cells, and the reason why each of the other space groups is impossible.
+    def unit_cells(self, spacegroups: Iterable[int]) -> tuple[list[UnitCell], dict[int, AutopipeError]]:
+        """Return the possible cells, and the error of each of the other space groups.
+
+        The code of an error is `TOO_MANY_ATOMS` or `SPACEGROUP_IMPOSSIBLE`.
 
         Raises
         ------
@@ -97,28 +98,41 @@ class MolecularCrystals:
 
         numbers = list(spacegroups)
         # The search for positions would take long for very many molecules.
-        check_size(self._n_atoms * self.z_prime * min(len(Group(number)[0]) for number in numbers), CELL)
+        smallest = min(len(Group(number)[0]) for number in numbers)
+        check_size(self._n_atoms * self.z_prime * smallest, 'the smallest cell of the spacegroups')
         found, impossible = [], {}
         for number in numbers:
-            cell = self._unit_cell(number)
-            if isinstance(cell, UnitCell):
-                found.append(cell)
-            else:
-                impossible[number] = cell
+            try:
+                found.append(self._unit_cell(number))
+            except AutopipeError as error:
+                if error.code not in (Code.TOO_MANY_ATOMS, Code.SPACEGROUP_IMPOSSIBLE):
+                    raise
+                impossible[number] = error
         return found, impossible
 
-    def _unit_cell(self, number: int) -> UnitCell | str:
+    def _unit_cell(self, number: int) -> UnitCell:
         from pyxtal.symmetry import Group
 
         group = Group(number)
         multiplicity = len(group[0])
         z = round(self.z_prime * multiplicity)
         if abs(z - self.z_prime * multiplicity) > Z_TOLERANCE * z or not z:
-            return f'its cell has {multiplicity} asymmetric units, so Z would be {self.z_prime * multiplicity:.4g}'
+            raise self._impossible(
+                number, f'its cell has {multiplicity} asymmetric units, so Z would be {self.z_prime * multiplicity:.4g}'
+            )
+        check_size(self._n_atoms * z, f'space group {number} in spacegroups')
         for molecule, count, model in zip(self.molecules, self.counts, self._models(0), strict=True):
             if not _fits(model, group, count * z):
-                return f'{molecule.symbols} lacks the symmetry of the positions for {count * z} molecules in the cell'
+                positions = f'the positions for {count * z} molecules in the cell'
+                raise self._impossible(number, f'{molecule.symbols} lacks the symmetry of {positions}')
         return UnitCell(number, z)
+
+    def _impossible(self, number: int, reason: str) -> AutopipeError:
+        return AutopipeError(
+            Code.SPACEGROUP_IMPOSSIBLE,
+            f'space group {number} is impossible with z_prime: {self.z_prime:g}: {reason}; change z_prime or '
+            'spacegroups',
+        )
 
     def draw(
         self, cells: Sequence[UnitCell], unit_volume_A3: float, rng: np.random.Generator
@@ -141,7 +155,6 @@ class MolecularCrystals:
         AutopipeError
             If the molecules do not fit in any of `N_TRIALS` trials.
         """
-        check_size(self._n_atoms * max(cell.z for cell in cells), CELL)
         if unit_volume_A3 > self._smallest_volume:
             for trial in range(N_TRIALS):
                 show_progress(f'molecular crystal, trial {trial + 1} of {N_TRIALS}')

@@ -55,7 +55,8 @@ class MolecularSettings(GeneratorSettings):
     radii."""
     spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
     """Space groups of a crystal. One is drawn for each crystal; by default, from 14, 2, 19, 15, 4 and 61, those most
-    frequent among organic crystals, if they allow `z_prime`."""
+    frequent among organic crystals, if they allow `z_prime` and their cells have at most `validation.max_atoms`
+    atoms."""
     z_prime: PositiveFloat = 1.0
     """Number of formula units in the asymmetric unit of a crystal (Z'). With 1, molecules are usually on
     general positions; with 0.5 they are on special positions such as centres of inversion."""
@@ -131,17 +132,12 @@ class MolecularGenerator(Generator):
         return MolecularCrystals(molecules, counts, self.settings.z_prime, self.settings.contact_factor)
 
     @cached_property
-    def _unit_cells(self) -> tuple[list[UnitCell], dict[int, str]]:
-        """The cells of a crystal, and the reason why each of the other space groups is impossible."""
+    def _unit_cells(self) -> tuple[list[UnitCell], dict[int, AutopipeError]]:
+        """The cells of a crystal, and the error of each of the other space groups."""
         asked = self.settings.spacegroups
         found, impossible = self._crystals.unit_cells(dict.fromkeys(asked or COMMON_SPACEGROUPS))
         if impossible and (asked or not found):
-            number, reason = next(iter(impossible.items()))
-            raise AutopipeError(
-                Code.SPACEGROUP_IMPOSSIBLE,
-                f'space group {number} is impossible with z_prime: {self.settings.z_prime:g}: {reason}; change '
-                'z_prime or spacegroups',
-            )
+            raise next(iter(impossible.values()))
         return found, impossible
 
     def default_n_seeds(self) -> int:
@@ -151,10 +147,23 @@ class MolecularGenerator(Generator):
     def notes(self) -> list[str]:
         """Return what is left out, and a warning that most calculators lack dispersion."""
         notes = self._mixture.notes()
-        if self.settings.packing == 'crystal' and (impossible := self._unit_cells[1]):
-            numbers = ', '.join(map(str, impossible))
-            notes.append(f'space groups {numbers} are left out: they cannot have z_prime: {self.settings.z_prime:g}')
+        if self.settings.packing == 'crystal':
+            notes += self._describe_left_out()
         return [*notes, DISPERSION]
+
+    def _describe_left_out(self) -> list[str]:
+        """Return notes about the default space groups that are impossible or too large."""
+        settings, errors = self.settings, self._unit_cells[1]
+        large = [str(number) for number, error in errors.items() if error.code == Code.TOO_MANY_ATOMS]
+        others = [str(number) for number, error in errors.items() if error.code != Code.TOO_MANY_ATOMS]
+        notes = []
+        if large:
+            limit = f'validation.max_atoms ({settings.rules.max_atoms})'
+            notes.append(f'space groups {", ".join(large)} are left out: their cells have more atoms than {limit}')
+        if others:
+            reason = f'they cannot have z_prime: {settings.z_prime:g}'
+            notes.append(f'space groups {", ".join(others)} are left out: {reason}')
+        return notes
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a random packing or a random crystal."""

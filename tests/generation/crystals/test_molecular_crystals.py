@@ -121,6 +121,16 @@ def test_default_space_groups_are_drawn_among_the_possible_ones(generate):
     assert any('19, 4' in note for note in result.report['entries']['0']['notes'])
 
 
+def test_default_space_groups_with_too_large_cells_are_left_out_and_reported(generate):
+    entry = {**DRY_ICE, 'n_seeds': 3, 'validation': {'max_atoms': 15}}
+    result = generate(entry)
+    assert {seed.record['spacegroup'] for seed in result.seeds} <= {14, 2, 19, 4}
+    assert max(len(seed.atoms) for seed in result.seeds) <= 15
+    assert any('15, 61' in note for note in result.report['entries']['0']['notes'])
+    with refused(Code.TOO_MANY_ATOMS, '61', 'spacegroups', '24', '15'):
+        generate({**entry, 'spacegroups': [2, 61]})
+
+
 def test_crystals_are_reproducible_and_leave_the_global_generator_alone(generate):
     entry = {**DRY_ICE, 'n_seeds': 2}
     before = np.random.get_state()[1:3]  # noqa: NPY002
@@ -162,7 +172,7 @@ def test_a_density_without_room_for_the_molecules_is_refused(generate, monkeypat
 def test_a_formula_unit_of_too_many_atoms_is_refused_before_the_search(spacegroups, generate, monkeypatch):
     monkeypatch.setattr(molecular_crystals, '_fits', lambda *_: pytest.fail('the search has started'))
     asked = {} if spacegroups is None else {'spacegroups': spacegroups}
-    with refused(Code.TOO_MANY_ATOMS, '500'):
+    with refused(Code.TOO_MANY_ATOMS, 'spacegroups', '500'):
         generate(crystal({'name': 'C6H6', 'count': 5000}, **asked))
 
 
