@@ -51,7 +51,7 @@ class JobSeed(Settings):
     molecular: bool = False
     """Whether the structure consists of molecules that were generated as such; the tags of the atoms number them."""
     amorphous: bool = False
-    """Whether the structure or a part of it was generated as amorphous."""
+    """Whether the structure or a part of it was generated as amorphous or liquid."""
 
 
 class AnyJob(Settings):

@@ -103,7 +103,9 @@ class Seed:
 
 
 def is_amorphous(record: Mapping[str, Any]) -> bool:
-    """Return whether a structure, or a structure from which it was made, was generated as amorphous.
+    """Return whether a structure, or a structure from which it was made, was generated as amorphous or liquid.
+
+    Of the structures that consist of molecules, only crystals are neither. They have a space group.
 
     Parameters
     ----------
@@ -111,7 +113,8 @@ def is_amorphous(record: Mapping[str, Any]) -> bool:
         The record of a seed.
     """
     parts = [part for part in record.values() if isinstance(part, Mapping)]
-    return record.get('kind') == 'amorphous' or any(is_amorphous(part) for part in parts)
+    is_packing = record.get('molecular', False) and 'spacegroup' not in record
+    return is_packing or record.get('kind') == 'amorphous' or any(is_amorphous(part) for part in parts)
 
 
 def structure_arrays(atoms: Atoms) -> dict[str, np.ndarray]:

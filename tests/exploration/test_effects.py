@@ -267,6 +267,17 @@ def test_a_cell_whose_shape_is_constant_for_a_seed_is_reported():
         warnings_of(settings | {'ensemble': 'npt'}, crystal, kind='amorphous')
 
 
+def test_the_shape_of_a_molecular_crystal_may_change_but_not_that_of_a_packing_of_molecules():
+    settings, atoms = {'ensemble': 'npt', 'cell': 'flexible'}, bulk('Ne', cubic=True)
+    record = {'kind': 'molecular', 'molecular': True}
+    assert warnings_of(settings, atoms, **record, spacegroup=225) == []
+    found = warnings_of(settings | {'ensemble': 'auto'}, atoms, **record, spacegroup=225)
+    assert [one.split()[0] for one in found] == ['cell']
+    for kept in (record, {'molecular': True, 'kind': 'interface', 'substrate': {'spacegroup': 225}}):
+        with refused(Code.ENSEMBLE_IMPOSSIBLE, 'flexible'):
+            warnings_of(settings, atoms, **kept)
+
+
 @pytest.mark.parametrize(('timestep_fs', 'warned'), [(5, True), (1.2, True), (1.0, False), (None, False)])
 def test_a_time_step_that_is_too_long_for_hydrogen_is_reported(timestep_fs, warned):
     hydride = bulk('PdH', 'rocksalt', a=4.1)

@@ -6,7 +6,7 @@ import pytest
 
 from aiida_mlip_autopipe.config import load_config
 from aiida_mlip_autopipe.generation import generate_seeds
-from aiida_mlip_autopipe.structures.seed import Place
+from aiida_mlip_autopipe.structures.seed import Place, is_amorphous
 
 CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 N_STEPS = {'deform': 3, 'dynamics': 24, 'relax': 5}
@@ -25,7 +25,11 @@ def test_the_explorations_of_an_example_config_run(name, job_folder):
             content |= {'n_steps': N_STEPS[settings.kind]}
         if settings.kind == 'dynamics':
             content |= {'n_equilibration_steps': min(settings.n_equilibration_steps, 12), 'frame_interval': 2}
-        facts = {'form': seed.record.get('form'), 'molecular': seed.record.get('molecular', False)}
+        facts = {
+            'form': seed.record.get('form'),
+            'molecular': seed.record.get('molecular', False),
+            'amorphous': is_amorphous(seed.record),
+        }
         result = job_folder(str(number)).write(seed.atoms, content, calculator=calculator, **facts).run()
         assert (result.outcome, result.message) == ('completed', '')
         assert result.n_frames > 0

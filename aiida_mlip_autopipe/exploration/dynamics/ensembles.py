@@ -157,7 +157,7 @@ def choose_ensemble(
         What changes in NPT: ``isotropic``, ``anisotropic``, ``flexible`` or ``in_plane``. If this is impossible for the
         structure, ``auto`` uses ``isotropic``.
     amorphous
-        Whether the structure, or a part of it, was generated as amorphous.
+        Whether the structure, or a part of it, was generated as amorphous or liquid. Its shape is then constant.
 
     Raises
     ------
@@ -207,8 +207,10 @@ def _choose_shape(
     amorphous: bool,
 ) -> EnsembleChoice:
     """Choose NPT with a cell that changes its shape. If this is impossible, ``auto`` keeps the shape."""
-    if molecular or amorphous:
-        kind = 'molecules' if molecular else 'an amorphous structure'
+    if molecular and requested == 'auto':
+        return choose_ensemble(atoms, requested, vacuum_A, has_stress, form, molecular)
+    if amorphous:
+        kind = 'a packing of molecules' if molecular else 'an amorphous structure'
         obstacle: str | None = f'generated as {kind}, whose cell could shear without limit'
     elif cell == 'in_plane':
         obstacle = find_in_plane_obstacle(atoms, vacuum_A, has_stress, form)
@@ -227,7 +229,7 @@ def _choose_shape(
             f'NPT with cell: {cell} is not possible for this structure: {obstacle}; set ensemble to nvt or auto, or '
             'use another cell',
         )
-    choice = choose_ensemble(atoms, requested, vacuum_A, has_stress, form, molecular)
+    choice = choose_ensemble(atoms, requested, vacuum_A, has_stress, form)
     return EnsembleChoice('npt', obstacle) if choice.ensemble == 'npt' else choice
 
 

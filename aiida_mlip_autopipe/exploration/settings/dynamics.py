@@ -141,8 +141,9 @@ class ExplorationSettings(Settings):
     cell: Literal['isotropic', 'anisotropic', 'flexible', 'in_plane'] = 'isotropic'
     """What changes in NPT. ``isotropic``: the volume, at constant shape. ``anisotropic``: the three lengths of the cell
     vectors, at constant angles. ``flexible``: lengths and angles. ``in_plane``: the first two cell vectors in their
-    plane, for slabs with vacuum across the third one. The cell of a liquid, an amorphous solid or a molecular system
-    would shear without limit: with ``ensemble: auto`` its shape is constant, and with ``npt`` the seed is refused."""
+    plane, for slabs with vacuum across the third one. The cell of a liquid, an amorphous solid or a packing of
+    molecules would shear without limit: with ``ensemble: auto`` its shape is constant, and with ``npt`` the seed is
+    refused."""
     tension_GPa: TensionSettings | None = None
     """A tension in GPa in addition to the pressure, for a cell that changes its shape; by default, none."""
     n_steps: int = Field(default=1000, ge=1)

@@ -186,7 +186,7 @@ def slab(**changes) -> Atoms:
     [
         (bulk('Cu', cubic=True), 'anisotropic', {}, 'npt_anisotropic'),
         (bulk('Cu', cubic=True), 'flexible', {}, 'npt_flexible'),
-        (bulk('Cu', cubic=True), 'flexible', {'molecular': True}, 'nvt'),
+        (bulk('Cu', cubic=True), 'flexible', {'molecular': True, 'amorphous': True}, 'nvt'),
         (bulk('Cu', cubic=True), 'flexible', {'amorphous': True}, 'npt'),
         (bulk('Cu', cubic=True), 'in_plane', {}, 'npt'),
         (bulk('Cu', cubic=True), 'flexible', {'has_stress': False}, 'nvt'),
@@ -213,6 +213,15 @@ def test_auto_changes_the_shape_of_a_cell_only_where_it_is_possible_and_npt_is_r
         return
     with refused(Code.ENSEMBLE_IMPOSSIBLE, 'NPT', cell):
         choose_ensemble(atoms, 'npt', 6.0, cell=cell, **facts)
+
+
+@pytest.mark.parametrize('cell', ['anisotropic', 'flexible'])
+def test_the_cell_of_a_molecular_crystal_changes_its_shape_if_npt_is_requested(cell):
+    neon = bulk('Ne', cubic=True)
+    assert choose_ensemble(neon, 'npt', 6.0, molecular=True, cell=cell).ensemble == f'npt_{cell}'
+    auto = choose_ensemble(neon, 'auto', 6.0, molecular=True, cell=cell)
+    assert auto == choose_ensemble(neon, 'auto', 6.0, molecular=True)
+    assert auto.ensemble == 'nvt'
 
 
 def test_vacuum_must_be_across_the_third_cell_vector_for_a_change_in_the_plane():

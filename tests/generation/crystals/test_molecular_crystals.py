@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.generation.chemistry.smiles import molecule_from_smiles
 from aiida_mlip_autopipe.generation.crystals import molecular_crystals
 from aiida_mlip_autopipe.generation.crystals.molecular_crystals import crystal_volume
 from aiida_mlip_autopipe.structures.densities import DALTON_PER_A3
+from aiida_mlip_autopipe.structures.seed import is_amorphous
 
 BENZENE, DRY_ICE = ({'kind': 'molecular', 'packing': 'crystal', 'molecules': [{'name': n}]} for n in ('C6H6', 'CO2'))
 # Bromochlorofluoromethane, which is chiral.
@@ -74,6 +75,7 @@ def test_a_crystal_of_whole_molecules_has_its_space_group(generate, entry, group
     assert len(groups(atoms)) == sum(counts)
     assert atoms.get_tags().tolist() == sorted(atoms.get_tags())
     assert record['molecular'] is True
+    assert not is_amorphous(record)
     assert smallest_contact(atoms) >= 0.75 - 1e-5
 
 

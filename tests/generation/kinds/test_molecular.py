@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.generation.chemistry.smiles import molecule_from_smiles
 from aiida_mlip_autopipe.generation.contacts import check_contacts, van_der_waals_radii
+from aiida_mlip_autopipe.structures.seed import is_amorphous
 
 WATER = {'kind': 'molecular', 'molecules': [{'name': 'H2O'}], 'density_g_per_cm3': 1.0}
 SALT = [{'name': 'Na', 'charge': 1}, {'name': 'Cl', 'charge': -1}]
@@ -80,6 +81,7 @@ def test_the_default_number_of_molecules_is_the_smallest_for_the_calculator(gene
 def test_the_record_and_the_tags_know_the_molecules(generate):
     (seed,) = generate(liquid({'name': 'CH3OH', 'count': 5}, {'name': 'H2O', 'count': 30})).seeds
     assert seed.record['molecular'] is True
+    assert is_amorphous(seed.record)
     found = [(one['molecule'], one['count'], one['charge']) for one in seed.record['molecules']]
     assert found == [('CH3OH', 5, 0), ('H2O', 30, 0)]
     groups = members(seed.atoms)
