@@ -8,6 +8,7 @@ import numpy as np
 from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.dynamics.cells import voigt_to_matrix
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire, Limits
 from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate, PhaseSpace
@@ -151,8 +152,7 @@ class Deformation(StaticSteps):
 
     def _stress(self) -> float:
         """Return the component of the stress that resists the strain, in eV/Å³; positive if it does."""
-        xx, yy, zz, yz, xz, xy = self.evaluation.stress
-        stress = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        stress = voigt_to_matrix(self.evaluation.stress)
         component = (
             np.trace(stress) / 3.0 if self.settings.mode == 'volumetric' else self._direction @ stress @ self._normal
         )

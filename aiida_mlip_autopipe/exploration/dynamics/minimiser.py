@@ -9,6 +9,7 @@ import numpy as np
 from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.dynamics.cells import voigt_to_matrix
 from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate, PhaseSpace
 
@@ -140,9 +141,7 @@ class Fire(StaticSteps):
 
     def _excess_stress(self) -> np.ndarray:
         """Return the stress plus the pressure on the diagonal, (3, 3) in eV/Å³; zero at the target pressure."""
-        xx, yy, zz, yz, xz, xy = self.evaluation.stress
-        stress = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-        excess = stress + self.pressure * np.eye(3)
+        excess = voigt_to_matrix(self.evaluation.stress) + self.pressure * np.eye(3)
         return np.asarray(excess if self._across is None else self._across @ excess @ self._across)
 
     def _deformation(self) -> np.ndarray:

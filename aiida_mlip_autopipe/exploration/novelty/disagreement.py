@@ -34,7 +34,7 @@ class Disagreement:
         """Do nothing, because the disagreement does not depend on earlier frames."""
 
     def dump(self) -> dict[str, np.ndarray]:
-        """Return no arrays, because there is no state."""
+        """Return no arrays, because the disagreement has no state."""
         return {}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:

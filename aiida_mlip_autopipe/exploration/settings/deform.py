@@ -27,8 +27,7 @@ class DeformSettings(StaticSettings):
     plane: Literal['ab', 'bc', 'ca'] | Vector = 'ab'
     """Plane of a shear: that of two cell vectors, or the plane with a Cartesian vector as its normal."""
     transverse: Literal['fixed', 'relaxed'] = 'fixed'
-    """Whether a uniaxial strain keeps the cell perpendicular to ``direction`` as it is, or relaxes it at zero
-    stress."""
+    """Under a uniaxial strain, the cell perpendicular to ``direction`` is either fixed or relaxed at zero stress."""
     strain_per_step: float = Field(default=0.01, ge=-0.1, le=0.1)
     """Change of the strain in each step, relative to the seed. It is negative for compression."""
     n_steps: int = Field(default=30, ge=1)

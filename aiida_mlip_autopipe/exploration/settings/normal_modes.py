@@ -28,7 +28,7 @@ class NormalModesSettings(StaticSettings):
     """Displacement of each coordinate in Å for the central differences of the forces that give the Hessian."""
     max_relaxation_steps: int = Field(default=200, ge=0)
     """Maximum number of steps of the FIRE optimiser, which relaxes the positions first. With 0, the modes are those of
-    the seed as it is."""
+    the unrelaxed seed."""
     force_eV_per_A: float = Field(default=0.01, gt=0)
     """The relaxation ends when no force exceeds this value, in eV/Å. A larger force that remains is reported."""
     min_frequency_THz: float = Field(default=0.1, gt=0)
