@@ -1,9 +1,9 @@
 """Store labelled structures in an ASE database. Each row records its provenance."""
 
 from aiida_mlip_autopipe.storage.dataset import Dataset
-from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, split_rows
 from aiida_mlip_autopipe.storage.settings import StorageSettings
-from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, split_rows
 from aiida_mlip_autopipe.structures.provenance import Provenance
 from aiida_mlip_autopipe.structures.row import Row, make_row
 

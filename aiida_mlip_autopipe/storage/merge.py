@@ -11,7 +11,7 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
-from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.duplicates import are_identical
 from aiida_mlip_autopipe.structures.row import Row
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from choices import CHOICES
 from labelled import Pool
 
-from aiida_mlip_autopipe.storage.extxyz import write_extxyz
-from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+from aiida_mlip_autopipe.storage.formats.extxyz import write_extxyz
+from aiida_mlip_autopipe.storage.trainers.write import write_trainer_config
 from aiida_mlip_autopipe.structures.row import Row
 
 

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of
-from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 
 # DFT codes print rounded positions and cells. An ionic step would move atoms by more than this.

@@ -8,9 +8,9 @@ from pathlib import Path
 from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage.aselmdb import write_aselmdb
 from aiida_mlip_autopipe.storage.dataset import Dataset
-from aiida_mlip_autopipe.storage.extxyz import write_extxyz
+from aiida_mlip_autopipe.storage.formats.aselmdb import write_aselmdb
+from aiida_mlip_autopipe.storage.formats.extxyz import write_extxyz
 from aiida_mlip_autopipe.structures.row import Row
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mlip_autopipe.storage.one_level import require_one_level
+from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.structures.row import Row
 
 

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row
 from aiida_mlip_autopipe.structures.splits import SPLITS, TRAINING_KINDS, Split, assign_groups

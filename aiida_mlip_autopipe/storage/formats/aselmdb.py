@@ -8,7 +8,7 @@ from pathlib import Path
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import to_entry
-from aiida_mlip_autopipe.storage.one_level import require_one_level
+from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.structures.row import Row
 
 

@@ -11,7 +11,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, make_row
-from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, has_stored_splits, split_rows
+from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, has_stored_splits, split_rows
 
 
 def labelled(atoms):

@@ -14,7 +14,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import export_splits, make_row
-from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+from aiida_mlip_autopipe.storage.trainers.write import write_trainer_config
 from aiida_mlip_autopipe.structures.row import isolated_atom_energies
 
 # Energies of isolated atoms with EMT.

@@ -13,9 +13,9 @@ from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, has_stored_splits, split_rows
 from aiida_mlip_autopipe.storage.settings import combine_faults
-from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, has_stored_splits, split_rows
-from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+from aiida_mlip_autopipe.storage.trainers.write import write_trainer_config
 from aiida_mlip_autopipe.structures.splits import Split
 
 

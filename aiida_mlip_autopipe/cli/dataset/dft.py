@@ -1,0 +1,63 @@
+"""Write inputs of DFT codes, and read labels from their results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force, Select
+
+
+def dft_inputs(
+    file: DatasetFile,
+    output: Annotated[Path, typer.Option('--output', '-o', help='New folder to write, with a subfolder for each row.')],
+    settings: Annotated[
+        Path,
+        typer.Option('--settings', help='YAML file with the DFT code, the level of theory and parameters.'),
+    ],
+    select: Select = '',
+) -> None:
+    """Write the inputs of a DFT code for the rows of a dataset.
+
+    Run the code yourself, then read the labels with `label-from`.
+    """
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+    from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.storage import Dataset
+    from aiida_mlip_autopipe.storage.dft import write_dft_inputs
+    from aiida_mlip_autopipe.storage.dft.inputs import make_code
+
+    code = make_code(read_yaml_file(settings), str(settings))
+    with Dataset(file) as dataset:
+        folders = write_dft_inputs(output, list(dataset.query(select)), code)
+    console.print(f'[green]✓[/] {code.settings.code} inputs for {counted(len(folders), "row")} in [bold]{output}[/]')
+    console.print(
+        f"run the code in each folder so that it writes {code.output}; then run 'mlip-autopipe dataset label-from'"
+    )
+
+
+def label_from(
+    folder: Annotated[Path, typer.Argument(help='Folder of the DFT calculations.', show_default=False)],
+    file: DatasetFile,
+    output: Annotated[Path, typer.Option('--output', '-o', help='File to write. Its suffix determines the format.')],
+    skip_failed: Annotated[
+        bool, typer.Option('--skip-failed', help='Leave out rows without a valid calculation, and report them.')
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Write a dataset with labels from DFT calculations.
+
+    The inputs of the calculations must be those that `dft-inputs` wrote.
+    """
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.faults import with_codes
+    from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.storage.dft.labels import label_dataset
+
+    labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)
+    for fault in labelled.faults:
+        console.print(f'left out: {with_codes(fault)}', style='yellow', markup=False)
+    console.print(f'[green]✓[/] {counted(labelled.n_rows, "row")} in [bold]{output}[/]')

@@ -1,0 +1,1 @@
+"""Write datasets to files. Each format has a module."""

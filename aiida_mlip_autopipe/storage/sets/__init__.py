@@ -1,0 +1,1 @@
+"""Divide a dataset into training, validation and test sets."""

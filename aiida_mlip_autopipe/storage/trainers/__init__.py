@@ -1,0 +1,1 @@
+"""Config files for the trainers of MACE and SevenNet."""
