@@ -160,7 +160,7 @@ class Code(ExplainedEnum):
         'The requested structure has too many atoms.',
         'Request a smaller structure, or raise validation.max_atoms.',
     )
-    TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer defects or a larger cell.'
+    TOO_MANY_DEFECTS = 'too_many_defects', 'There are more defects than sites.', 'Use fewer defects or a larger cell.'
 
     # Calculators, models and jobs. A job reports the code in its result. The exit code is named after it, such as
     # ERROR_MODEL_MISSING. A code without a corresponding exit code becomes ERROR_SETTINGS_REFUSED.

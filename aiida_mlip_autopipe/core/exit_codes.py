@@ -25,7 +25,8 @@ EXPLANATIONS = {
         'Test the connection with `verdi computer test`, then run the same file again.',
     ),
     'ERROR_SCHEDULER_OUT_OF_MEMORY': Explanation(
-        'The job used more memory than it was allocated. An exploration is submitted once more with more memory.',
+        'The job used more memory than it was allocated. An exploration with `memory_MB` is submitted once more with more '
+        'memory.',
         'Increase `memory_MB` in the resources, then run the same file again.',
     ),
     'ERROR_SCHEDULER_OUT_OF_WALLTIME': Explanation(
@@ -210,7 +211,7 @@ EXPLANATIONS = {
         'Increase `execution.max_legs` or `max_wallclock_s`, then run the same file again to continue.',
     ),
     'ERROR_UNHANDLED_FAILURE': Explanation(
-        'A job failed twice, and a restart does not fix this failure.',
+        'A job of the exploration failed, and a restart would not fix the cause.',
         'Look up the exit code of the last job on this page; `mlip-autopipe status` shows it.',
     ),
     'ERROR_NO_PROGRESS': Explanation(

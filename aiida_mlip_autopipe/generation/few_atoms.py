@@ -87,7 +87,7 @@ class FewAtomsGenerator(Generator):
 
 
 def in_box(symbols: Sequence[str], positions_A: Sequence[Sequence[float]], record: dict[str, Any]) -> Parent:
-    """Return atoms in the centre of a box without periodic directions, as a molecule."""
+    """Return atoms at the centre of a box without periodic directions, as a molecule."""
     atoms = Atoms(list(symbols), positions=np.asarray(positions_A, dtype=float), pbc=False)
     atoms.center(vacuum=MARGIN_A)
     return Parent(atoms, record, form='molecule')

@@ -200,7 +200,7 @@ class Result(Settings):
     versions: Versions | None = None
     """Versions of the software."""
     isolated_atom_energies_eV: dict[str, float] = Field(default_factory=dict)
-    """Energy of an isolated atom in eV, for those elements of the seed for which the calculator can evaluate it."""
+    """Energy in eV of an isolated atom of each element of the seed for which the calculator can compute it."""
     events: tuple[Event, ...] = ()
     """Events during the run."""
     statistics: dict[str, Any] = Field(default_factory=dict)

@@ -34,11 +34,12 @@ class Vacancy(Move):
     """Moves one free atom into a void.
 
     The voids are those of the structure without the atom. They are therefore the same for the reverse jump, and include
-    the space that the atom leaves. Each void has a ball around its centre. One of the balls that do not contain the
-    atom is drawn, and the new position x' is uniform in it. The density of this proposal is ``q(x → x') ∝ k/m``, where
-    m is the number of balls without x, and k the number of those that contain x'. The reverse jump has the same
+    the space that the atom leaves. Each void has a sphere around its centre. One of the spheres that do not contain
+    the atom is drawn, and the new position x' is uniform in it. The density of this proposal is ``q(x → x') ∝ k/m``,
+    where m is the number of spheres without x, and k the number of those that contain x'. The reverse jump has the same
     density with x and x' exchanged, and the factor is ``ln q(x' → x)/q(x → x')`` (W. K. Hastings, Biometrika 57, 97
-    (1970)). It is zero if no balls overlap. An atom outside all balls cannot jump, because no jump would bring it back.
+    (1970)). It is zero if no spheres overlap. An atom outside all spheres cannot jump, because no jump would bring it
+    back.
     """
 
     settings_class = VacancySettings
@@ -67,23 +68,23 @@ class Vacancy(Move):
         if not around_start.any() or around_start.all():
             return Trial(system.positions, system.cell, -np.inf)
         centre = centres[int(rng.choice(np.flatnonzero(around_start == 0)))]
-        end = start + self._nearest_image(centre - start) + self._draw_from_ball(rng)
+        end = start + self._nearest_image(centre - start) + self._draw_from_sphere(rng)
         around_end = self._count_images(centres, end)
         forward = around_end[around_start == 0].sum() / (around_start == 0).sum()
-        # If every ball contains the new position, no jump leaves it.
+        # If every sphere contains the new position, no jump leaves it.
         reverse = around_start[around_end == 0].sum() / max((around_end == 0).sum(), 1)
         positions = system.positions.copy()
         positions[atom] = end
         return Trial(positions, system.cell, float(np.log(reverse / forward)) if reverse else -np.inf)
 
-    def _draw_from_ball(self, rng: np.random.Generator) -> np.ndarray:
-        """Return a vector that is uniform in the ball."""
+    def _draw_from_sphere(self, rng: np.random.Generator) -> np.ndarray:
+        """Return a vector that is uniform in the sphere."""
         direction = rng.standard_normal(3)
         radius = self.settings.radius_A * rng.random() ** (1.0 / 3.0)
         return np.asarray(radius * direction / np.linalg.norm(direction))
 
     def _count_images(self, centres: np.ndarray, point: np.ndarray) -> np.ndarray:
-        """Return how many images of each ball contain a point: 0 or 1, unless the cell is thinner than a ball."""
+        """Return how many images of each sphere contain a point: 0 or 1, unless the cell is thinner than a sphere."""
         cell = complete_cell(self._atoms.cell.array)
         shifts = np.array(list(product(*[(-1, 0, 1) if periodic else (0,) for periodic in self._atoms.pbc]))) @ cell
         vectors = self._nearest_image(centres - point)[:, np.newaxis] + shifts
