@@ -113,8 +113,8 @@ class ExecutionSettings(JobResources):
     max_legs: int = Field(default=20, ge=1)
     """Maximum number of jobs for each seed. An exploration that needs more jobs fails."""
     retry_memory_factor: float = Field(default=2.0, ge=1)
-    """Factor by which ``memory_MB`` is multiplied for a job that ran out of memory. The job is submitted once more. With
-    1, or if ``memory_MB`` is not set, it is not."""
+    """Factor by which ``memory_MB`` is multiplied for a job that ran out of memory. The job is submitted once more,
+    unless this factor is 1 or ``memory_MB`` is not set."""
     min_success_fraction: float = Field(default=0.5, ge=0, le=1)
     """Minimum fraction of successful explorations. Below it, the campaign fails."""
     reuse_finished: bool = True

@@ -25,8 +25,8 @@ EXPLANATIONS = {
         'Test the connection with `verdi computer test`, then run the same file again.',
     ),
     'ERROR_SCHEDULER_OUT_OF_MEMORY': Explanation(
-        'The job used more memory than it was allocated. An exploration with `memory_MB` is submitted once more with more '
-        'memory.',
+        'The job used more memory than it was allocated. If `memory_MB` is set, an exploration is submitted once more '
+        'with more memory.',
         'Increase `memory_MB` in the resources, then run the same file again.',
     ),
     'ERROR_SCHEDULER_OUT_OF_WALLTIME': Explanation(

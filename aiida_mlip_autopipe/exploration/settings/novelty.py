@@ -69,8 +69,8 @@ class DistanceSettings(_Novelty):
     """With a reference dataset, the threshold can be this quantile of the distances within the dataset, such as 0.99.
     A distance is that between an environment and the nearest one of the same element in another structure."""
     reference_dataset: ReferenceDataset | None = None
-    """A reference dataset, whose environments replace those of the seed as the known ones: a file in any format that ASE
-    reads, such as ``old.db``, or the dataset of an earlier campaign, such as ``{campaign: 1234}``."""
+    """A reference dataset, whose environments replace those of the seed as the known ones: a file in any format that
+    ASE reads, such as ``old.db``, or the dataset of an earlier campaign, such as ``{campaign: 1234}``."""
     limit: float | None = Field(default=None, gt=0, lt=2**0.5)
     """The trusted region ends at this distance. By default, no limit is set."""
     descriptor: SoapSettings = SoapSettings()
