@@ -71,11 +71,12 @@ class CampaignAccount:
     n_crashes_by_rule
         How many jobs each guard stopped, including jobs of explorations that were resumed.
     events
-        What the explorations reported otherwise, by rule.
+        Other events that the explorations reported, by rule.
     comparisons
         What the explorations were compared with, if they had a reference dataset.
     n_frames_explored, n_frames_independent
-        Frames that were stored, and how many of them are statistically independent by energy; None if unknown.
+        Frames that were stored, and how many of them are statistically independent, judged by their energies; None if
+        unknown.
     n_frames_discarded_by_reason
         Number of discarded frames, by reason.
     n_frames_candidate, n_frames_selected

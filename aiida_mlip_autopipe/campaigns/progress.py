@@ -71,7 +71,7 @@ class Progress:
     n_seeds
         Seeds that the config requests.
     n_succeeded, n_failed, n_running, n_waiting
-        Seeds whose exploration reached its last step, ended earlier, is running, or has not been submitted yet.
+        Seeds whose exploration reached its last step, ended before it, is running, or has not been submitted yet.
     rate_per_hour
         Explorations that end per hour; None before the first one has ended.
     remaining_s

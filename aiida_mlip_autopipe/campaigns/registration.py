@@ -170,7 +170,8 @@ def _settings(kind: str, model: str | None) -> dict[str, Any]:
 def _hide(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:
     """Hide a code that failed its self-test, and give its label back to the previous code.
 
-    The code is not deleted: SQLite would reuse its pk, and a running daemon would mistake the new node for the code.
+    The code is not deleted: SQLite would reuse its pk, and a running daemon would mistake the new node for the deleted
+    code.
     """
     label = code.label
     code.label = f'{label}-failed-{code.pk}'

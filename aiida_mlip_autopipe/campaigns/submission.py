@@ -39,8 +39,8 @@ def submit_campaign(config: CampaignConfig, notify: Callable[[str], None]) -> Su
     config
         The campaign.
     notify
-        Called with a message if the daemon was started, if the environment of a code has changed, and if a model was
-        copied to a computer.
+        Called with a message if the daemon was started, if the environment of a code has changed, or if a model
+        was copied to a computer.
 
     Raises
     ------

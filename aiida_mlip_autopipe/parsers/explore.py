@@ -51,7 +51,7 @@ class ExplorationParser(JobParser):
             # Frames after the checkpoint are discarded, because the next leg computes them again.
             n_frames, known = TrajectoryFile(path, Atoms()).keep_until(checkpoint.step), checkpoint.n_frames
             if n_frames < known:
-                reason = f'got {n_frames} complete frames, but the checkpoint records {known}'
+                reason = f'number of complete frames: {n_frames}; number that the checkpoint records: {known}'
                 return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=reason)
         elif result.outcome == 'failed':
             n_frames = TrajectoryFile(path, Atoms()).keep_until(result.last_step)

@@ -44,7 +44,7 @@ def draw_energies(rows: Sequence[Row]) -> Figure:
 
 
 def draw_forces(rows: Sequence[Row]) -> Figure:
-    """Draw the magnitudes of the forces by seed kind. The counts have a logarithmic axis to show the tails."""
+    """Draw the magnitudes of the forces by seed kind. The axis of the counts is logarithmic to show the tails."""
     norms = [np.linalg.norm(row.labels['forces'], axis=1) for row in rows]
     return _histograms(rows, lambda index: norms[index], 'force, eV/Å', log=True)
 

@@ -155,7 +155,8 @@ def render_report_card(
     cost = numbers['dft_cost']
     parts += [
         '<h2>Cost of labelling by DFT</h2><p>',
-        f'{cost["atoms"]:.0f} atoms, {cost["electrons"]:.0f} electrons. The cost for large cells is proportional to ',
+        f'{counted(round(cost["atoms"]), "atom")}, {counted(round(cost["electrons"]), "electron")}. '
+        'For large cells, the cost is proportional to '
         f'the sum of N³ over the structures of N atoms, which is {cost["atoms_cubed"]:.3g}.</p>',
     ]
     for title, table in numbers.get('campaign', {}).items():
@@ -180,7 +181,7 @@ def _compare(assessment: Mapping[str, Any]) -> list[str]:
         ]
     return [
         '<h2>Comparison with a random selection of the same size</h2>',
-        f'<p>{assessment["n_candidates"]} candidate frames.</p>',
+        f'<p>{counted(assessment["n_candidates"], "candidate frame")}.</p>',
         _table(['', 'this selection', 'random'], scores),
     ]
 

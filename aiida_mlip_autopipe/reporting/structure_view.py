@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 
-# Coordinates are stored as multiples of this length in Å, with two bytes each, so a cell can be 327 Å long.
+# Coordinates are stored as multiples of this length in Å, with two bytes each, so a cell can be up to 327 Å long.
 RESOLUTION_A = 0.01
 VIEW_ID = 'structure-under-the-mouse'
 

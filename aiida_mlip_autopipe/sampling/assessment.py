@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.sampling.select import Selection
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# Maximum number of frames on the map that are not chosen.
+# Maximum number of unchosen frames on the map.
 MAX_MAPPED = 4000
 # Maximum number of structures for the Vendi score, whose cost grows with the cube of this number.
 MAX_VENDI = 1000

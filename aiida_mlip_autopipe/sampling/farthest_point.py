@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# Squared distances are tied if they differ by less than this fraction of the largest squared norm, which is the
-# rounding error of float64.
+# Squared distances count as equal if they differ by less than this fraction of the largest squared norm. This
+# allows for rounding errors of float64.
 TIE = 1e-12
 # Number of rows processed at a time, so that a block fits into the cache.
 BLOCK = 256
@@ -83,8 +83,8 @@ class _Search:
         start_centred = start - self.mean.astype(np.float32)
         start_norms = np.einsum('ij,ij->i', start_centred, start_centred)
         largest = max(float(self.norms.max(initial=0.0)), float(start_norms.max(initial=0.0)))
-        # There are three sums of d products, one of them doubled. The error of a sum is below sqrt(d) roundings.
-        # Centring adds further roundings.
+        # There are three sums of d products, one of them doubled. The error of a sum is below sqrt(d) rounding errors.
+        # Centring adds further rounding errors.
         self.error = 4.0 * np.finfo(np.float32).eps * (np.sqrt(points.shape[1]) + 4.0) * largest
         self.tie = TIE * largest
         self.squared = np.full(len(points), np.inf)

@@ -51,8 +51,8 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     found = score_of(picks.indices)
     if found < target.score:
         warning = (
-            f'the coverage target of {target.score:g} was not reached; the score of {len(picks.indices)} structures is '
-            f'{found:.3g}'
+            f'the coverage target of {target.score:g} was not reached; the score is '
+            f'{found:.3g} (number of structures: {len(picks.indices)})'
         )
         report = {'coverage_score': found, 'warnings': [*picks.report.get('warnings', []), warning]}
         return replace(picks, report=picks.report | report)

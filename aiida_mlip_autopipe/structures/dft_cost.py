@@ -1,4 +1,4 @@
-"""How the time of DFT labelling scales with the number of atoms."""
+"""How the run time of DFT labelling scales with the number of atoms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 def cubed_atoms(n_atoms: Iterable[int]) -> float:
     """Return the sum of the cubed numbers of atoms over all structures.
 
-    For large cells, the time of a plane-wave code is proportional to this sum.
+    For large cells, the run time of a plane-wave code is proportional to this sum.
 
     Parameters
     ----------

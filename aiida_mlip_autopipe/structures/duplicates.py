@@ -111,8 +111,8 @@ def fingerprint(atoms: Atoms) -> str:
     Each atom gets a colour from its element, charge, moment and whether it is fixed. Three times, it gets a new colour
     from its own colour and from the colours and distances of its neighbours (colour refinement, Weisfeiler and Lehman
     1968). The fingerprint consists of the fraction of each colour, and of the thickness of a vacuum that is wider than
-    the range of the atoms. The range is 1.6 times the largest sum of covalent radii, 1.8 times the largest
-    distance of an atom to its nearest neighbour, and at least 4.5 Å.
+    the range of the atoms. The range is the largest of three values: 1.6 times the largest sum of covalent
+    radii, 1.8 times the largest distance of an atom to its nearest neighbour, and 4.5 Å.
     """
     from matscipy.neighbours import neighbour_list
 

@@ -1,4 +1,4 @@
-"""Divide groups of structures between a training, a validation and a test set. No group is in two sets."""
+"""Divide groups of structures among a training, a validation and a test set. No group is in two sets."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Vacuum: layers of a cell without atoms.
+"""Vacuum: empty layers of a cell.
 
 The measure is the thickness of the widest empty layer along each cell vector. Each caller compares it with its own
 threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between their
 surfaces (at the covalent radii) to decide whether the space is empty.
 
 - A surface is cut only from a unit cell without an empty layer above `MAX_LAYER_OF_CRYSTAL_A`. The settings of the
-  surface determine the thickness of the vacuum. Molecules and clusters are placed only on a slab, which has one.
+  surface determine the thickness of the vacuum. Molecules and clusters are placed only on a slab, which has vacuum.
 - A large volume per atom is plausible if there is an empty layer of at least `MIN_LAYER_OF_SLAB_A`.
 - An exploration keeps the volume constant if a cell has an empty layer of at least
   ``exploration.vacuum_A`` between surfaces, or if empty space of this width separates its parts in another way, which
@@ -61,9 +61,9 @@ def is_slab(atoms: Atoms) -> bool:
 def count_connected_directions(atoms: Atoms, radii_A: np.ndarray, gap_A: float) -> int:
     """Return in how many independent directions atoms form an infinite chain without a gap.
 
-    It is 3 for a bulk structure, 2 for a slab, 1 for a wire and 0 for clusters. It does not depend on the choice of the
-    cell vectors, and the space between clusters need not contain an empty layer. A closed path through periodic images
-    gives a lattice vector. The number of directions is the rank of these vectors.
+    This number is 3 for a bulk structure, 2 for a slab, 1 for a wire and 0 for clusters. It does not depend on the
+    choice of the cell vectors, and the space between clusters need not contain an empty layer. A closed path through
+    periodic images gives a lattice vector. The number of directions is the rank of these vectors.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ class DatasetWorkChain(ReferenceWorkChain):
         self.ctx.fingerprints = {name: outputs[name] for name in ('fingerprints',) if name in outputs}
         self.ctx.n_generated = stop
         if not self.has_seeds_to_generate():
-            self.report(f'{len(self.ctx.seeds)} distinct seeds generated, {stop} requested')
+            self.report(f'distinct seeds generated: {len(self.ctx.seeds)} of {stop} requested')
             report = generation.merge_reports(orm.load_node(pk).get_dict() for pk in self.ctx.generation_reports)
             for loss in generation.describe_losses(report):
                 self.report(loss)

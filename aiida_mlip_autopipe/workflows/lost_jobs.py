@@ -25,4 +25,4 @@ def is_lost(node: orm.ProcessNode) -> bool:
 
 def lost_message(node: orm.CalcJobNode) -> str:
     """Return the message about a lost job that is submitted again."""
-    return f'job {node.pk} left no result ({node.exit_message}), submitting it again'
+    return f'job {node.pk} left no result ({node.exit_message}); submitting it again'

@@ -80,7 +80,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
                 return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
         self.ctx.inputs.checkpoint = node.outputs.checkpoint
-        self.report(f'leg {len(self.ctx.legs)} stopped at step {result["last_step"]}, continuing')
+        self.report(f'leg {len(self.ctx.legs)} stopped at step {result["last_step"]}; continuing')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(
@@ -90,7 +90,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_lost_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit again a job that was cancelled, was killed before its first checkpoint, or lost its folder."""
+        """Resubmit a job that was cancelled, was killed before its first checkpoint, or lost its folder."""
         return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
 
     @process_handler(
@@ -102,7 +102,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_unreadable_leg(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit again a leg that left a damaged file. None of its outputs were kept."""
+        """Resubmit a leg that left a damaged file. None of its outputs were kept."""
         return self._submit_again(node, self.exit_codes.ERROR_FILES_UNREADABLE)
 
     def _submit_again(self, node: orm.CalcJobNode, give_up: ExitCode) -> ProcessHandlerReport:
@@ -136,7 +136,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         self.ctx.has_more_memory = True
         options['max_memory_kb'] = round(factor * memory_kB)
         self._take_checkpoint(node)
-        self.report(f'job {node.pk} ran out of memory, submitting it with {_megabytes(options["max_memory_kb"])}')
+        self.report(f'job {node.pk} ran out of memory; submitting it again with {_megabytes(options["max_memory_kb"])}')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY])
@@ -149,7 +149,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
     def continue_after_node_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Submit the job again, from the last checkpoint if there is one."""
         self._take_checkpoint(node)
-        self.report(f'the node of job {node.pk} failed, submitting the job again')
+        self.report(f'the node of job {node.pk} failed; submitting the job again')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME])
@@ -157,7 +157,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         """Continue a job that the scheduler ended at its time limit; end the exploration if it left no checkpoint."""
         if not self._take_checkpoint(node):
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
-        self.report(f'leg {len(self.ctx.legs)} was ended by the scheduler, continuing from its last checkpoint')
+        self.report(f'leg {len(self.ctx.legs)} was ended by the scheduler; continuing from its last checkpoint')
         return ProcessHandlerReport(do_break=True)
 
     def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:

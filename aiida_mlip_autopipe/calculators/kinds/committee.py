@@ -1,4 +1,4 @@
-"""Several calculators: the first one provides the results, and all of them measure the disagreement."""
+"""Several calculators: the first one provides the results; comparing all of them gives the disagreement."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ else:
 
 
 class CommitteeSettings(CalculatorSettings):
-    """Several calculators. The first one provides energies, forces and stresses; the others measure disagreement."""
+    """Several calculators. The first provides energies, forces and stresses; the others, a measure of disagreement."""
 
     kind: Literal['committee'] = 'committee'
     """A committee."""

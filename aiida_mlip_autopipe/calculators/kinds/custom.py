@@ -29,8 +29,8 @@ class CustomSettings(CalculatorSettings):
     distribution: str | None = None
     """Distribution that contains the class. Its version is recorded."""
     extra_sources: tuple[str, ...] = ()
-    """Further code on which the results depend: names of modules and packages, or absolute paths of files. If any of it
-    or the module of the class changes, the explorations are run again."""
+    """Further code on which the results depend: names of modules and packages, or absolute paths of files. If any
+    of this code or the module of the class changes, the explorations are run again."""
 
     @field_validator('extra_sources')
     @classmethod

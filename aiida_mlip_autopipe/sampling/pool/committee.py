@@ -1,4 +1,4 @@
-"""The disagreement of two calculators on the candidates."""
+"""The disagreement between two calculators on the candidates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
     dict
         Empty without a committee. Otherwise it has one entry, ``committee``, as JSON. For the candidates and for the
         chosen frames, it contains the number of evaluated frames, and the median, 95th percentile and maximum of the
-        disagreement of the forces in eV/Å. For all candidates, it contains the root mean square deviation of the energy
+        disagreement in the forces in eV/Å. For all candidates, it contains the root mean square deviation of the energy
         difference between the calculators from its mean for the composition, in eV per atom.
     """
     if not any(LARGEST in trajectory.extra for trajectory in pool.trajectories):

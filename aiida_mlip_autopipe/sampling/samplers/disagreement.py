@@ -60,8 +60,8 @@ class DisagreementSampler(Sampler):
         if not len(known):
             raise AutopipeError(
                 Code.COMMITTEE_MISSING,
-                f"the sampler 'disagreement' needs frames that a committee has evaluated, but none of the {len(pool)} "
-                'candidates was evaluated; set exploration.committee, or use another sampler',
+                f"the sampler 'disagreement' needs frames that a committee has evaluated, but it has evaluated "
+                f'0 of {len(pool)} candidates; set exploration.committee, or use another sampler',
             )
         large = known[values[known] >= settings.min_disagreement]
         ordered = large[np.argsort(-values[large], kind='stable')]

@@ -100,9 +100,9 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     """Replace the labels of rows with those of a DFT code.
 
     This replaces the energy, the forces, ``label_source`` and, if the structure is periodic in all directions, the
-    stress. The previous labels are kept under ``labels_before`` in the data of the row, by their ``label_source``.
-    Energies of isolated atoms are removed, because they belong to the previous labels. The structure and its
-    constraints do not change.
+    stress. The previous labels are kept under ``labels_before`` in the data of the row, keyed by their
+    ``label_source``. Energies of isolated atoms are removed, because they belong to the previous labels. The structure
+    and its constraints do not change.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     if deviation > TOLERANCE_A:
         raise AutopipeError(
             Code.CALCULATION_MISMATCH,
-            f'{where}: a position or cell vector differs from the row by {deviation:.2g} Å',
+            f'{where}: a position or cell vector differs from that in the row by {deviation:.2g} Å',
         )
     inverse = np.argsort(order)
     labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}

@@ -1,4 +1,4 @@
-"""Require that the rows of a file have one level of theory, because a model cannot be trained on several."""
+"""Require that all rows of a file have the same level of theory, because a model cannot be trained on several."""
 
 from __future__ import annotations
 

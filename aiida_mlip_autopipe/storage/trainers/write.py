@@ -76,7 +76,8 @@ def write_trainer_config(
     facts = _Facts(
         name=path.stem,
         files=files,
-        # Trainers omit an incomplete last batch, so they would train on nothing if a batch exceeded the training set.
+        # Trainers drop an incomplete last batch, so they would train on nothing if a batch were larger than the
+        # training set.
         batch_size=min(BATCH_SIZE, max(1, len(training) // 4)),
         has_stress=any('stress' in row.labels for row in training),
         numbers=sorted({int(number) for row in rows for number in row.atoms.numbers}),
