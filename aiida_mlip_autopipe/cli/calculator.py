@@ -50,7 +50,7 @@ def install(
     folder: Annotated[Path | None, typer.Option(help='Folder to install in; by default, in ~/.local/share.')] = None,
     requirement: Annotated[
         str | None,
-        typer.Option(help='What pip installs, such as a wheel; by default, this installation.'),
+        typer.Option(help='What pip installs, such as a wheel; by default, the source or version of this package.'),
     ] = None,
     constraint: Annotated[Path | None, typer.Option(help='Constraints file for pip, with tested versions.')] = None,
     model: Annotated[str | None, typer.Option(help='Model for the self-test.')] = None,

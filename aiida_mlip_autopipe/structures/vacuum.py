@@ -27,7 +27,7 @@ MIN_LAYER_OF_SLAB_A = 6.0
 
 
 def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return the thickness in Å of the widest empty layer across each cell vector, shape (3,).
+    """Return the thickness in Å of the widest empty layer along each cell vector, shape (3,).
 
     An atom covers its position plus and minus its radius, projected onto the normal of the plane of the two other cell
     vectors. The layer may extend across the boundary of the cell. All three directions are treated as periodic.

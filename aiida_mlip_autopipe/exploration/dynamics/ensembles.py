@@ -258,7 +258,7 @@ def find_in_plane_obstacle(
         radii = covalent_radii[atoms.numbers]
         layers = empty_layers(atoms, radii)
         if layers[2] < vacuum_A:
-            return f'no empty layer of {vacuum_A:g} Å across c'
+            return f'no empty layer of {vacuum_A:g} Å along c'
         if layers[:2].max() >= vacuum_A or count_connected_directions(atoms, radii, vacuum_A) < 2:
             return f'gaps of at least {vacuum_A:g} Å also interrupt it in the plane of the first two cell vectors'
     return _find_general_obstacle(atoms, has_stress)
@@ -275,7 +275,7 @@ def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, fo
     layers = empty_layers(atoms, radii)
     widest = int(np.argmax(layers))
     if layers[widest] >= vacuum_A:
-        return f'an empty layer of {layers[widest]:.1f} Å across {AXES[widest]}'
+        return f'an empty layer of {layers[widest]:.1f} Å along {AXES[widest]}'
     connected = count_connected_directions(atoms, radii, vacuum_A)
     if connected < len(AXES):
         return (
@@ -316,7 +316,7 @@ def find_deformation_obstacle(atoms: Atoms, settings: DeformSettings, has_stress
     across = np.ones(3) if settings.mode == 'volumetric' else np.abs(planes @ normal)
     for axis in np.flatnonzero(layers >= settings.vacuum_A):
         if across[axis] > PERPENDICULAR:
-            return f'an empty layer of {layers[axis]:.1f} Å across {AXES[axis]} would be deformed'
+            return f'an empty layer of {layers[axis]:.1f} Å along {AXES[axis]} would be deformed'
     connected = count_connected_directions(atoms, radii, settings.vacuum_A)
     if connected < len(AXES) - int((layers >= settings.vacuum_A).sum()):
         return f'gaps of at least {settings.vacuum_A:g} Å divide it'

@@ -65,8 +65,8 @@ class GuardSettings(Settings):
     """When a run counts as unstable. Null turns a guard off. A result that is not finite always stops the run."""
 
     temperature_K: float | None = Field(default=None, gt=0)
-    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the highest recent target. For very
-    few atoms, it is 1000 K plus this target plus ten standard deviations if that is larger."""
+    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the highest recent target or, if
+    that is larger, as for very few atoms, plus this target and ten standard deviations."""
     check_temperature: bool = True
     """Whether the temperature is checked."""
     energy_jump_eV: float | None = Field(default=0.5, gt=0)
@@ -131,7 +131,8 @@ class ExplorationSettings(Settings):
     """Molecular dynamics."""
     ensemble: Literal['auto', 'nve', 'nvt', 'npt'] = 'auto'
     """``auto`` selects NPT for a bulk structure. It selects NVT for generated slabs and molecules, and for a structure
-    with vacuum, a non-periodic direction or a fixed atom. The result contains the ensemble and the reason."""
+    with vacuum, a non-periodic direction or a fixed atom; with ``cell: in_plane``, slabs run in NPT. The result
+    contains the ensemble and the reason."""
     thermostat: Literal['langevin', 'bussi'] = 'langevin'
     """Thermostat for NVT: Langevin, or Bussi's stochastic velocity rescaling, which perturbs the dynamics less."""
     temperature_K: Temperature | tuple[Temperature, ...] | RangeSettings = 300.0
@@ -141,7 +142,7 @@ class ExplorationSettings(Settings):
     cell: Literal['isotropic', 'anisotropic', 'flexible', 'in_plane'] = 'isotropic'
     """What changes in NPT. ``isotropic``: the volume, at constant shape. ``anisotropic``: the three lengths of the cell
     vectors, at constant angles. ``flexible``: lengths and angles. ``in_plane``: the first two cell vectors in their
-    plane, for slabs with vacuum across the third one. The cell of a liquid, an amorphous solid or a packing of
+    plane, for slabs with vacuum along the third one. The cell of a liquid, an amorphous solid or a packing of
     molecules would shear without limit: with ``ensemble: auto`` its shape is constant, and with ``npt`` the seed is
     refused."""
     tension_GPa: TensionSettings | None = None

@@ -58,9 +58,9 @@ class MoleculeSettings(Settings):
     file: InputFile | None = None
     """File with the structure of one molecule, in any format that ASE reads."""
     smiles: str | None = Field(default=None, min_length=1)
-    """SMILES, such as CCO or O=C1OCCO1. It needs RDKit: pip install 'aiida-mlip-autopipe[molecules]'."""
+    """SMILES string, such as CCO or O=C1OCCO1. This needs RDKit: pip install 'aiida-mlip-autopipe[molecules]'."""
     charge: int | None = None
-    """Charge of the molecule in e. The default is the charge in the SMILES, or 0."""
+    """Charge of the molecule in e. The default is the charge in the SMILES string, or 0."""
     count: PositiveInt | None = None
     """Number of these molecules."""
     fraction: float | None = Field(default=None, gt=0, le=1)

@@ -79,15 +79,15 @@ def left_handed(atoms: Atoms) -> Atoms:
         (left_handed(bulk('Ti') * (2, 2, 2)), 'npt', ' 6 Å'),
         (graphite(), 'npt', ' 6 Å'),
         (sodalite(), 'npt', ' 6 Å'),
-        (wire(), 'nvt', 'across a'),
-        (wrapped_slab(), 'nvt', 'across c'),
-        (left_handed(wrapped_slab()), 'nvt', 'across c'),
+        (wire(), 'nvt', 'along a'),
+        (wrapped_slab(), 'nvt', 'along c'),
+        (left_handed(wrapped_slab()), 'nvt', 'along c'),
         (sheared(wrapped_slab()), 'nvt', ' 6 Å'),
         (sheared(bulk('Cu', cubic=True)), 'npt', ' 6 Å'),
         (dispersed_clusters(), 'nvt', ' 6 Å'),
         (graphene(vacuum=6.0), 'nvt', 'along c'),
         (molecule('H2O'), 'nvt', 'along a, b, c'),
-        (molecule('H2O', vacuum=5.0, pbc=True), 'nvt', ' Å across '),
+        (molecule('H2O', vacuum=5.0, pbc=True), 'nvt', ' Å along '),
     ],
     ids=[
         'cubic cell',
@@ -115,7 +115,7 @@ def test_auto_selects_npt_for_bulk_and_nvt_for_structures_with_vacuum(atoms, ens
 @pytest.mark.parametrize(
     ('atoms', 'value'),
     [
-        (wrapped_slab(), ' Å across c'),
+        (wrapped_slab(), ' Å along c'),
         (molecule('H2O'), ' a, b, c'),
     ],
 )
@@ -224,13 +224,13 @@ def test_the_cell_of_a_molecular_crystal_changes_its_shape_if_npt_is_requested(c
     assert auto.ensemble == 'nvt'
 
 
-def test_vacuum_must_be_across_the_third_cell_vector_for_a_change_in_the_plane():
+def test_vacuum_must_be_along_the_third_cell_vector_for_a_change_in_the_plane():
     atoms = slab()
     turned = Atoms(
         atoms.numbers, cell=atoms.cell.array[[2, 0, 1]], scaled_positions=atoms.get_scaled_positions()[:, [2, 0, 1]]
     )
     turned.pbc = True
-    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'across c'):
+    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'along c'):
         choose_ensemble(turned, 'npt', 6.0, cell='in_plane')
 
 
