@@ -22,7 +22,7 @@ class SelectionSettings(Settings):
     """Choose only as many structures as are needed to reach this target, at most ``n_structures``. The numbers of test
     and validation structures remain fractions of ``n_structures``."""
     test_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of ``n_structures`` for testing. These frames are drawn at random from held-out groups, from which the
+    """Fraction of ``n_structures`` for testing. Test frames are drawn at random from held-out groups, from which the
     sampler does not choose. A group contains all seeds of the same parent, and their frames."""
     held_out_kinds: tuple[str, ...] = ()
     """Kinds of seeds (the ``kind`` of their entries) that are not used for training. All frames for testing
@@ -31,7 +31,7 @@ class SelectionSettings(Settings):
     """Kinds of seeds whose frames are all selected for training, in addition to ``n_structures``. The sampler does not
     choose from them, and limits on forces and energies do not apply to them."""
     valid_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of ``n_structures`` for validation. These frames are drawn like those for testing, from other groups."""
+    """Fraction of ``n_structures`` for validation. Validation frames are drawn like test frames, from other groups."""
     max_force_eV_per_A: float | None = Field(default=None, gt=0)
     """Discard frames with a force above this limit, in eV/Å. By default, no limit is set."""
     max_excess_energy_eV: float | None = Field(default=None, gt=0)

@@ -23,7 +23,7 @@ class CustomSettings(CalculatorSettings):
     kind: Literal['custom'] = 'custom'
     """Any ASE calculator class."""
     calculator: str = Field(pattern=r'^[A-Za-z_][\w.]*:[A-Za-z_]\w*$')
-    """The class as ``module:Class``. Its forces must depend only on the structure."""
+    """The class as ``module:Class``. The forces must depend only on the structure."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the class."""
     distribution: str | None = None

@@ -23,8 +23,8 @@ class VacancySettings(MoveSettings):
     kind: Literal['vacancy'] = 'vacancy'
     """Jump into a vacancy."""
     radius_A: float = Field(default=0.4, gt=0, le=1)
-    """The atom is placed at random within this distance of the centre of the void, in Å. It should be about three times
-    the root mean square displacement of an atom along one axis."""
+    """The atom is placed at random within this distance of the centre of the void, in Å. The distance should be about
+    three times the root mean square displacement of an atom along one axis."""
     min_size: float = Field(default=0.8, gt=0, le=1)
     """Minimum radius of a void, as a fraction of that of the largest void. With the default, vacancies of an fcc or bcc
     crystal are voids, and its interstitial sites are not."""
@@ -38,8 +38,8 @@ class Vacancy(Move):
     the atom is drawn, and the new position x' is uniform in it. The density of this proposal is ``q(x → x') ∝ k/m``,
     where m is the number of spheres without x, and k the number of those that contain x'. The reverse jump has the same
     density with x and x' exchanged, and the factor is ``ln q(x' → x)/q(x → x')`` (W. K. Hastings, Biometrika 57, 97
-    (1970)). It is zero if no spheres overlap. An atom outside all spheres cannot jump, because no jump would bring it
-    back.
+    (1970)), which is zero if no spheres overlap. An atom outside all spheres cannot jump, because no jump would bring
+    it back.
     """
 
     settings_class = VacancySettings
