@@ -1,8 +1,8 @@
 """Comparison of a campaign with a simple script for the same task, to find the cost of provenance and restarts.
 
 The two run one after the other on the same cores, with the same seeds. Both run Langevin dynamics of the same length,
-select frames by farthest points in averaged SOAP, and write an ASE database. The script loads the calculator once in
-each process, and the campaign loads it once in each job.
+select frames by farthest point sampling with averaged SOAP, and write an ASE database. The script loads the calculator
+once in each process, and the campaign loads it once in each job.
 """
 
 import json

@@ -55,7 +55,7 @@ def run_dynamics(task):
 
 
 def select(frames, n_structures):
-    """Choose frames by farthest-point selection with averaged SOAP."""
+    """Choose frames by farthest point sampling with averaged SOAP."""
     species = sorted({symbol for frame in frames for symbol in frame.symbols})
     soap = SOAP(species=species, r_cut=5.0, n_max=8, l_max=6, average='inner', periodic=True)
     points = soap.create(frames)

@@ -80,7 +80,7 @@ def main() -> None:
         time.sleep(1.0)
         print(
             f'{name:7s} start: {start:5.2f} s, {N_CALLS} calls of 0.1 s: {busy:5.2f} s, '
-            f'maximum of waiting results: {waiting:2d}, processes left: {children()}',
+            f'maximum number of waiting results: {waiting:2d}, processes left: {children()}',
             flush=True,
         )
 

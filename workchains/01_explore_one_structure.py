@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
@@ -47,7 +48,7 @@ def main() -> None:
     print(f'{node.process_label}<{node.pk}>: {node.exit_message or "finished"}')
     for label, frames in sorted(node.outputs.legs.items()):
         energies = frames.get_array('energies')
-        print(f'{label}: {len(energies)} frames, {energies.min():.3f} to {energies.max():.3f} eV')
+        print(f'{label}: {counted(len(energies), "frame")}, {energies.min():.3f} to {energies.max():.3f} eV')
 
 
 if __name__ == '__main__':

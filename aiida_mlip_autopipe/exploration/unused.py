@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 
 NPT = ('npt', 'npt_anisotropic', 'npt_flexible', 'npt_in_plane')
-"""The ensembles of constant pressure. The name contains the setting `cell`, except for ``isotropic``."""
+"""The constant-pressure ensembles. Their names contain the setting `cell`, except for ``isotropic``."""
 CHANGING_SHAPE = NPT[1:]
 """Those in which the shape of the cell changes."""
 SCALED_IN_ALL_DIRECTIONS = NPT[:3]

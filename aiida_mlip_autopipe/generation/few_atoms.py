@@ -82,7 +82,7 @@ class FewAtomsGenerator(Generator):
         if n_seeds is not None and n_parents is not None and n_seeds > n_parents:
             raise AutopipeError(
                 Code.OUT_OF_RANGE,
-                f'n_seeds: {n_seeds} is more than the {n_parents} structures of this {self.settings.kind} entry',
+                f'n_seeds: {n_seeds} is above the maximum of {n_parents} for this {self.settings.kind} entry',
             )
 
 

@@ -148,7 +148,7 @@ def test_a_job_whose_node_goes_down_is_continued(cluster, emt, explore, job_with
         assert cluster.queue_facts(job.get_job_id())['Restarts'] == '1'
         assert len(jobs_of(node)) == 1
     else:
-        # An administrator set the node down, so the runner gets a signal and writes its checkpoint.
+        # An administrator set the node to DOWN, so the runner gets a signal and writes its checkpoint.
         assert cluster.job_facts(job.get_job_id(), 'State') == ['NODE_FAIL']
         assert job.exit_status == JOB.ERROR_OUT_OF_WALLTIME.status
         assert len(jobs_of(node)) == 2

@@ -77,7 +77,7 @@ NOVELTY = {'kind': 'disagreement', 'threshold_eV_per_A': 0.1}
         ({'exploration': {'committee': {'calculator': MEMBERS}}}, Code.VALUE_INVALID, f'{PLACE}.kind: '),
     ],
 )
-def test_dynamics_that_know_what_is_new_need_a_committee_and_a_committee_needs_them(tmp_path, sections, code, place):
+def test_disagreement_and_bias_need_a_committee_and_an_unused_committee_is_refused(tmp_path, sections, code, place):
     with refused(code, place):
         validate_config({**BASE, 'calculator': {'kind': 'emt'}, **sections}, tmp_path)
     validate_config({**BASE, 'calculator': MEMBERS, 'exploration': {'novelty': NOVELTY}}, tmp_path)

@@ -57,7 +57,7 @@ def test_a_single_point_is_the_seed_with_the_results_of_the_calculator(atoms, jo
         assert np.array_equal(frame.get_stress(), atoms.get_stress())
 
 
-def test_a_seed_that_exceeds_a_limit_is_no_single_point(job_folder):
+def test_a_seed_that_exceeds_a_limit_gives_no_single_point(job_folder):
     dimer = Atoms('Cu2', positions=[[0, 0, 0], [1.2, 0, 0]])
     assert job_folder('allowed').write(dimer, SINGLE).run().outcome == 'completed'
     result = job_folder('refused').write(dimer, SINGLE | {'guards': {'distance_factor': 0.6}}).run()

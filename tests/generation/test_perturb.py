@@ -16,7 +16,7 @@ def perturb(atoms, variant=0, deformable=None, seed=3, **fields):
     return perturb_atoms(atoms, PerturbSettings(**fields), variant, np.random.default_rng(seed), deformable)
 
 
-def test_strain_acts_on_cell_and_positions_by_the_same_symmetric_tensor():
+def test_strain_changes_cell_and_positions_by_the_same_symmetric_tensor():
     atoms = bulk('Cu', cubic=True)
     strained, record = perturb(atoms, anisotropic_strain=0.05, shear=0.04)
     gradient = np.linalg.solve(atoms.cell.array, strained.cell.array).T

@@ -68,7 +68,7 @@ def test_the_limit_of_the_entry_applies_to_requested_structures(generate):
 
 
 @pytest.mark.parametrize('thickness_A', [3.0, 10.0, 25.0])
-def test_no_slab_is_refused_that_has_few_enough_atoms(generate, thickness_A):
+def test_no_slab_with_few_enough_atoms_is_refused(generate, thickness_A):
     for miller in ([1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 0]):
         slab = {**SLAB, 'miller_indices': [miller], 'thickness_A': thickness_A}
         (seed,) = generate(slab).seeds

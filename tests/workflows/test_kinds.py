@@ -100,7 +100,7 @@ def test_amorphous_solids_and_molecules_go_through_a_campaign(run_campaign, tmp_
     assert {row.data['seed']['kind'] for row in rows} == set(ensembles)
     for row in rows:
         if row.data['seed']['kind'] == 'molecular':
-            # The rows know which atoms form a molecule.
+            # The rows record which atoms form a molecule.
             assert row.atoms.get_tags().tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
             assert row.data['seed']['molecular'] is True
             assert all(row.atoms.get_distance(first, first + 1) < 2 for first in range(0, 10, 2))

@@ -42,7 +42,7 @@ DEFORMATIONS: dict[str, Ensemble] = {
 }
 AXES = 'abc'
 NO_STRESS = 'the calculator does not provide the stress'
-# Cosine of the angle between two directions that still count as perpendicular.
+# Maximum cosine of the angle between two directions that count as perpendicular.
 PERPENDICULAR = 1e-6
 MOLECULAR = 'generated as molecules at a given density, which would not be preserved without dispersion'
 

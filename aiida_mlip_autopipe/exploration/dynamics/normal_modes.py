@@ -154,16 +154,16 @@ class NormalModes(StaticSteps):
             self.reports.append(
                 (
                     RULE,
-                    f'{imaginary.sum()} of {len(frequencies)} modes have imaginary frequencies, up to '
-                    f'{-frequencies.min():.3g}i THz; they are {treatment}',
+                    f'number of modes with imaginary frequencies, up to {-frequencies.min():.3g}i THz: '
+                    f'{imaginary.sum()} of {len(frequencies)}; such modes are {treatment}',
                 )
             )
         if soft.any():
             self.reports.append(
                 (
                     RULE,
-                    f'{soft.sum()} of {len(frequencies)} modes have frequencies of at most '
-                    f'{settings.min_frequency_THz:g} THz and are not drawn',
+                    f'number of modes with frequencies of at most {settings.min_frequency_THz:g} THz: {soft.sum()} of '
+                    f'{len(frequencies)}; such modes are not drawn',
                 )
             )
 

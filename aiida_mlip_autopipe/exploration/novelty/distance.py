@@ -1,4 +1,4 @@
-"""Novelty by the distance of the environments of the atoms from the known ones."""
+"""Novelty measured by the distance of the environments of the atoms from the known ones."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class Chemistry:
                 if number > MAX_VACANT_FRACTION * present:
                     raise AutopipeError(
                         Code.CHARGE_UNBALANCED,
-                        f'{describe_states(states)} would need {number} vacancies on {present} sites of {symbol}; '
+                        f'{describe_states(states)} would need vacancies on {number} of {present} sites of {symbol}; '
                         f'the maximum fraction is {MAX_VACANT_FRACTION:g}: use less of the minority element',
                     )
             return Ions(shifted, states, vacancies, tuple(found[1:]))

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import Guess, guess_states
@@ -154,7 +155,7 @@ class DisorderedCrystal:
                 raise AutopipeError(
                     Code.COMPOSITION_IMPOSSIBLE,
                     f'{self.name}: {size} cannot realise the occupancy {wanted} within {tolerance:g}; the nearest on '
-                    f'{n_sites} sites is {nearest}; use a larger supercell or raise composition_tolerance',
+                    f'{counted(n_sites, "site")} is {nearest}; use a larger supercell or raise composition_tolerance',
                 )
         raise AutopipeError(
             Code.CHARGE_UNBALANCED,

@@ -15,6 +15,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.contacts import check_contacts, van_der_waals_radii
 from aiida_mlip_autopipe.generation.limits import check_size, check_time, show_progress
 
@@ -118,7 +119,9 @@ class MolecularCrystals:
         z = round(self.z_prime * multiplicity)
         if abs(z - self.z_prime * multiplicity) > Z_TOLERANCE * z or not z:
             raise self._impossible(
-                number, f'its cell has {multiplicity} asymmetric units, so Z would be {self.z_prime * multiplicity:.4g}'
+                number,
+                f'its cell has {counted(multiplicity, "asymmetric unit")}, so Z would be '
+                f'{self.z_prime * multiplicity:.4g}',
             )
         check_size(self._n_atoms * z, f'space group {number} in spacegroups')
         for molecule, count, model in zip(self.molecules, self.counts, self._models(0), strict=True):

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.generation.limits import check_size
@@ -120,7 +121,8 @@ def check_composition(fractions: dict[str, float], n_sites: int, tolerance: floa
     if found > tolerance:
         raise AutopipeError(
             Code.COMPOSITION_IMPOSSIBLE,
-            f'{n_sites} sites cannot have the composition {describe_composition(fractions)} within {tolerance:g}; '
+            f'{counted(n_sites, "site")} cannot have the composition {describe_composition(fractions)} within '
+            f'{tolerance:g}; '
             f'the nearest is {describe_composition(nearest_possible(fractions, n_sites))}; use a larger cell',
         )
     if found > REPORTED_DEVIATION:

@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, nearest_counts
 from aiida_mlip_autopipe.generation.crystals.lattices import (
@@ -299,7 +300,8 @@ def _dissolve(atoms: Atoms, solutes: dict[str, int], rng: np.random.Generator) -
     if len(symbols) >= len(atoms):
         raise AutopipeError(
             Code.TOO_MANY_DEFECTS,
-            f'{len(symbols)} solute atoms do not fit in a cell of {len(atoms)} atoms; at least one atom must remain',
+            f'a cell of {counted(len(atoms), "atom")} has no room for {counted(len(symbols), "solute atom")}; at least '
+            'one atom of the host must remain',
         )
     for site, symbol in zip(rng.choice(len(atoms), len(symbols), replace=False), symbols, strict=True):
         atoms.symbols[int(site)] = str(symbol)

@@ -99,7 +99,7 @@ class ClusterSettings(ComposedSettings):
         if not sizes:
             raise fault(Code.VALUES_INCOMPLETE, 'set n_atoms, diameter_A or n_shells')
         if len(sizes) > 1:
-            raise fault(Code.VALUES_EXCLUDE, f'set {" or ".join(sizes)}, not both')
+            raise fault(Code.VALUES_EXCLUDE, f'set only one of {", ".join(sizes)}')
         for name, shapes in ONLY_FOR.items():
             if getattr(self, name) != type(self).model_fields[name].default and self.shape not in shapes:
                 raise fault(

@@ -190,8 +190,9 @@ class InterfaceGenerator(Generator):
         sizes = sorted(pair.n_repeated(match, width) for match in islice(self._matches(pair), 20 * number))
         raise AutopipeError(
             Code.INTERFACE_IMPOSSIBLE,
-            f'{pair}: {len(found)} of {number} common cells have at most {limit} atoms when they are repeated to a '
-            f'width of {width:.2f} Å; set validation.max_atoms: {sizes[number - 1]}, or use thinner slabs',
+            f'{pair}: number of common cells that have at most {limit} atoms when they are repeated to a width of '
+            f'{width:.2f} Å: {len(found)}; number requested: {number}; set validation.max_atoms: {sizes[number - 1]}, '
+            'or use thinner slabs',
         )
 
     @property

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry, Counts, Ions
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Occupation, nearest_counts
@@ -339,8 +340,8 @@ def _move_to_voids(atoms: Atoms, symbol: str, count: int, voids: np.ndarray, rng
     if count > min(len(sites), len(voids)):
         raise AutopipeError(
             Code.TOO_MANY_DEFECTS,
-            f'{count} Frenkel pairs of {symbol} do not fit: the crystal has {len(sites)} ions of this element '
-            f'and {len(voids)} voids',
+            f'the crystal has no room for {counted(count, "Frenkel pair")} of {symbol}: it has '
+            f'{counted(len(sites), "ion")} of this element and {counted(len(voids), "void")}',
         )
     chosen = rng.choice(sites, count, replace=False)
     atoms.positions[chosen] = voids[rng.choice(len(voids), count, replace=False)]

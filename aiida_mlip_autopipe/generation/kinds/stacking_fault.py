@@ -154,8 +154,8 @@ class StackingFaultGenerator(ComposedGenerator):
             if settings.n_cuts > len(stack.gaps):
                 raise AutopipeError(
                     Code.OUT_OF_RANGE,
-                    f'n_cuts: {settings.n_cuts} is more than the {len(stack.gaps)} different gaps between planes of '
-                    f'atoms along {_format(plane)}',
+                    f'n_cuts: {settings.n_cuts} exceeds the number of different gaps between planes of atoms along '
+                    f'{_format(plane)}, {len(stack.gaps)}',
                 )
             lines += [_Line(crystal, plane, direction, stack, gap) for gap in range(settings.n_cuts)]
         return lines

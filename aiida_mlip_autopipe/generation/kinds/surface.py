@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.limits import check_size, check_time
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
@@ -243,7 +244,8 @@ def _fix_bottom(atoms: Atoms, n_layers: int, n_planes: int) -> int:
         maximum = numbers.max()
         raise AutopipeError(
             Code.OUT_OF_RANGE,
-            f'fixed_layers: {n_layers} would fix all {maximum + 1} layers of the slab; the maximum is {maximum}',
+            f'fixed_layers: {n_layers} would fix the whole slab of {counted(maximum + 1, "layer")}; the maximum is '
+            f'{maximum}',
         )
     atoms.set_constraint(FixAtoms(mask=numbers < n_layers))
     return int(np.sum(numbers < n_layers))

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.chemistry.counts import CHARGE_TOLERANCE, choose_counts
 from aiida_mlip_autopipe.generation.chemistry.molecules import (
     PER_MOL_L,
@@ -103,7 +104,7 @@ class Mixture:
     def check_size(self, counts: Mapping[str, int]) -> None:
         """Refuse numbers of molecules that have too many atoms."""
         n_atoms = sum(count * len(self.species[name].atoms) for name, count in counts.items())
-        check_size(n_atoms, f'{sum(counts.values())} molecules')
+        check_size(n_atoms, counted(sum(counts.values()), 'molecule'))
 
     def assemble(self, counts: Mapping[str, int]) -> Atoms:
         """Return molecules, one after another at the origin. Their tags number them from 1."""

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.chemistry.molecules import MoleculeSettings
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
 from aiida_mlip_autopipe.generation.limits import check_size
@@ -151,7 +152,10 @@ class LiquidLayer:
                 f'liquid at each face; use a thickness that is {-height_A:.2g} Å larger, or a smaller gap_A',
             )
         n_atoms = sum(count * len(self.mixture.species[name].atoms) for name, count in counts.items())
-        check_size(len(slab) + n_atoms, f'a slab of {len(slab)} atoms with {sum(counts.values())} molecules')
+        check_size(
+            len(slab) + n_atoms,
+            f'a slab of {counted(len(slab), "atom")} with {counted(sum(counts.values()), "molecule")}',
+        )
         atoms = self.mixture.assemble(counts)
         bodies = rigid_bodies(atoms, liquid.contact_factor)
         packing = pack_layer(bodies, slab.cell.array[:2, :2], height_A, rng)

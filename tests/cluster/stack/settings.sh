@@ -1,4 +1,4 @@
-# Folders, ports and names of the test cluster, and functions to watch and stop its services. To be sourced.
+# Folders, ports and names of the test cluster, and functions to watch and stop its services. Source this file.
 set -euo pipefail
 
 STACK=${MLIP_AUTOPIPE_STACK:-/var/lib/mlip-autopipe-cluster}

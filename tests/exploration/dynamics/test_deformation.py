@@ -65,7 +65,7 @@ def test_the_initial_slope_of_the_stress_is_the_elastic_constant(settings, tenso
     assert slope == pytest.approx(elastic_constant(cubic, tensor), rel=0.01)
 
 
-def test_a_strain_with_a_relaxed_cross_section_has_the_modulus_of_young(cubic, job_folder):
+def test_a_strain_with_a_relaxed_cross_section_has_youngs_modulus(cubic, job_folder):
     settings = {'transverse': 'relaxed', 'stress_GPa': 1e-4, 'strain_per_step': 1e-3, 'n_steps': 2}
     folder = job_folder().write(cubic, DEFORM | settings)
     folder.run()
@@ -115,7 +115,7 @@ def test_the_stress_at_a_strain_does_not_depend_on_the_interval_of_frames(cubic,
 @pytest.mark.parametrize(
     'settings', [{'n_steps': 60}, {'mode': 'volumetric', 'n_steps': 60}], ids=['uniaxial', 'volume']
 )
-def test_a_crystal_fails_where_its_stress_has_dropped_and_the_event_says_so(settings, cubic, job_folder):
+def test_a_crystal_fails_where_its_stress_has_dropped_and_an_event_reports_it(settings, cubic, job_folder):
     settings = {'kind': 'deform', 'strain_per_step': 0.02, 'failure_fraction': 0.4} | settings
     folder = job_folder().write(cubic, settings | {'frame_interval': 7})
     result = folder.run()

@@ -62,7 +62,7 @@ def run_gas(
 def test_the_lengths_of_an_anisotropic_cell_have_their_exact_distribution():
     """``U = K/2 Σ ln²(a/a₀)`` and the measure ``V^(N+1) Π da/a`` give Gaussians of ``ln(a/a₀)``.
 
-    Their mean is ``(N + 1) kT/K``, which states the power of the volume, and their variance is ``kT/K``.
+    Their mean is ``(N + 1) kT/K``, which depends on the power of the volume, and their variance is ``kT/K``.
     """
     n_atoms, stiffness = 4, 25 * KT
     lengths = np.linalg.norm(OBLIQUE, axis=1)

@@ -135,7 +135,7 @@ def test_quantum_displacements_are_those_of_oscillators_with_zero_point_motion()
     assert_mean(energies, 1.5 * constants[0] * expected, resolution=0.2)
 
 
-def test_a_quantum_of_one_thz_has_the_energy_of_planck():
+def test_the_quantum_of_one_thz_has_the_energy_h_times_one_thz():
     assert pytest.approx(4.135667696e-3, rel=1e-6) == HBAR / PER_THZ  # h times 1 THz, in eV
 
 

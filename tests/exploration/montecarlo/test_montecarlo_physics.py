@@ -139,7 +139,7 @@ def test_swaps_and_displacements_together_sample_both():
 
 
 @pytest.mark.parametrize('kind', ['langevin', 'bussi'])
-def test_dynamics_with_moves_preserve_the_canonical_distribution(kind):
+def test_dynamics_with_moves_preserves_the_canonical_distribution(kind):
     moves = [
         {'kind': 'swap', 'partners': 'any', 'weight': 3},
         {'kind': 'displacement', 'max_displacement_A': 0.2, 'weight': 2},

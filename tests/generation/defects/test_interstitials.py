@@ -51,7 +51,7 @@ def test_the_octahedral_sites_of_bcc_are_at_edges_and_faces_and_have_their_site_
         (bulk('NaCl', 'rocksalt', a=5.64, cubic=True), 0),
     ],
 )
-def test_octahedra_are_added_only_where_they_are_no_voids(atoms, n_octahedra):
+def test_octahedra_are_added_only_where_they_are_not_voids(atoms, n_octahedra):
     assert len(find_interstitial_sites(atoms)) == len(find_voids(atoms)) + n_octahedra
 
 

@@ -180,7 +180,7 @@ def test_an_unknown_coordinate_is_refused_with_its_site(cif):
 
 
 @pytest.mark.parametrize('frames', [':', '0'])
-def test_a_file_that_is_no_cif_is_refused(tmp_path, frames):
+def test_a_file_that_is_not_a_cif_file_is_refused(tmp_path, frames):
     with refused(Code.FILE_UNREADABLE, 'own.cif'):
         read_structures(text_file(tmp_path, 'own.cif', 'not a crystal\n'), frames)
 

@@ -77,7 +77,7 @@ def test_surface_atoms_have_the_coordination_of_vertices_edges_and_facets(genera
     assert Counter(coordination_numbers(seed.atoms).tolist()) == expected
 
 
-def test_a_size_between_two_closed_shells_gives_the_nearest_and_says_so(generate):
+def test_a_size_between_two_closed_shells_gives_the_nearest_and_reports_it(generate):
     result = generate(cluster('icosahedron', n_atoms=[60, 147]))
     assert [len(seed.atoms) for seed in result.seeds] == [55, 147]
     (note,) = next(iter(result.report['entries'].values()))['notes']
@@ -315,7 +315,7 @@ def test_strain_acts_only_along_a_wire(generate):
         (cluster('icosahedron', n_atoms=13, n_shell_layers=2), Code.VALUES_INCOMPLETE, ('shell',)),
     ],
 )
-def test_settings_without_a_meaning_are_refused(make_entries, entry, code, values):
+def test_settings_that_do_not_apply_are_refused(make_entries, entry, code, values):
     with refused(code, *values):
         make_entries(entry)
 
@@ -345,7 +345,7 @@ def test_the_elements_of_a_cluster_include_those_of_shell_and_support(make_entri
     assert entry.elements() == {'Pt', 'Au', 'Si'}
 
 
-def test_a_cluster_has_vacancies_at_random_but_no_slab_and_no_supercell(generate):
+def test_a_cluster_allows_random_vacancies_but_neither_adsorption_nor_a_supercell(generate):
     icosahedron = cluster('icosahedron', n_shells=2)
     vacancy = {'kind': 'defect', 'of': icosahedron, 'vacancies': {'Pt': 1}, 'n_seeds': 2}
     assert [len(seed.atoms) for seed in generate(vacancy).seeds] == [54, 54]

@@ -159,7 +159,7 @@ def test_each_distinct_site_gives_one_seed(generate, of, defects, count):
     assert len({fingerprint(seed.atoms) for seed in result.seeds}) == count
 
 
-def test_a_distinct_site_that_is_refused_does_not_end_the_others(generate):
+def test_a_distinct_site_that_is_refused_does_not_affect_the_others(generate):
     copper = {'kind': 'alloy', 'composition': {'Cu': 1.0}, 'supercell': [3, 3, 3]}
     entry = {'kind': 'defect', 'of': copper, 'interstitials': {'Cu': 1}, 'sites': 'distinct'}
     result = generate(entry)
@@ -292,7 +292,7 @@ def test_a_mixed_dumbbell_without_a_mirror_is_made_in_both_orders(generate):
     assert len(generate(defect(wurtzite, dumbbells={'Ga-As': 1}, **fields)).seeds) == 2
 
 
-def test_a_dumbbell_that_is_refused_does_not_end_the_others(generate):
+def test_a_dumbbell_that_is_refused_does_not_affect_the_others(generate):
     entry = defect(IRON, n_seeds=None, dumbbells={'Fe-Fe': 1}, sites='distinct',
                    validation={'min_distance_factor': 0.66})  # fmt: skip
     result = generate(entry)

@@ -26,7 +26,7 @@ def entry(of: dict, **fields) -> dict:
 
 
 def charges_of_triangles(atoms, perfect, burgers_A):
-    """Return the places (m, 2) and the charges (m,) of the triangles of atoms around which the displacement jumps.
+    """Return the positions (m, 2) and the charges (m,) of the triangles of atoms around which the displacement jumps.
 
     The displacement along z differs between neighbouring rows of atoms modulo the Burgers vector (V. Vitek,
     R. C. Perrin, D. K. Bowen, Philos. Mag. 21, 1049, 1970). The sum around a triangle is the Burgers vector inside it.
@@ -52,7 +52,7 @@ def charges_of_triangles(atoms, perfect, burgers_A):
 
 
 @pytest.mark.parametrize('name', list(CRYSTALS))
-def test_a_cell_has_one_dislocation_of_each_sign_at_the_distance(name, monkeypatch):
+def test_a_cell_has_one_dislocation_of_each_sign_at_the_requested_distance(name, monkeypatch):
     crystal, burgers, other, length_A = CRYSTALS[name]
     stack = make_stack(crystal, burgers, other)
     atoms, burgers_A, distance_A = screw_dipoles.screw_dipole(stack, 12.0, 8.0)

@@ -239,7 +239,7 @@ def test_the_gap_is_the_mean_spacing_of_planes_unless_atoms_touch(generate, pair
             assert nearest == pytest.approx(1.0, abs=1e-6)
 
 
-def test_semiconductors_with_an_open_structure_do_not_enter_the_voids_of_each_other(generate):
+def test_semiconductors_with_an_open_structure_do_not_enter_each_others_voids(generate):
     (seed,) = generate(interface(GAAS_SI)).seeds
     assert seed.record['gap_A'] == pytest.approx((5.653 + 5.431) / np.sqrt(8) / 2, abs=0.02)
     # Each atom of the lowest plane of the film has a bond, as across a (110) plane in bulk.
@@ -476,6 +476,6 @@ def test_impossible_settings_are_refused_at_their_place(fields, code, values):
         ({'kind': 'alloy', 'composition_grid': {'elements': ['Ni', 'Cu'], 'step': 0.5}}, ()),
     ],
 )
-def test_a_side_that_is_no_crystal_of_one_composition_is_refused(generate, film, values):
+def test_a_side_that_is_not_a_crystal_of_one_composition_is_refused(generate, film, values):
     with refused(Code.HOST_UNSUITABLE, *values):
         generate(interface({**NI_CU, 'film': film}, n_seeds=1))

@@ -269,7 +269,7 @@ def test_the_next_most_usual_states_are_recorded(generate):
     assert 'La3+ Ni3+ Mn3+ O2-' in seed.record['alternative_states']
 
 
-def test_vacancies_compensate_instead_of_the_valence_if_asked(generate):
+def test_vacancies_compensate_instead_of_the_valence_if_requested(generate):
     fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'compensation': 'vacancies'}
     (seed,) = generate(entry('perovskite', fields, A={'La': 0.75, 'Sr': 0.25}, B='Mn', X='O')).seeds
     assert seed.record['vacancies'] == {'O': 1}

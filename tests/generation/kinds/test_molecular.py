@@ -78,7 +78,7 @@ def test_the_default_number_of_molecules_is_the_smallest_for_the_calculator(gene
     assert len(members(generate({**WATER, 'n_seeds': 1}).seeds[0].atoms)) == 32
 
 
-def test_the_record_and_the_tags_know_the_molecules(generate):
+def test_the_record_and_the_tags_identify_the_molecules(generate):
     (seed,) = generate(liquid({'name': 'CH3OH', 'count': 5}, {'name': 'H2O', 'count': 30})).seeds
     assert seed.record['molecular'] is True
     assert is_amorphous(seed.record)
@@ -91,7 +91,7 @@ def test_the_record_and_the_tags_know_the_molecules(generate):
     }  # fmt: skip
 
 
-def test_mole_fractions_and_the_rest(generate):
+def test_a_molecule_without_a_fraction_gets_the_rest(generate):
     (seed,) = generate(liquid({'name': 'CH3OH', 'fraction': 0.25}, {'name': 'H2O'}, n_molecules=40)).seeds
     assert [one['count'] for one in seed.record['molecules']] == [10, 30]
 
@@ -110,7 +110,7 @@ def test_a_concentration_fixes_the_number_of_ions_at_the_density(generate):
     assert atoms.get_initial_charges()[atoms.symbols == 'Cl'].tolist() == [-1] * sodium
 
 
-def test_the_concentrations_of_a_gas_are_its_density(generate):
+def test_the_concentrations_of_a_gas_determine_its_density(generate):
     gas = [{'name': 'N2', 'concentration_mol_per_L': 0.8}, {'name': 'Li', 'concentration_mol_per_L': 0.2}]
     (seed,) = generate(liquid(*gas, density=None, n_molecules=150)).seeds
     assert 150 / _Nav / (seed.atoms.get_volume() * 1e-27) == pytest.approx(1.0, rel=1e-6)

@@ -285,7 +285,7 @@ def test_an_impossible_fault_is_refused(generate, fields, code, values):
         generate({**entry(COPPER), **fields})
 
 
-def test_a_point_that_is_refused_does_not_end_the_others(generate):
+def test_a_point_that_is_refused_does_not_affect_the_others(generate):
     result = generate(entry(SILICON, n_points=6, n_cuts=2))
     report = result.report
     assert report['skipped'] > 0

@@ -223,12 +223,12 @@ def test_all_elements_of_a_shared_site_are_known_before_seeds_are_made(make_entr
 @pytest.mark.parametrize(
     'fields', [{'supercell': [2, 1, 1]}, {'ordering': {'n_orderings': 2}}, {'composition_tolerance': 0.2}]
 )
-def test_settings_of_the_order_need_the_order(generate, entry, fields):
+def test_settings_of_the_ordering_need_partial_occupancy_order(generate, entry, fields):
     with refused(Code.VALUES_INCOMPLETE, next(iter(fields)), 'partial_occupancy'):
         generate(entry(bulk('Cu'), **fields))
 
 
-def test_an_order_without_partial_sites_is_reported(generate, entry):
+def test_an_ordering_without_partially_occupied_sites_is_reported(generate, entry):
     (note,) = generate(entry(bulk('Cu'), partial_occupancy='order')).report['entries']['0']['notes']
     assert 'partial_occupancy' in note
 

@@ -66,7 +66,7 @@ def test_a_body_does_not_touch_its_own_image():
         assert closest(atoms, body) >= 2.0
 
 
-def test_an_impossible_density_is_found_out_in_seconds():
+def test_an_impossible_density_is_detected_within_seconds():
     started = time.monotonic()
     _, _, scale = packed(Bodies(np.zeros((50, 1, 3)), [np.zeros(1, dtype=int)] * 50, np.array([[3.0]])), [8.0] * 3)
     assert time.monotonic() - started < 5
@@ -74,7 +74,7 @@ def test_an_impossible_density_is_found_out_in_seconds():
     assert 3.0 * scale == pytest.approx((0.64 * 8**3 / 50 * 6 / np.pi) ** (1 / 3), rel=0.02)
 
 
-def test_places_are_uniform_and_orientations_isotropic():
+def test_positions_are_uniform_and_orientations_isotropic():
     centres, axes = [], []
     for seed in range(12):
         atoms, _, _ = packed(liquid('H2O', 40, 2.0), [10.6] * 3, seed)
@@ -95,7 +95,7 @@ def test_places_are_uniform_and_orientations_isotropic():
     assert np.mean(spread) < np.sqrt(5)
 
 
-def test_the_same_numbers_give_the_same_packing():
+def test_the_same_random_numbers_give_the_same_packing():
     bodies = liquid('NH3', 30, 2.0)
     first, again, other = (packed(bodies, [11.0] * 3, seed)[0].positions for seed in (3, 3, 4))
     assert np.array_equal(first, again)

@@ -33,7 +33,7 @@ def test_only_frames_with_the_largest_disagreement_are_chosen(evaluated):
     assert chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=1)) == [36, 37, 38, 39]
 
 
-def test_farthest_point_selection_chooses_among_these_frames(evaluated):
+def test_farthest_point_sampling_chooses_among_these_frames(evaluated):
     settings = sampling('disagreement', n_structures=5, pool_factor=2)
     hardest = replace(
         evaluated,
