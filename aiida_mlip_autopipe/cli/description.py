@@ -38,8 +38,10 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
     pairs = zip(summary.entries, config.generation, strict=True)
     timesteps_fs = [entry.timestep_fs for entry, settings in pairs if not settings.exploration]
     table.add_row('exploration', Text(_describe_exploration(config.exploration, timesteps_fs)))
-    frames = 'an unknown number of' if summary.n_frames is None else f'at most {summary.n_frames}'
-    selection = Text(f'{summary.n_structures} of {frames} frames by {summary.sampler}')
+    frames = (
+        'an unknown number of frames' if summary.n_frames is None else f'at most {counted(summary.n_frames, "frame")}'
+    )
+    selection = Text(f'{summary.n_structures} of {frames} by {summary.sampler}')
     if summary.coverage_score is not None:
         selection.append(f', or fewer if these reach a coverage score of {summary.coverage_score:g}')
     elif summary.has_too_few_frames:
