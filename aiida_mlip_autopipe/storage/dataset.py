@@ -12,7 +12,7 @@ import numpy as np
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.row import Row, was_changed
 
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow
@@ -158,7 +158,7 @@ def to_entry(row: Row, where: str) -> AtomsRow:
 
     content = atoms2dict(row.atoms.copy())
     if (calc := row.atoms.calc) is not None:
-        if calc.check_state(row.atoms):
+        if was_changed(row.atoms):
             # ASE would write the row without its labels, and without a warning.
             raise AutopipeError(
                 Code.LABELS_OUTDATED,

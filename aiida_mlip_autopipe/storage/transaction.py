@@ -1,15 +1,23 @@
-"""ASE's SQLite database with explicit transactions.
+"""ASE's SQLite database with explicit transactions, and with faster conversion of the data of a row.
 
 This is a separate module because importing ``ase.db`` takes half a second.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 from contextlib import AbstractContextManager
+from typing import Any
 
 from ase.db.sqlite import SQLite3Database
+
+# ASE writes an object to bytes as the position of its JSON text, then arrays, then the text. Without arrays, the text
+# starts here.
+START = (8).to_bytes(8, 'little')
+# ASE marks arrays and other objects with keys that begin with two underscores.
+MARK = '"__'
 
 
 class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
@@ -26,3 +34,24 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
 
     def vacuum(self) -> None:
         """Do nothing, because compacting the file after a deletion would commit the changes."""
+
+    def encode(self, obj: Any, binary: bool = False) -> Any:
+        """Return an object as ASE's text or bytes. Without arrays, the JSON module gives the same bytes much faster."""
+        if binary:
+            try:
+                return START + json.dumps(obj, separators=(',', ':')).encode()
+            except TypeError:
+                pass
+        return super().encode(obj, binary=binary)
+
+    def decode(self, txt: Any, lazy: bool = False) -> Any:
+        """Return the object of a text or of bytes. Without arrays and lists, the JSON module is sufficient."""
+        if isinstance(txt, bytes) and txt.startswith(START) and MARK.encode() not in txt:
+            return json.loads(txt[len(START) :])
+        if isinstance(txt, str) and not lazy and MARK not in txt and '[' not in txt:
+            return json.loads(txt)
+        return super().decode(txt, lazy=lazy)
+
+    def _get_external_table_names(self, db_con: Any = None) -> list[str]:
+        """Return no names, because rows have no further tables. ASE would search for them at each row."""
+        return []

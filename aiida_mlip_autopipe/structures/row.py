@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
+from ase.formula import Formula
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -56,7 +59,7 @@ class Row:
         where = 'a row' if self.id is None else f'row {self.id}'
         if calc is None or not {'energy', 'forces'} <= set(calc.results):
             raise AutopipeError(Code.LABELS_MISSING, f'{where} has no energy or no forces')
-        if calc.check_state(self.atoms):
+        if was_changed(self.atoms):
             raise AutopipeError(
                 Code.LABELS_OUTDATED,
                 f'{where} was changed after its labels were computed',
@@ -66,12 +69,29 @@ class Row:
     @property
     def empirical_formula(self) -> str:
         """The formula with the smallest whole numbers, such as ``AuCu3``, in Hill order."""
-        return str(self.atoms.symbols.formula.reduce()[0].format('hill'))
+        return _empirical_formula(tuple(np.bincount(self.atoms.numbers).tolist()))
 
     @property
     def provenance(self) -> Provenance:
         """The origin of the row, exactly as it was stored."""
         return Provenance.model_validate(self.data['provenance'])
+
+
+def was_changed(atoms: Atoms) -> bool:
+    """Return whether a structure with a calculator was changed after its labels were computed."""
+    before = atoms.calc.atoms
+    # ASE's comparison with a tolerance takes a hundred times as long.
+    is_equal = (
+        before is not None
+        and np.array_equal(before.cell.array, atoms.cell.array)
+        and np.array_equal(before.pbc, atoms.pbc)
+        and all(
+            (name in before.arrays) == (name in atoms.arrays)
+            and np.array_equal(before.arrays.get(name, ()), atoms.arrays.get(name, ()))
+            for name in ('numbers', 'positions', 'initial_magmoms', 'initial_charges')
+        )
+    )
+    return not is_equal and bool(atoms.calc.check_state(atoms))
 
 
 def make_row(
@@ -140,6 +160,13 @@ def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
                 )
     symbols = [elements[number] for number in sorted(elements)]
     return {symbol: known[symbol] for symbol in symbols} if set(symbols) <= set(known) else None
+
+
+@lru_cache(maxsize=4096)
+def _empirical_formula(counts: tuple[int, ...]) -> str:
+    """Return the formula for the number of atoms with each atomic number."""
+    symbols = {chemical_symbols[number]: count for number, count in enumerate(counts) if count}
+    return str(Formula.from_dict(symbols).reduce()[0].format('hill'))
 
 
 def _finite_results(atoms: Atoms, where: str) -> dict[str, Any]:

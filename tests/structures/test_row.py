@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.calculators.emt import EMT
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Row, make_row
+from aiida_mlip_autopipe.structures.row import was_changed
 
 
 def test_a_row_contains_its_provenance_and_its_seed(slab, make_provenance):
@@ -69,3 +71,22 @@ def test_missing_labels_and_labels_of_another_structure_are_refused(slab, make_p
 def test_a_row_needs_no_stress(slab, make_provenance):
     del slab.calc.results['stress']
     assert 'stress' not in make_row(slab, make_provenance(), {}).atoms.calc.results
+
+
+@pytest.mark.parametrize('formula', ['Cu3Au', 'C2H6', 'H2O2', 'H8C4O2', 'Na4Cl4', 'Au'])
+def test_the_empirical_formula_is_that_of_ase(formula):
+    atoms = Atoms(formula)
+    assert Row(atoms).empirical_formula == str(atoms.symbols.formula.reduce()[0].format('hill'))
+
+
+@pytest.mark.parametrize('change', ['positions', 'cell', 'pbc', 'numbers', 'initial_magmoms', 'tags'])
+def test_each_change_of_the_structure_outdates_the_labels_except_tags(slab, make_provenance, change):
+    atoms = make_row(slab, make_provenance(), {}).atoms
+    assert not was_changed(atoms)
+    if change == 'cell':
+        atoms.cell[0, 0] += 0.1
+    elif change == 'pbc':
+        atoms.pbc = (True, True, False)
+    else:
+        atoms.arrays[change] = atoms.arrays[change] + 1
+    assert was_changed(atoms) == (change != 'tags')
