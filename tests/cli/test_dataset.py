@@ -97,6 +97,10 @@ def test_split_writes_three_files_and_reports_their_sizes(run):
         (2, 2, 'sets-test.extxyz'),
     ]
     assert {atoms.info['split'] for atoms in read('sets-test.extxyz', ':')} == {'test'}
+    table = dict(re.findall(r'^(\w[\w ]*?)  +(\d[\d ]*?) *$', result.stdout, re.MULTILINE))
+    table = {name: [int(number) for number in numbers.split()] for name, numbers in table.items()}
+    assert table['rows'] == table['groups'] == table['kind alloy'] == table['composition Cu'] == [7, 1, 2]
+    assert table['requested'] == [1, 2]
 
 
 def test_split_writes_a_config_for_each_trainer(run):
@@ -113,6 +117,28 @@ def test_split_uses_the_sets_drawn_before_the_selection(run):
     assert sets_in(result.stdout) == [(6, 6, 'cu-train.db'), (4, 4, 'cu-test.db')]
     by_parent = run('dataset', 'split', 'cu.db', '--by', 'parent', '--force')
     assert sets_in(by_parent.stdout)[0] == (8, 8, 'cu-train.db')
+
+
+def test_a_trainer_never_gets_a_config_without_a_validation_set(run):
+    rows = [*make_rows(6, split='train'), *make_rows(10, split='test')[6:]]
+    export_dataset(Path('cu.db'), rows, overwrite=True)
+    options = ('-o', 'sets.extxyz', '--trainer', 'mace', '--trainer', 'sevennet')
+    none = run('dataset', 'split', 'cu.db', *options, '--valid-fraction', '0')
+    assert_refused(none.stderr, Code.SPLIT_EMPTY, 'valid_fraction', 'mace, sevennet')
+    assert not list(Path.cwd().glob('sets*'))
+    run('dataset', 'split', 'cu.db', *options)
+    assert 'valid_file: sets-valid.extxyz' in Path('sets-mace.yaml').read_text()
+    assert 'load_validset_path' in Path('sets-sevennet.yaml').read_text()
+    steps = {split: {atoms.info['step'] for atoms in read(f'sets-{split}.extxyz', ':')} for split in ('valid', 'test')}
+    assert steps['test'] == {60, 70, 80, 90}
+    assert len(steps['valid'] - steps['test']) == 1
+
+
+def test_rows_with_and_without_a_stored_set_get_new_sets_with_a_warning(run):
+    export_dataset(Path('cu.db'), [*make_rows(6, split='test'), *make_rows(10)[6:]], overwrite=True)
+    result = run('dataset', 'split', 'cu.db')
+    assert re.search(r'warning: 6 .*10 ', result.stdout)
+    assert (8, 8, 'cu-train.db') in sets_in(result.stdout)
 
 
 def test_the_suffix_determines_the_format_that_merge_and_convert_write(run):

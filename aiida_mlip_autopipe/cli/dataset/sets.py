@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Maximum number of values of each property in the table.
+MAX_VALUES = 10
 
 
 class GroupBy(StrEnum):
@@ -37,8 +45,16 @@ def split(
             help='Base name of the files: cu.extxyz gives cu-train.extxyz, …; by default, the name of FILE.',
         ),
     ] = None,
-    valid_fraction: Annotated[float, typer.Option(help='Fraction of the rows for validation.')] = 0.1,
-    test_fraction: Annotated[float, typer.Option(help='Fraction of the rows for testing.')] = 0.1,
+    valid_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help='Fraction of the rows for validation; by default 0.1, or the stored set.', show_default=False
+        ),
+    ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(help='Fraction of the rows for testing; by default 0.1, or the stored set.', show_default=False),
+    ] = None,
     by: Annotated[
         GroupBy | None,
         typer.Option(
@@ -46,7 +62,12 @@ def split(
             show_default=False,
         ),
     ] = None,
-    hold_out: Annotated[str | None, typer.Option(help='Kind of seed whose rows form the test set.')] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(
+            help='Kind of seed or label of an entry whose rows form the test set: surface, kind=surface or label=hot.'
+        ),
+    ] = None,
     random_seed: Annotated[int, typer.Option(help='Random seed; a different number gives different sets.')] = 0,
     trainer: Annotated[
         list[Trainer] | None,
@@ -62,20 +83,51 @@ def split(
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
 
-    settings = {
+    given = {
         'valid_fraction': valid_fraction,
         'test_fraction': test_fraction,
         'by': by and by.value,
         'hold_out': hold_out,
     }
+    settings = {name: value for name, value in given.items() if value is not None}
     written = split_dataset(
         file, output, settings, trainers=[one.value for one in trainer or ()], random_seed=random_seed, overwrite=force
     )
-    if written.n_groups_joined:
-        console.print(f'{counted(written.n_groups_joined, "group")} joined with groups that have the same structures')
+    report = written.report
+    for warning in report['warnings']:
+        console.print(f'warning: {warning}', style='yellow', markup=False)
+    if report['n_groups_joined']:
+        console.print(f'{counted(report["n_groups_joined"], "group")} joined with groups that have the same structures')
+    console.print(_table(report))
     for one in written.sets:
         console.print(
             f'[green]✓[/] {counted(one.n_rows, "row")} of {counted(one.n_groups, "group")} in [bold]{one.path}[/]'
         )
     for name, path in written.configs.items():
         console.print(f'[green]✓[/] config for {name} in [bold]{path}[/]')
+
+
+def _table(report: Mapping[str, Any]) -> Table:
+    """Return the contents of the sets. Of each property, the most frequent values are shown."""
+    from rich.table import Table
+
+    sets = list(report['n_rows'])
+    table = Table('', *sets, box=None, padding=(0, 2, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = 'right'
+    table.add_row('rows', *(str(report['n_rows'][one]) for one in sets))
+    if report['n_requested']:
+        table.add_row('requested', *(str(report['n_requested'].get(one, '')) for one in sets))
+    table.add_row('groups', *(str(report['n_groups'][one]) for one in sets))
+    for name in [name for name in report['contents']['train'] if name != 'n']:
+        counts = {one: report['contents'][one][name] for one in sets}
+        total: Counter[str] = sum(map(Counter, counts.values()), Counter())
+        unit = name.removesuffix('_K')
+        shown = [value for value, _ in total.most_common(MAX_VALUES)]
+        for value in shown:
+            title = f'{unit} {value}' if unit == name else f'{unit} {value} K'
+            table.add_row(title, *(str(counts[one].get(value, 0)) for one in sets))
+        if len(total) > len(shown):
+            rest = (sum(n for value, n in counts[one].items() if value not in shown) for one in sets)
+            table.add_row(f'{len(total) - len(shown)} other {unit}s', *map(str, rest))
+    return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,24 +15,37 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.sets.keys import categories_of, describe_rows, group_of, kind_of, label_of
+from aiida_mlip_autopipe.storage.sets.stored import check_stored_splits, read_stored_splits
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.splits import SPLITS, TRAINING_KINDS, Split, assign_groups
+from aiida_mlip_autopipe.structures.splits import (
+    SPLITS,
+    TRAINING_KINDS,
+    Category,
+    Split,
+    absence_warnings,
+    assign_groups,
+    size_warnings,
+)
 
 
 class SplitSettings(Settings):
     """Settings of the split of a dataset."""
 
     valid_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """Fraction of the rows for validation."""
+    """Fraction of the rows for validation. With ``by: stored``, it is used only if it is given and no validation set is
+    stored: whole groups are then drawn from the rows for training."""
     test_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """Fraction of the rows for testing."""
+    """Fraction of the rows for testing. With ``by: stored``, it is used only if it is given and no test set is stored.
+    It cannot be combined with ``hold_out``."""
     by: Literal['parent', 'composition', 'kind', 'stored'] = 'parent'
     """Which structures must be in the same set: those with the same parent (the structure before strain and rattling),
     the same composition or the same kind of seed. ``stored`` uses the sets that were drawn before the selection and
-    stored in the rows."""
+    stored in the rows, if no group and no structure is in two of them."""
     hold_out: str | None = None
-    """Kind of seed whose rows form the test set, to measure how well a model transfers to other structures."""
+    """Kind of seed or label of an entry whose rows form the test set, to measure how well a model transfers to other
+    structures: ``surface``, or ``kind=surface`` or ``label=hot`` if a kind and a label have the same name."""
 
     @model_validator(mode='after')
     def _require_training_rows(self) -> SplitSettings:
@@ -40,6 +53,16 @@ class SplitSettings(Settings):
             raise fault(
                 Code.VALUE_INVALID,
                 'the sum of valid_fraction and test_fraction must be below 1, so that rows remain for training',
+            )
+        return self
+
+    @model_validator(mode='after')
+    def _refuse_unused(self) -> SplitSettings:
+        if self.hold_out is not None and self.by == 'stored':
+            raise fault(Code.VALUES_EXCLUDE, 'by: stored uses the stored test set; remove it to use hold_out')
+        if self.hold_out is not None and 'test_fraction' in self.model_fields_set:
+            raise fault(
+                Code.VALUES_EXCLUDE, 'hold_out determines the test set; remove test_fraction, or remove hold_out'
             )
         return self
 
@@ -53,7 +76,9 @@ class SplitResult:
     splits
         The set of each row, in the order of the rows.
     report
-        Number of rows and of groups in each set, and number of groups that were joined because they share a structure.
+        Number of rows and of groups in each set, the number of rows requested for each set that was drawn, the contents
+        of each set by kind, label, composition and temperature, the number of groups that were joined because they
+        share a structure, and warnings.
     """
 
     splits: tuple[Split, ...]
@@ -64,96 +89,157 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     """Assign the rows to sets by their groups.
 
     Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are in the same set.
-    Rows of the kinds ``atom`` and ``dimer`` are for training, unless their kind is held out.
+    Kinds, labels and compositions are divided in proportion as far as the groups allow; see
+    `aiida_mlip_autopipe.structures.splits.assign_groups`. Rows of the kinds ``atom`` and ``dimer`` are for training,
+    unless they are held out.
 
     Raises
     ------
     AutopipeError
-        If a row does not contain its group or its set, if no row or every row has the held-out kind, or if there are
-        fewer groups than sets.
+        If a row does not contain its group or its set, if no row or every row is held out, if there are fewer groups
+        than sets, or if a group or a structure is in two stored sets.
     """
     if settings.by == 'stored':
-        return _stored_splits(rows)
-    only_training = {
-        index
-        for index, row in enumerate(rows)
-        if row.key_value_pairs.get('seed_kind') in {*TRAINING_KINDS} - {settings.hold_out}
-    }
-    if only_training and len(only_training) < len(rows):
-        return _add_training_rows(rows, only_training, settings, random_seed)
-    groups = [_group(row, index, settings.by) for index, row in enumerate(rows)]
+        return _split_as_stored(rows, settings, random_seed)
+    groups = [group_of(row, index, settings.by) for index, row in enumerate(rows)]
     joined = join_alike(LabelledStructures.from_rows(rows), groups)
-    held = {index for index, row in enumerate(rows) if settings.hold_out and _kind(row, index) == settings.hold_out}
-    if settings.hold_out and len(held) in (0, len(rows)):
-        kinds = sorted({_kind(row, index) for index, row in enumerate(rows)})
-        raise AutopipeError(
-            Code.SPLIT_EMPTY,
-            f'hold_out: {settings.hold_out} would leave a set empty; the kinds are {", ".join(kinds)}',
-        )
-    held_groups = {joined[index] for index in held}
-    sizes = Counter(group for group in joined if group not in held_groups)
-    test_fraction = 0.0 if held else settings.test_fraction
-    assigned = assign_groups(
-        sizes, valid_fraction=settings.valid_fraction, test_fraction=test_fraction, random_seed=random_seed
-    ) | dict.fromkeys(held_groups, 'test')
-    splits = tuple(assigned[group] for group in joined)
-    required = (
-        {'train'} | ({'valid'} if settings.valid_fraction else set()) | ({'test'} if test_fraction or held else set())
+    held_rows = _find_held_out(rows, settings.hold_out)
+    held = {joined[index] for index in held_rows}
+    divided = held_rows.union(_not_only_for_training(rows))
+    free = {index for index in divided if joined[index] not in held}
+    fractions = {'valid_fraction': settings.valid_fraction, 'test_fraction': 0.0 if held else settings.test_fraction}
+    assigned = _assign(rows, joined, free, fractions, random_seed) | dict.fromkeys(held, 'test')
+    splits = tuple(assigned[name] if index in divided else 'train' for index, name in enumerate(joined))
+    requested = _requested(fractions, len(free))
+    _refuse_empty({'train', *requested, *(['test'] if held else [])} - set(splits), len(set(joined)), settings.by)
+    expected = {'kind', 'label'} if held else {settings.by}
+    return _result(rows, splits, groups, joined, settings.by, requested, expected)
+
+
+def _split_as_stored(rows: Sequence[Row], settings: SplitSettings, random_seed: int) -> SplitResult:
+    """Use the stored sets, and draw a missing set from the rows for training."""
+    splits: list[Split] = read_stored_splits(rows)
+    groups = [group_of(row, index, 'parent') for index, row in enumerate(rows)]
+    joined = join_alike(LabelledStructures.from_rows(rows), groups)
+    check_stored_splits(splits, groups, joined)
+    for split, field in (('valid', 'valid_fraction'), ('test', 'test_fraction')):
+        if split in splits and field in settings.model_fields_set:
+            raise AutopipeError(
+                Code.VALUES_EXCLUDE,
+                f'{field}: the rows contain a stored {split} set, which is used (by: stored); remove {field}, or draw '
+                'new sets of all rows (by: parent)',
+            )
+    fractions = {
+        field: getattr(settings, field) if field in settings.model_fields_set else 0.0
+        for field in ('valid_fraction', 'test_fraction')
+    }
+    free = {index for index in _not_only_for_training(rows) if splits[index] == 'train'}
+    requested = _requested(fractions, len(rows))
+    if requested and free:
+        scaled = {field: fraction * len(rows) / len(free) for field, fraction in fractions.items()}
+        assigned = _assign(rows, joined, free, scaled, random_seed)
+        splits = [assigned[joined[index]] if index in free else found for index, found in enumerate(splits)]
+    _refuse_empty({'train', *requested} - set(splits), len({joined[index] for index in free}), 'parent')
+    return _result(rows, tuple(splits), groups, joined, 'stored', requested, set())
+
+
+def _assign(
+    rows: Sequence[Row], joined: Sequence[str], free: Collection[int], fractions: Mapping[str, float], random_seed: int
+) -> dict[str, Split]:
+    """Draw the sets of the groups of some rows."""
+    categories: dict[str, Counter[Category]] = {}
+    for index in free:
+        categories.setdefault(joined[index], Counter()).update(categories_of(rows[index]))
+    return assign_groups(
+        Counter(joined[index] for index in free),
+        valid_fraction=fractions['valid_fraction'],
+        test_fraction=fractions['test_fraction'],
+        random_seed=random_seed,
+        categories=categories,
     )
-    if missing := sorted(required - set(splits)):
-        n_groups = len(set(joined))
+
+
+def _requested(fractions: Mapping[str, float], n_rows: int) -> dict[Split, float]:
+    """Return the number of rows requested for each set that is drawn."""
+    sets: tuple[Split, ...] = ('valid', 'test')
+    return {split: fractions[f'{split}_fraction'] * n_rows for split in sets if fractions[f'{split}_fraction']}
+
+
+def _refuse_empty(missing: Collection[str], n_groups: int, by: str) -> None:
+    if missing:
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            f'the rows have only {n_groups} group{"s" if n_groups > 1 else ""} by {settings.by}, '
-            f'so {" and ".join(missing)} would be empty',
+            f'the rows have only {n_groups} group{"s" if n_groups > 1 else ""} by {by}, '
+            f'so {" and ".join(sorted(missing))} would be empty',
         )
+
+
+def _result(
+    rows: Sequence[Row],
+    splits: tuple[Split, ...],
+    groups: Sequence[str],
+    joined: Sequence[str],
+    by: str,
+    requested: Mapping[Split, float],
+    expected: Collection[str],
+) -> SplitResult:
+    contents = describe_rows(rows, splits)
+    n_rows = {split: splits.count(split) for split in SPLITS}
+    remedy = (
+        f'add seeds of {"other parents" if by in ("parent", "stored") else f"another {by}"}, group the rows by another '
+        'key (by), or request another fraction'
+    )
     report = {
-        'by': settings.by,
-        'n_rows': {split: splits.count(split) for split in SPLITS},
-        'n_groups': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
+        'by': by,
+        'n_rows': n_rows,
+        'n_requested': {split: round(n) for split, n in requested.items()},
+        'n_groups': {
+            split: len({name for name, found in zip(joined, splits, strict=True) if found == split}) for split in SPLITS
+        },
         'n_groups_joined': len(set(groups)) - len(set(joined)),
+        'contents': contents,
+        'warnings': [
+            *size_warnings(requested, n_rows, of='rows', remedy=remedy),
+            *absence_warnings(contents, expected=expected),
+        ],
     }
     return SplitResult(splits, report)
 
 
-def _add_training_rows(
-    rows: Sequence[Row], only_training: Collection[int], settings: SplitSettings, random_seed: int
-) -> SplitResult:
-    """Split the rows that are not only for training, and add the others to the training set."""
-    others = [row for index, row in enumerate(rows) if index not in only_training]
-    found = split_rows(others, settings, random_seed=random_seed)
-    rest = iter(found.splits)
-    splits: tuple[Split, ...] = tuple('train' if index in only_training else next(rest) for index in range(len(rows)))
-    n_rows = {split: splits.count(split) for split in SPLITS}
-    return SplitResult(splits, {**found.report, 'n_rows': n_rows})
+def _not_only_for_training(rows: Sequence[Row]) -> list[int]:
+    """Return the indices of the rows that may be held out; all rows if none of them may."""
+    found = [index for index, row in enumerate(rows) if kind_of(row) not in TRAINING_KINDS]
+    return found or list(range(len(rows)))
 
 
-def has_stored_splits(rows: Sequence[Row]) -> bool:
-    """Return whether every row contains its set, and the rows have more than one set."""
-    found = [row.key_value_pairs.get('split') for row in rows]
-    return None not in found and len(set(found)) > 1
-
-
-def _stored_splits(rows: Sequence[Row]) -> SplitResult:
-    splits: list[Split] = []
-    for index, row in enumerate(rows):
-        if 'split' not in row.key_value_pairs:
+def _find_held_out(rows: Sequence[Row], hold_out: str | None) -> set[int]:
+    """Return the indices of the rows of a kind or with a label."""
+    if hold_out is None:
+        return set()
+    values = {'kind': [kind_of(row) for row in rows], 'label': [label_of(row) for row in rows]}
+    name, separator, value = hold_out.partition('=')
+    if separator and name in values:
+        found = _positions(values[name], value)
+    else:
+        by_kind, by_label = (_positions(values[one], hold_out) for one in ('kind', 'label'))
+        if by_kind and by_label and by_kind != by_label:
             raise AutopipeError(
-                Code.ROW_KEY_MISSING,
-                f'row {index} has no key split: no sets were drawn before the selection; split by parent instead',
+                Code.VALUE_INVALID,
+                f'hold_out: {hold_out} is a kind and a label; write kind={hold_out} or label={hold_out}',
             )
-        splits.append(row.key_value_pairs['split'])
-    parents = [_group(row, index, 'parent') for index, row in enumerate(rows)]
-    report = {
-        'by': 'stored',
-        'n_rows': {split: splits.count(split) for split in SPLITS},
-        'n_groups': {
-            split: len({parent for parent, found in zip(parents, splits, strict=True) if found == split})
-            for split in SPLITS
-        },
-        'n_groups_joined': 0,
-    }
-    return SplitResult(tuple(splits), report)
+        found = by_kind or by_label
+    if len(found) in (0, len(rows)):
+        known = '; '.join(f'the {one}s are {", ".join(_known(values[one])) or "unknown"}' for one in values)
+        raise AutopipeError(Code.SPLIT_EMPTY, f'hold_out: {hold_out} would leave a set empty; {known}')
+    return found
+
+
+def _positions(values: Sequence[str | None], value: str) -> set[int]:
+    return {index for index, found in enumerate(values) if found == value}
+
+
+def _known(values: Iterable[str | None]) -> list[str]:
+    return sorted({value for value in values if value is not None})
 
 
 def export_splits(
@@ -181,23 +267,3 @@ def export_splits(
         )
         export_dataset(target, labelled, overwrite=overwrite)
     return paths
-
-
-def _group(row: Row, index: int, by: str) -> str:
-    if by == 'composition':
-        return row.empirical_formula
-    if by == 'kind':
-        return _kind(row, index)
-    parent = row.key_value_pairs.get('parent', row.key_value_pairs.get('seed'))
-    if parent is None:
-        raise AutopipeError(Code.ROW_KEY_MISSING, f'row {index} has no key parent; split by composition instead')
-    return str(parent)
-
-
-def _kind(row: Row, index: int) -> str:
-    try:
-        return str(row.key_value_pairs['seed_kind'])
-    except KeyError:
-        raise AutopipeError(
-            Code.ROW_KEY_MISSING, f'row {index} has no key seed_kind; split by composition instead'
-        ) from None

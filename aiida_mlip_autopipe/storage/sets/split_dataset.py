@@ -13,9 +13,11 @@ from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
-from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, has_stored_splits, split_rows
+from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, split_rows
+from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.storage.trainers.write import write_trainer_config
+from aiida_mlip_autopipe.structures.row import Row
 from aiida_mlip_autopipe.structures.splits import Split
 
 
@@ -49,13 +51,13 @@ class SplitDataset:
         The sets that have rows.
     configs
         The config file of each trainer.
-    n_groups_joined
-        Number of groups that were joined because they share a structure.
+    report
+        The report of `split_rows`, with all warnings.
     """
 
     sets: tuple[WrittenSet, ...]
     configs: dict[str, Path]
-    n_groups_joined: int
+    report: dict[str, Any]
 
 
 def split_dataset(
@@ -77,7 +79,8 @@ def split_dataset(
         The file name without the name of a set, such as ``cu.extxyz`` for ``cu-train.extxyz``; by default, ``file``.
     settings
         Fields of `SplitSettings`. By default, ``by`` is ``stored`` if every row contains the set that was drawn before
-        the selection and no kind is held out; otherwise, it is ``parent``.
+        the selection and nothing is held out; otherwise, it is ``parent``. A config for a trainer needs a validation
+        set: if none is stored, ``valid_fraction`` has its default.
     trainers
         Any of ``mace`` and ``sevennet``; see `write_trainer_config`.
     random_seed
@@ -88,7 +91,8 @@ def split_dataset(
     Raises
     ------
     AutopipeError
-        If the settings are invalid, a trainer cannot read the format, or a file exists. Also as in `split_rows`.
+        If the settings are invalid, a trainer cannot read the format or has no validation set, or a file exists. Also
+        as in `split_rows`.
     """
     target = output or file
     configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainers}
@@ -98,16 +102,39 @@ def split_dataset(
         refuse_existing(path, overwrite)
     with Dataset(file) as dataset:
         rows = list(dataset.query())
-    values = dict(settings or {})
-    if values.get('by') is None:
-        values['by'] = 'stored' if not values.get('hold_out') and has_stored_splits(rows) else 'parent'
+    values, notes = _complete(settings or {}, rows, trainers)
     result = split_rows(rows, _validate(values), random_seed=random_seed)
+    if trainers and 'valid' not in result.splits:
+        raise AutopipeError(
+            Code.SPLIT_EMPTY,
+            'valid_fraction: without a validation set, a trainer would draw neighbours of the structures for training; '
+            f'it must be above 0 for a config for {", ".join(trainers)}',
+        )
     paths = export_splits(target, rows, result.splits, overwrite=overwrite)
     for name, path in configs.items():
         write_trainer_config(path, name, paths, rows, result.splits, random_seed=random_seed, overwrite=overwrite)
-    n_rows, n_groups = result.report['n_rows'], result.report['n_groups']
-    sets = tuple(WrittenSet(split, path, n_rows[split], n_groups[split]) for split, path in paths.items())
-    return SplitDataset(sets, configs, result.report['n_groups_joined'])
+    report = result.report | {'warnings': [*notes, *result.report['warnings']]}
+    sets = tuple(
+        WrittenSet(split, path, report['n_rows'][split], report['n_groups'][split]) for split, path in paths.items()
+    )
+    return SplitDataset(sets, configs, report)
+
+
+def _complete(
+    settings: Mapping[str, Any], rows: Sequence[Row], trainers: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings with the defaults that depend on the rows, and what the user should know about them."""
+    values, notes = dict(settings), []
+    stored = [row.key_value_pairs.get('split') for row in rows]
+    if values.get('by') is None:
+        values['by'] = 'stored' if not values.get('hold_out') and has_stored_splits(rows) else 'parent'
+        n_stored = len(rows) - stored.count(None)
+        if values['by'] != 'stored' and n_stored:
+            notes.append(f'{n_stored} of {len(rows)} rows contain a stored set, but new sets are drawn from all rows')
+    if values['by'] == 'stored' and trainers and 'valid' not in stored and 'valid_fraction' not in values:
+        values['valid_fraction'] = SplitSettings().valid_fraction
+        notes.append('no validation set is stored; whole groups of the rows for training are used for validation')
+    return values, notes
 
 
 def _validate(settings: Mapping[str, Any]) -> SplitSettings:

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, make_row
-from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, has_stored_splits, split_rows
+from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, split_rows
+from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 
 
 def labelled(atoms):
@@ -50,12 +52,19 @@ def test_rows_with_the_same_parent_are_in_one_set(make_groups):
     rows = make_groups(10)
     result = split_rows(rows, SplitSettings(valid_fraction=0.2, test_fraction=0.2), random_seed=1)
     assert all(len(splits) == 1 for splits in sets_of(rows, result, 'parent').values())
+    contents = result.report.pop('contents')
     assert result.report == {
         'by': 'parent',
         'n_rows': {'train': 18, 'valid': 6, 'test': 6},
+        'n_requested': {'valid': 6, 'test': 6},
         'n_groups': {'train': 6, 'valid': 2, 'test': 2},
         'n_groups_joined': 0,
+        'warnings': [],
     }
+    kinds = Counter(split + row.key_value_pairs['seed_kind'] for row, split in zip(rows, result.splits, strict=True))
+    assert {split + kind: n for split in contents for kind, n in contents[split]['kind'].items()} == kinds
+    assert contents['train']['composition'] == {'AuCu3': 18}
+    assert contents['test']['n'] == 6
 
 
 def test_rows_with_the_same_composition_are_in_one_set(make_groups):
@@ -172,6 +181,86 @@ def test_sets_drawn_before_the_selection_are_kept(make_groups):
         split_rows(rows, SplitSettings(by='stored'), random_seed=1)
 
 
+def with_keys(rows, **values):
+    """Return rows with a value of each key for each row."""
+    return [
+        replace(row, key_value_pairs=row.key_value_pairs | {key: found[index] for key, found in values.items()})
+        for index, row in enumerate(rows)
+    ]
+
+
+def test_stored_sets_with_a_group_in_two_of_them_are_refused(make_groups):
+    rows = make_groups(4)
+    stored = with_keys(rows, split=['train'] * 6 + ['test', 'train', 'train'] + ['test'] * 3)
+    with refused(Code.SETS_OVERLAP, 'parent2', 'train', 'test', '1 of 4', 'by: parent') as caught:
+        split_rows(stored, SplitSettings(by='stored'), random_seed=1)
+    assert 'parent3' not in str(caught.value)
+    assert sum(split_rows(stored, SplitSettings(), random_seed=1).report['n_rows'].values()) == 12
+
+
+def test_stored_sets_that_share_a_structure_are_refused(make_groups, make_provenance):
+    rows = make_groups(4)
+    copy = rows[0].atoms.copy() * (1, 1, 2)
+    copy.rotate(40, (1, 2, 3), rotate_cell=True)
+    rows.append(make_row(labelled(copy), make_provenance(), {'kind': 'alloy', 'parent': 'other'}))
+    stored = with_keys(rows, split=['train'] * 9 + ['valid'] * 3 + ['test'])
+    with refused(Code.SETS_OVERLAP, 'parent0', 'other', 'train', 'test'):
+        split_rows(stored, SplitSettings(by='stored'), random_seed=1)
+    assert split_rows(stored[:-1], SplitSettings(by='stored'), random_seed=1).report['n_groups_joined'] == 0
+
+
+def test_a_fraction_for_a_set_that_is_stored_is_refused(make_groups):
+    stored = with_keys(make_groups(4), split=['train'] * 6 + ['valid'] * 3 + ['test'] * 3)
+    for field in ('valid_fraction', 'test_fraction'):
+        with refused(Code.VALUES_EXCLUDE, field, 'by: stored', 'by: parent'):
+            split_rows(stored, SplitSettings(**{'by': 'stored', field: 0.1}), random_seed=1)
+
+
+def test_a_validation_set_that_is_not_stored_is_drawn_from_groups_for_training(make_groups):
+    rows = make_groups(10)
+    stored = with_keys(rows, split=['train'] * 24 + ['test'] * 6)
+    plain = split_rows(stored, SplitSettings(by='stored'), random_seed=1)
+    assert plain.splits == ('train',) * 24 + ('test',) * 6
+    for random_seed in range(10):
+        result = split_rows(stored, SplitSettings(by='stored', valid_fraction=0.2), random_seed=random_seed)
+        assert result.splits[24:] == ('test',) * 6
+        assert result.report['n_rows'] == {'train': 18, 'valid': 6, 'test': 6}
+        assert result.report['n_requested'] == {'valid': 6}
+        assert all(len(splits) == 1 for splits in sets_of(rows, result, 'parent').values())
+    few = with_keys(make_groups(2), split=['train'] * 3 + ['test'] * 3)
+    with refused(Code.SPLIT_EMPTY, 'valid', '1 group '):
+        split_rows(few, SplitSettings(by='stored', valid_fraction=0.2), random_seed=1)
+
+
+def test_a_kind_or_a_label_can_be_held_out(make_groups):
+    rows = with_keys(make_groups(10), label=['hot', 'hot', 'hot'] * 2 + ['cold'] * 21 + ['alloy'] * 3)
+    for name in ('hot', 'label=hot'):
+        result = split_rows(rows, SplitSettings(hold_out=name), random_seed=1)
+        assert sets_of(rows, result, 'label') == {'hot': {'test'}, 'cold': {'train', 'valid'}, 'alloy': {'train'}} or {
+            'hot': {'test'},
+            'cold': {'train'},
+            'alloy': {'valid'},
+        } == sets_of(rows, result, 'label')
+    by_kind = split_rows(rows, SplitSettings(hold_out='kind=alloy'), random_seed=1)
+    assert by_kind.splits.count('test') == 18
+    with refused(Code.VALUE_INVALID, 'hold_out', 'kind=alloy', 'label=alloy'):
+        split_rows(rows, SplitSettings(hold_out='alloy'), random_seed=1)
+    with refused(Code.SPLIT_EMPTY, 'hold_out: kind=hot', 'alloy, surface', 'alloy, cold, hot'):
+        split_rows(rows, SplitSettings(hold_out='kind=hot'), random_seed=1)
+
+
+def test_a_set_that_cannot_have_its_size_gives_a_warning(make_groups):
+    rows = make_groups(8)
+    result = split_rows(rows, SplitSettings(by='kind', valid_fraction=0), random_seed=1)
+    assert result.report['n_rows'] == {'train': 18, 'valid': 0, 'test': 6}
+    (size,) = result.report['warnings']
+    assert all(text in size for text in ('test', '6 rows', 'kind'))
+    # Only one parent has a surface.
+    alone = split_rows(make_groups(7), SplitSettings(hold_out=None, valid_fraction=0.3), random_seed=1)
+    assert 'surface' in alone.report['contents']['train']['kind']
+    assert alone.report['warnings'] == []
+
+
 def test_too_few_groups_are_refused(make_groups):
     with refused(Code.SPLIT_EMPTY, '2', 'parent', 'valid'):
         split_rows(make_groups(2), SplitSettings(), random_seed=1)
@@ -182,7 +271,7 @@ def test_a_kind_that_no_row_has_cannot_be_held_out(make_groups):
         split_rows(make_groups(10), SplitSettings(hold_out='surfaces'), random_seed=1)
 
 
-@pytest.mark.parametrize(('by', 'missing'), [('parent', 'parent'), ('kind', 'seed_kind')])
+@pytest.mark.parametrize(('by', 'missing'), [('parent', 'parent'), ('kind', 'kind')])
 def test_a_row_without_a_group_is_refused(make_groups, by, missing):
     rows = make_groups(3)
     for key in ('parent', 'seed', 'seed_kind'):
@@ -192,7 +281,14 @@ def test_a_row_without_a_group_is_refused(make_groups, by, missing):
 
 
 @pytest.mark.parametrize(
-    'fields', [{'valid_fraction': 0.5, 'test_fraction': 0.5}, {'test_fraction': 1}, {'by': 'seeds'}]
+    'fields',
+    [
+        {'valid_fraction': 0.5, 'test_fraction': 0.5},
+        {'test_fraction': 1},
+        {'by': 'seeds'},
+        {'by': 'stored', 'hold_out': 'surface'},
+        {'hold_out': 'surface', 'test_fraction': 0.1},
+    ],
 )
 def test_invalid_settings_are_refused(fields):
     with pytest.raises(ValidationError):

@@ -1,0 +1,79 @@
+"""Sets that were drawn before the selection and stored in the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.splits import SPLITS, Split
+
+# Maximum number of groups in a message.
+MAX_NAMED = 5
+
+
+def has_stored_splits(rows: Sequence[Row]) -> bool:
+    """Return whether every row contains its set, and the rows have more than one set."""
+    found = [row.key_value_pairs.get('split') for row in rows]
+    return None not in found and len(set(found)) > 1
+
+
+def read_stored_splits(rows: Sequence[Row]) -> list[Split]:
+    """Return the stored set of each row.
+
+    Raises
+    ------
+    AutopipeError
+        If a row does not contain its set, or contains an unknown one.
+    """
+    for index, row in enumerate(rows):
+        found = row.key_value_pairs.get('split')
+        if found is None:
+            raise AutopipeError(
+                Code.ROW_KEY_MISSING,
+                f'row {index} has no key split: no sets were drawn before the selection; split by parent instead',
+            )
+        if found not in SPLITS:
+            raise AutopipeError(
+                Code.CHOICE_UNKNOWN, f'row {index} has the set {found!r}; the sets are {", ".join(SPLITS)}'
+            )
+    return [row.key_value_pairs['split'] for row in rows]
+
+
+def check_stored_splits(splits: Sequence[Split], groups: Sequence[str], joined: Sequence[str]) -> None:
+    """Check that no group and no structure is in two sets.
+
+    Parameters
+    ----------
+    splits
+        The set of each row.
+    groups
+        The group of each row.
+    joined
+        The group of each row after groups that share a structure were joined.
+
+    Raises
+    ------
+    AutopipeError
+        If a group, or two groups that share a structure, are in several sets. The message names them.
+    """
+    sets: dict[str, dict[str, set[Split]]] = {}
+    for split, group, name in zip(splits, groups, joined, strict=True):
+        sets.setdefault(name, {}).setdefault(group, set()).add(split)
+    found = [parts for _, parts in sorted(sets.items()) if len(set().union(*parts.values())) > 1]
+    if not found:
+        return
+    named = '; '.join(map(_describe, found[:MAX_NAMED]))
+    more = f'; and {len(found) - MAX_NAMED} more' if len(found) > MAX_NAMED else ''
+    raise AutopipeError(
+        Code.SETS_OVERLAP,
+        f'by: stored: {len(found)} of {len(sets)} groups are in more than one of the stored sets, so a test would be '
+        f'too optimistic: {named}{more}. Draw new sets of all rows (by: parent), or extend a dataset by a campaign '
+        'whose reference_dataset contains its sets',
+    )
+
+
+def _describe(parts: dict[str, set[Split]]) -> str:
+    texts = [f'{group} ({" and ".join(one for one in SPLITS if one in parts[group])})' for group in sorted(parts)]
+    return texts[0] if len(texts) == 1 else f'{", ".join(texts[:MAX_NAMED])} share structures'
