@@ -30,7 +30,7 @@ from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write
 class SelectionCalculation(CalculatorJob):
     """Runs ``python -m aiida_mlip_autopipe.sampling job.json`` with the input ``code``.
 
-    It has the same inputs and outputs as the calcfunction `select_frames`, and the nodes have the same content.
+    The job has the same inputs and outputs as the calcfunction `select_frames`, and the nodes have the same content.
     """
 
     @classmethod

@@ -26,7 +26,7 @@ OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 
 
 class CalculatorRefusedError(AutopipeError):
-    """A calculator that cannot be used. Its ``code`` is the reason."""
+    """A calculator cannot be used. The attribute ``code`` gives the reason."""
 
 
 class CalculatorSettings(Settings):

@@ -101,7 +101,7 @@ class Entry:
 
     @property
     def is_compared(self) -> bool:
-        """Whether its seeds are compared with those of other entries. They are not if anything in them is random."""
+        """Whether its seeds are compared with those of other entries. An entry with any randomness is not compared."""
         return self.may_repeat and self.n_parents is not None
 
     def make(self, first: int, last: int, rejections: Rejections, fingerprints: Fingerprints) -> Iterator[Seed]:

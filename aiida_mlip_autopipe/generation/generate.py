@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.structures.seed import Seed
 
 # Increase this whenever the same settings and random_seed give different seeds or a different report. Caching then
 # ignores older results.
-STAGE_VERSION = '18'
+STAGE_VERSION = '19'
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def check_entry(
     fingerprints
         Fingerprints of the seeds of earlier entries, to which this call adds those of the new seeds.
     inspect
-        Called with each seed that the check makes. It raises an error for a seed that cannot be used.
+        Called with each seed that the check makes. The function raises an error for a seed that cannot be used.
     counted
         Called with the number of seeds of the entry, before any is made.
 

@@ -24,7 +24,7 @@ class PerturbSettings(Settings):
     n_variants: PositiveInt | None = None
     """Number of seeds from each parent structure; by default, one, or one for each point of `volume_scan`."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)
-    """Number of repeats of the parent along each cell vector. It is repeated before it is strained."""
+    """Number of repeats of the parent along each cell vector. The parent is repeated before it is strained."""
     isotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)
     """Maximum linear strain. One random number, uniform between minus and plus this value, scales all directions."""
     anisotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)

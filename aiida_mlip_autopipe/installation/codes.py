@@ -32,7 +32,7 @@ TESTED_MODELS = 'mlip_autopipe_models'
 """Extra of a code: the models that its self-tests loaded, by sha256."""
 
 RECORDED = 'recorded'
-"""Key in these extras: the time of the self-test. It gives the order, which a database does not preserve."""
+"""Key in these extras: the time of the self-test. The times give the order, which a database does not preserve."""
 
 
 def code_label(kind: str) -> str:

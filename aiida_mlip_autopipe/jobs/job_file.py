@@ -20,7 +20,7 @@ J = TypeVar('J', bound=AnyJob)
 
 
 class JobRefusedError(AutopipeError):
-    """A job that is refused. Its ``code`` is the reason."""
+    """A job is refused. The attribute ``code`` gives the reason."""
 
 
 def read_job_as(model: type[J], path: Path, method: str, version: str) -> J:

@@ -21,10 +21,10 @@ def compare_labels(first: Trajectory, second: Trajectory) -> dict[str, np.ndarra
     r"""Compare the labels of the same frames from two calculators.
 
     With :math:`d_i = |F_i - F'_i|` for each atom, the measures are the maximum and the mean of :math:`d_i` in
-    eV/Å, and the relative disagreement :math:`\sum_i d_i / \sum_i \frac12 (|F_i| + |F'_i|)`. This is 0 if the forces
-    agree and 2 if they are opposite. The energy difference is the second minus the first energy in eV per atom. It
-    contains the reference energies of both calculators, a constant for each composition, so only frames of the same
-    composition can be compared.
+    eV/Å, and the relative disagreement :math:`\sum_i d_i / \sum_i \frac12 (|F_i| + |F'_i|)`. The relative disagreement
+    is 0 if the forces agree and 2 if they are opposite. The energy difference is the second minus the first energy in
+    eV per atom. It contains the reference energies of both calculators, a constant for each composition, so only frames
+    of the same composition can be compared.
 
     Parameters
     ----------

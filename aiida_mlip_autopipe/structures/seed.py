@@ -105,7 +105,8 @@ class Seed:
 def is_amorphous(record: Mapping[str, Any]) -> bool:
     """Return whether a structure, or a structure from which it was made, was generated as amorphous or liquid.
 
-    Of the structures that consist of molecules, only crystals are neither. They have a space group.
+    Of the structures that consist of molecules, only crystals are neither. Their records contain a
+    space group.
 
     Parameters
     ----------

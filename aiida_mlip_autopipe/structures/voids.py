@@ -89,7 +89,7 @@ def distinct_points(points: np.ndarray, atoms: Atoms) -> list[int]:
 def _is_enclosed(point: np.ndarray, atoms: np.ndarray) -> bool:
     """Return whether a point is inside the convex hull of the atoms that touch it; if not, a larger void is nearby.
 
-    It is inside if the directions to the atoms can be combined to zero with non-negative weights.
+    The point is inside if the directions to the atoms can be combined to zero with non-negative weights.
     """
     from scipy.optimize import nnls
 

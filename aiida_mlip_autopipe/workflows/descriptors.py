@@ -22,7 +22,8 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # Maximum number of frames per job. With 64 atoms each, the job takes a minute on one core and returns about 20 MB.
 FRAMES_PER_JOB = 10_000
-# Maximum number of atoms per job that describes each atom. It takes half a minute and returns 80 MB for 64 components.
+# Maximum number of atoms per job that describes each atom. Such a job takes half a minute and returns 80 MB for 64
+# components.
 ENVIRONMENTS_PER_JOB = 320_000
 
 

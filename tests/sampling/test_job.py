@@ -168,7 +168,7 @@ def test_a_selection_job_without_candidates_is_refused(make_request, run, tmp_pa
     result = run(make_request('fps', max_force_eV_per_A=1e-9))
     assert (result.outcome, result.code) == ('refused', Code.SAMPLING)
     assert '36' in result.message
-    assert '35 force too large' in result.message
+    assert 'force too large (35)' in result.message
     assert not (tmp_path / SELECTION_FILE).exists()
 
 

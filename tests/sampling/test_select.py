@@ -129,14 +129,14 @@ def test_a_force_at_the_limit_is_allowed(trajectories):
 def test_limits_that_discard_all_frames_are_refused(trajectories):
     for trajectory in trajectories:
         trajectory.forces[:] = 1.0
-    with refused(Code.CANDIDATES_MISSING, '24 force too large'):
+    with refused(Code.CANDIDATES_MISSING, 'force too large (24)'):
         select_frames(trajectories, sampling('random', max_force_eV_per_A=0.1, max_excess_energy_eV=1), random_seed=1)
 
 
 def test_a_selection_without_finite_frames_is_refused(trajectories, kind):
     for trajectory in trajectories:
         trajectory.energies[:] = np.nan
-    with refused(Code.CANDIDATES_MISSING, 'trajectories: 3', 'frames: 24', '24 not finite'):
+    with refused(Code.CANDIDATES_MISSING, 'trajectories: 3', 'frames: 24', 'not finite (24)'):
         select_frames(trajectories, make_settings(kind), random_seed=1)
     with refused(Code.CANDIDATES_MISSING, 'trajectories: 0', 'frames: 0'):
         select_frames([], make_settings(kind), random_seed=1)

@@ -157,7 +157,8 @@ def choose_ensemble(
         What changes in NPT: ``isotropic``, ``anisotropic``, ``flexible`` or ``in_plane``. If this is impossible for the
         structure, ``auto`` uses ``isotropic``.
     amorphous
-        Whether the structure, or a part of it, was generated as amorphous or liquid. Its shape is then constant.
+        Whether the structure, or a part of it, was generated as amorphous or liquid. The shape of its cell is then
+        constant.
 
     Raises
     ------

@@ -27,8 +27,8 @@ class MonteCarloSettings(Settings):
     n_trials: int = Field(default=5, ge=1)
     """Trial moves in a round. Each one costs one evaluation of the calculator."""
     adapt: bool = False
-    """Whether the step size of each move is adapted so that about 40 % of its trials are accepted. It changes only
-    while no frames are stored: during ``n_equilibration_steps``, and in phases with ``sampled: false``."""
+    """Whether the step size of each move is adapted so that about 40 % of its trials are accepted. Step sizes
+    change only while no frames are stored: during ``n_equilibration_steps``, and in phases with ``sampled: false``."""
 
     @model_validator(mode='after')
     def _check_effects(self) -> MonteCarloSettings:

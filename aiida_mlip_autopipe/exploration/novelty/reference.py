@@ -111,7 +111,7 @@ def describe_reference(
     """Compute the environments of a reference dataset.
 
     If there are more than `MAX_ENVIRONMENTS`, each element keeps the same number of environments, or all of them if it
-    has fewer. They are evenly spaced in the order of the dataset.
+    has fewer. The kept environments are evenly spaced in the order of the dataset.
 
     Parameters
     ----------

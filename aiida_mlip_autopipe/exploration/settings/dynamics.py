@@ -65,8 +65,8 @@ class GuardSettings(Settings):
     """When a run counts as unstable. Null turns a guard off. A result that is not finite always stops the run."""
 
     temperature_K: float | None = Field(default=None, gt=0)
-    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the highest recent target or, if
-    that is larger, as for very few atoms, plus this target and ten standard deviations."""
+    """Maximum instantaneous temperature in K. The default is 1000 K plus the larger of two values: four times the
+    highest recent target, and this target plus ten standard deviations, which is larger for very few atoms."""
     check_temperature: bool = True
     """Whether the temperature is checked."""
     energy_jump_eV: float | None = Field(default=0.5, gt=0)

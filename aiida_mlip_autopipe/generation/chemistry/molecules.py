@@ -78,7 +78,7 @@ class MoleculeSettings(Settings):
 
     @property
     def label(self) -> str:
-        """Name of the molecule in records and messages: its name, its SMILES, or the hash of its file."""
+        """Name of the molecule in records and messages: its name, its SMILES string, or the hash of its file."""
         return self.name or self.smiles or file_sha256(self.file)[:8]  # type: ignore[arg-type]
 
     def content(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class MoleculeSettings(Settings):
         Raises
         ------
         AutopipeError
-            If the molecule cannot be read or made, or its charge contradicts its SMILES.
+            If the molecule cannot be read or made, or its charge contradicts its SMILES string.
         """
         if self.smiles:
             atoms = molecule_from_smiles(self.smiles)
@@ -106,8 +106,8 @@ class MoleculeSettings(Settings):
             if len(found) != 1 or found[0].pbc.any():
                 raise AutopipeError(
                     Code.STRUCTURE_UNUSABLE,
-                    f'the file {self.file} has {len(found)} structures, or is periodic; it must contain one molecule '
-                    'without a cell',
+                    f'the file {self.file} must contain one molecule without a cell; '
+                    f'number of structures: {len(found)}',
                 )
             atoms = found[0]
         # The moments in the collection are those of neutral molecules, so those of an ion are not reported as dropped.

@@ -1,4 +1,4 @@
-"""Molecules from SMILES, by RDKit."""
+"""Molecules from SMILES strings, by RDKit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.files.reading import DROPPED
 
-# The conformer depends on the SMILES alone, not on the seed.
+# The conformer depends on the SMILES string alone, not on the seed.
 RANDOM_SEED = 7
 MAX_STEPS = 5000
 DECIMALS = 4  # of positions in Å, so that the last bits of the optimisation do not matter
@@ -24,20 +24,21 @@ def molecule_from_smiles(smiles: str) -> Atoms:
     Raises
     ------
     AutopipeError
-        If RDKit is missing, the SMILES is invalid or has several parts, or the molecule has an atom for which
-        the force field has no parameters.
+        If RDKit is missing, the SMILES string is invalid or has several parts, or the molecule has an atom for
+        which the force field has no parameters.
     """
     try:
         from rdkit import Chem, rdBase
         from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
     except ImportError as error:
         raise AutopipeError(
-            Code.PACKAGE_MISSING, f"SMILES {smiles!r} needs RDKit: pip install 'aiida-mlip-autopipe[molecules]'"
+            Code.PACKAGE_MISSING,
+            f"the SMILES string {smiles!r} needs RDKit: pip install 'aiida-mlip-autopipe[molecules]'",
         ) from error
     with rdBase.BlockLogs():
         parsed = Chem.MolFromSmiles(smiles)
         if parsed is None or not parsed.GetNumAtoms():
-            raise AutopipeError(Code.MOLECULE_UNKNOWN, f'{smiles!r} is not a valid SMILES')
+            raise AutopipeError(Code.MOLECULE_UNKNOWN, f'{smiles!r} is not a valid SMILES string')
         molecule = Chem.AddHs(parsed)
         parts = Chem.GetMolFrags(molecule)
         if len(parts) > 1:

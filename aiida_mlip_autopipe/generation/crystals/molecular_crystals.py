@@ -126,7 +126,7 @@ class MolecularCrystals:
         check_size(self._n_atoms * z, f'space group {number} in spacegroups')
         for molecule, count, model in zip(self.molecules, self.counts, self._models(0), strict=True):
             if not _fits(model, group, count * z):
-                positions = f'the positions for {count * z} molecules in the cell'
+                positions = f'the positions for {counted(count * z, "molecule")} in the cell'
                 raise self._impossible(number, f'{molecule.symbols} lacks the symmetry of {positions}')
         return UnitCell(number, z)
 

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt
 
 from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.core.wording import counted
 
 VACANT = -1
 # Energies in eV that differ by less count as equal, so that the choice does not depend on rounding errors.
@@ -187,7 +188,8 @@ class PartialSites:
         total = sum(ion.number for ion in ions)
         raise PhysicsViolationError(
             'exclusion', (), total - len(waiting), total,
-            f'{total} ions do not fit on {len(occupants)} partially occupied sites; placed: {total - len(waiting)}',
+            f'{counted(total, "ion")} cannot be placed on {counted(len(occupants), "partially occupied site")}; '
+            f'number placed: {total - len(waiting)}',
         )  # fmt: skip
 
     def _improve(self, occupants: np.ndarray, fixed_charges: np.ndarray, charges: np.ndarray) -> np.ndarray:

@@ -23,8 +23,8 @@ ROOM_A = 10.0  # minimum distance between a cluster and its images when distinct
 def draw_cluster(atoms: Atoms, free: np.ndarray, counts: Mapping[str, int], rng: np.random.Generator) -> list[int]:
     """Return the atoms of a compact cluster at a random position.
 
-    It starts at a random atom. Each further atom has the smallest sum of squared distances to the previous ones; of
-    several such atoms, one is chosen at random. Two vacancies are thus nearest neighbours, three in fcc form a
+    The cluster starts at a random atom. Each further atom has the smallest sum of squared distances to the previous
+    ones; of several such atoms, one is chosen at random. Two vacancies are thus nearest neighbours, three in fcc form a
     triangle, and four a tetrahedron.
 
     Parameters

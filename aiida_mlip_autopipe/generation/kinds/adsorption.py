@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.molecules import MoleculeName, named_molecule
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped, read_structures
@@ -302,7 +303,7 @@ class AdsorptionGenerator(ComposedGenerator):
             else:
                 raise PhysicsViolationError(
                     'coverage', (), float(number), float(len(placed)),
-                    f'{number} {molecule.get_chemical_formula()} molecules do not fit on '
+                    f'{counted(number, f"{molecule.get_chemical_formula()} molecule")} cannot be placed on '
                     f'{slab.get_chemical_formula()}; number placed: {len(placed)}',
                 )  # fmt: skip
             placed.append(added)

@@ -53,7 +53,7 @@ class DislocationGenerator(ComposedGenerator):
             if not directions:
                 raise AutopipeError(
                     Code.VALUE_MISSING,
-                    f'set burgers; only {", ".join(BURGERS)} have defaults, and {formula} is not one of them',
+                    f'set burgers; {formula} has none of the lattices with a default: {", ".join(BURGERS)}',
                 )
             # Any direction in the plane can be used, since nothing is displaced along it.
             found += [

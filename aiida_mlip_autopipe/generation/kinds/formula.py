@@ -99,7 +99,7 @@ class FormulaGenerator(Generator):
                 listed = ', '.join(f'{symbol}: {state:g}' for symbol, state in from_user.items())
                 raise AutopipeError(
                     Code.CHARGE_UNBALANCED,
-                    f'oxidation_states must contain {", ".join(counts)} and balance {self.settings.formula}; '
+                    f'oxidation_states must balance {self.settings.formula} and contain {", ".join(counts)}; '
                     f'{{{listed}}} leaves {total:+g} e{hint}',
                 )
             return Guess({symbol: _fractions(symbol, mean) for symbol, mean in from_user.items()})

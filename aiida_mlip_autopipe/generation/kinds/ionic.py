@@ -330,7 +330,7 @@ class IonicGenerator(Generator):
                 return chosen
         raise PhysicsViolationError(
             'formal_charge', (), float(charges[chosen].sum()), 0.0,
-            f'no neutral set of {self.settings.schottky} formula units was found',
+            f'no neutral set of {counted(self.settings.schottky, "formula unit")} was found',
         )  # fmt: skip
 
 

@@ -159,10 +159,10 @@ class MolecularGenerator(Generator):
         notes = []
         if large:
             limit = f'validation.max_atoms ({settings.rules.max_atoms})'
-            notes.append(f'space groups {", ".join(large)} are left out: their cells have more atoms than {limit}')
+            notes.append(f'space groups left out because of {limit}: {", ".join(large)}')
         if others:
-            reason = f'they cannot have z_prime: {settings.z_prime:g}'
-            notes.append(f'space groups {", ".join(others)} are left out: {reason}')
+            reason = f'z_prime: {settings.z_prime:g} is impossible for them'
+            notes.append(f'space groups left out because {reason}: {", ".join(others)}')
         return notes
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:

@@ -132,7 +132,7 @@ class StackingFaultGenerator(ComposedGenerator):
                     raise AutopipeError(
                         Code.HOST_UNSUITABLE,
                         f'{unit.get_chemical_formula()} has no fault {name!r}; fcc metals have '
-                        f'{", ".join(NAMED["fcc"])}, hcp metals have {", ".join(NAMED["hcp"])}, and all crystals have '
+                        f'{", ".join(NAMED["fcc"])}; hcp metals have {", ".join(NAMED["hcp"])}; all crystals have '
                         'gamma_line',
                     )
         return found
@@ -142,8 +142,8 @@ class StackingFaultGenerator(ComposedGenerator):
         if not settings.plane and lattice not in SLIP:
             raise AutopipeError(
                 Code.VALUE_MISSING,
-                f'set plane and directions; only {", ".join(SLIP)} have defaults, and {unit.get_chemical_formula()} is '
-                'not one of them',
+                f'set plane and directions; {unit.get_chemical_formula()} has none of the lattices with defaults: '
+                f'{", ".join(SLIP)}',
             )
         plane, directions = (
             (settings.plane, settings.directions) if settings.plane else (SLIP[lattice][0], SLIP[lattice][1:])

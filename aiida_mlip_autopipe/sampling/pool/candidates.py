@@ -38,7 +38,7 @@ def collect_candidates(
     pool = collect_frames(trajectories, reference, kinds or {})
     pool = _limit_crashes(_discard_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
     if not len(pool):
-        reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.discarded.items() if n)
+        reasons = ', '.join(f'{reason.replace("_", " ")} ({n})' for reason, n in pool.discarded.items() if n)
         raise AutopipeError(
             Code.CANDIDATES_MISSING,
             f'no frames are left to choose from; trajectories: {len(trajectories)}, frames: {pool.n_frames}'

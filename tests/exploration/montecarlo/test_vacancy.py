@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.structures.voids import find_voids
 
 RADIUS = 0.6
-# A long cage of three squares, whose two voids have overlapping balls, and two short ones with one void each.
+# A long cage of three squares, whose two voids have overlapping spheres, and two short ones with one void each.
 SQUARE = np.array([[2.0, 2, 0], [2, -2, 0], [-2, 2, 0], [-2, -2, 0]]) / np.sqrt(2)
 FAR, UP = np.array([12.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 HOST = np.concatenate(
@@ -71,15 +71,15 @@ def run_wells(moves, n_rounds, n_md_steps, seed):
     return np.array(series), monte_carlo.summary()
 
 
-def balls_around(points):
-    """Return the pattern of balls that contain each point, as a number from 0 to 15."""
+def spheres_around(points):
+    """Return the pattern of spheres that contain each point, as a number from 0 to 15."""
     inside = np.linalg.norm(points[:, np.newaxis] - VOIDS, axis=2) < RADIUS
     return inside @ [1, 2, 4, 8]
 
 
 @pytest.mark.physics
-def test_jumps_alone_sample_the_populations_of_overlapping_balls(rigid_host):
-    """The atom never leaves the balls. Its probability in each region is an integral on a fine grid."""
+def test_jumps_alone_sample_the_populations_of_overlapping_spheres(rigid_host):
+    """The atom never leaves the spheres. Its probability in each region is an integral on a fine grid."""
     found = find_voids(Atoms(positions=HOST))
     assert {tuple(np.round(void, 6).tolist()) for void in found} == {tuple(void.tolist()) for void in VOIDS}
     series, (statistics,) = run_wells([{'kind': 'vacancy', 'radius_A': RADIUS}], 3_500, 0, seed=1)
@@ -89,9 +89,9 @@ def test_jumps_alone_sample_the_populations_of_overlapping_balls(rigid_host):
     for centre, constant, depth in zip(CENTRES, CONSTANTS, DEPTHS, strict=True):
         points = np.round(centre) + grid
         energies = 0.5 * constant * ((points - centre) ** 2).sum(axis=1) - depth
-        weights += np.bincount(balls_around(points), np.exp(-energies / KT), minlength=16)
+        weights += np.bincount(spheres_around(points), np.exp(-energies / KT), minlength=16)
     weights[0] = 0.0
-    exact, found = weights / weights.sum(), balls_around(series)
+    exact, found = weights / weights.sum(), spheres_around(series)
     assert set(found) == set(np.flatnonzero(exact)) == {1, 2, 3, 4, 8}
     for region in (1, 2, 3, 4, 8):
         assert_mean(found == region, exact[region], resolution=0.5)
@@ -150,14 +150,15 @@ def test_the_factor_of_a_jump_is_the_ratio_of_the_proposal_densities():
     factors: dict[tuple[int, int], set[float]] = {}
     for start in (CENTRES[0], VOIDS[0] - 0.5 * UP, FAR):
         atoms.positions[-1] = start
-        (first,) = balls_around(start[np.newaxis])
+        (first,) = spheres_around(start[np.newaxis])
         for _, position, factor in propose(atoms, free, n=80, radius_A=RADIUS):
-            (last,) = balls_around(position[np.newaxis])
+            (last,) = spheres_around(position[np.newaxis])
             factors.setdefault((first, last), set()).add(float(factor))
-    # From the overlap of two balls one of two others is drawn; the reverse draws one of three, of which two are right.
+    # From the overlap of two spheres, one of the two others is drawn. The reverse draws one of three, two of which are
+    # right.
     assert factors.pop((3, 4)) == factors.pop((3, 8)) == {np.log((2 / 3) / (1 / 2))}
     assert factors.pop((4, 3)) == {np.log((1 / 2) / (2 / 3))}
-    # A jump from one of the balls to their overlap has no reverse, since the reverse would not draw either of them.
+    # A jump from one of the spheres to their overlap has no reverse, since the reverse would not draw either of them.
     assert factors.pop((1, 3)) == {-np.inf}
     assert set(factors) == {(1, 2), (1, 4), (1, 8), (4, 1), (4, 2), (4, 8)}
     assert set.union(*factors.values()) == {0.0}
@@ -169,7 +170,7 @@ def test_fixed_atoms_do_not_jump(crystal):
     assert {index for index, _, _ in propose(crystal, free)} == {3, 7}
 
 
-def test_an_atom_outside_all_balls_does_not_jump(crystal):
+def test_an_atom_outside_all_spheres_does_not_jump(crystal):
     free = np.arange(len(crystal)) == 3
     crystal.positions[3] += [0.6, 0.0, 0.0]
     assert {(index, factor) for index, _, factor in propose(crystal, free, n=5)} == {(None, -np.inf)}

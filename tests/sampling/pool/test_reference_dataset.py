@@ -117,5 +117,5 @@ def test_a_missing_unreadable_or_empty_file_is_refused(tmp_path, read):
 
 def test_a_selection_is_refused_if_the_reference_dataset_contains_all_candidates(frames, tmp_path, make_trajectory):
     write(tmp_path / 'old.traj', frames)
-    with refused(Code.CANDIDATES_MISSING, '12 reference dataset'):
+    with refused(Code.CANDIDATES_MISSING, 'reference dataset (12)'):
         choose(frames, make_trajectory, sampling('random', reference_dataset=tmp_path / 'old.traj'))
