@@ -134,7 +134,8 @@ EXPLANATIONS = {
     ),
     'ERROR_MODEL_MISSING': Explanation(
         'The model file was removed from the computer.',
-        'Place it again with `mlip-autopipe calculator place`.',
+        'Run the same file again, which restores the model if its content is stored. Otherwise, place it again with '
+        '`mlip-autopipe calculator place`.',
     ),
     'ERROR_RUNNER_RAISED': Explanation(
         'An unexpected error ended the job. Frames that were already written are kept.',
