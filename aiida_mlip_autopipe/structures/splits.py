@@ -38,7 +38,7 @@ def assign_groups(
     """Draw groups for validation and for testing at random. The others are for training.
 
     The test set is filled first, then the validation set. A set accepts only groups that do not make it larger than
-    requested, and at last the smallest of the other groups if that reduces the difference. Its size then differs from
+    requested, and finally the smallest of the other groups if that reduces the difference. Its size then differs from
     the requested size by at most half of the size of this smallest group, whether it was added or not. This holds
     unless a set has too few groups to choose from: a set whose fraction is above zero gets at least one group, the
     smallest if all are too large, as long as one is left for each later set and for training.

@@ -107,7 +107,7 @@ def split_dataset(
     if trainers and 'valid' not in result.splits:
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            'valid_fraction: without a validation set, a trainer would draw neighbours of the structures for training; '
+            'valid_fraction: without a validation set, a trainer would validate on random rows of the training set; '
             f'it must be above 0 for a config for {", ".join(trainers)}',
         )
     paths = export_splits(target, rows, result.splits, overwrite=overwrite)
