@@ -45,7 +45,7 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
         return super().encode(obj, binary=binary)
 
     def decode(self, txt: Any, lazy: bool = False) -> Any:
-        """Return the object of a text or of bytes. Without arrays and lists, the JSON module is sufficient."""
+        """Return the object that text or bytes encode. Without arrays and lists, the JSON module is sufficient."""
         if isinstance(txt, bytes) and txt.startswith(START) and MARK.encode() not in txt:
             return json.loads(txt[len(START) :])
         if isinstance(txt, str) and not lazy and MARK not in txt and '[' not in txt:
@@ -53,5 +53,5 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
         return super().decode(txt, lazy=lazy)
 
     def _get_external_table_names(self, db_con: Any = None) -> list[str]:
-        """Return no names, because rows have no further tables. ASE would search for them at each row."""
+        """Return no names, because rows have no further tables. ASE would search for them for each row."""
         return []

@@ -152,7 +152,7 @@ class _Drawing:
         return np.bincount(self._categories[members[self._groups]], minlength=len(self._known))
 
     def _ranking(self, fraction: float) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function of the members of a set. It returns a score for each group; the lowest is next."""
+        """Return a function of the members of a set. It gives each group a score; the lowest is next."""
         names = [one if n * fraction >= 1 else (one[0], '') for one, n in zip(self._known, self._n_groups, strict=True)]
         place = {name: number for number, name in enumerate(dict.fromkeys(names))}
         pooled = np.array([place[name] for name in names], dtype=np.int64)[self._categories]
@@ -238,7 +238,8 @@ def size_warnings(
         What to do, as a clause.
     """
     return [
-        f'the {split} set has {n_found[split]} {of}; requested: {n:.0f}. Whole groups are assigned to a set; {remedy}'
+        f'the number of {of} in the {split} set is {n_found[split]} instead of {n:.0f}, because whole groups are '
+        f'assigned to a set; {remedy}'
         for split, n in n_requested.items()
         if abs(n_found[split] - n) > max(SIZE_TOLERANCE * n, 1)
     ]
@@ -261,7 +262,7 @@ def absence_warnings(contents: Mapping[str, Mapping[str, Any]], *, expected: Col
         held_out = {value for split in ('valid', 'test') for value in contents[split].get(name, ())}
         if missing := sorted(held_out - set(contents['train'].get(name, ()))):
             warnings.append(
-                f'no structure for training has the {name} {" or ".join(missing)}, which the held-out sets contain: '
-                f'it has too few groups to be in several sets; add seeds of other parents with this {name}'
+                f'no structure for training has the {name} {" or ".join(missing)}, which the held-out sets contain, '
+                f'because too few groups have it; add seeds of other parents with this {name}'
             )
     return warnings

@@ -127,7 +127,7 @@ def _split_as_stored(rows: Sequence[Row], settings: SplitSettings, random_seed: 
             raise AutopipeError(
                 Code.VALUES_EXCLUDE,
                 f'{field}: the rows contain a stored {split} set, which is used (by: stored); remove {field}, or draw '
-                'new sets of all rows (by: parent)',
+                'new sets from all rows (by: parent)',
             )
     fractions = {
         field: getattr(settings, field) if field in settings.model_fields_set else 0.0

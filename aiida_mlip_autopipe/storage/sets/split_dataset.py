@@ -107,8 +107,8 @@ def split_dataset(
     if trainers and 'valid' not in result.splits:
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            'valid_fraction: without a validation set, a trainer would validate on random rows of the training set; '
-            f'it must be above 0 for a config for {", ".join(trainers)}',
+            f'valid_fraction must be above 0 for a config for {", ".join(trainers)}: without a validation set, a '
+            'trainer would validate on random rows of the training set',
         )
     paths = export_splits(target, rows, result.splits, overwrite=overwrite)
     for name, path in configs.items():
@@ -130,7 +130,7 @@ def _complete(
         values['by'] = 'stored' if not values.get('hold_out') and has_stored_splits(rows) else 'parent'
         n_stored = len(rows) - stored.count(None)
         if values['by'] != 'stored' and n_stored:
-            notes.append(f'{n_stored} of {len(rows)} rows contain a stored set, but new sets are drawn from all rows')
+            notes.append(f'a set is stored in {n_stored} of {len(rows)} rows, but new sets are drawn from all rows')
     if values['by'] == 'stored' and trainers and 'valid' not in stored and 'valid_fraction' not in values:
         values['valid_fraction'] = SplitSettings().valid_fraction
         notes.append('no validation set is stored; whole groups of the rows for training are used for validation')
