@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,6 +74,28 @@ def split(
         list[Trainer] | None,
         typer.Option(help='Also write a config for this trainer, such as cu-mace.yaml; can be repeated.'),
     ] = None,
+    fine_tune: Annotated[
+        str | None,
+        typer.Option(
+            metavar='MODEL',
+            help='Write a config that fine-tunes this model instead of training a new one: a file, or a name that the '
+            'trainer knows, such as 7net-0 or medium-mpa-0.',
+        ),
+    ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            metavar='FILE',
+            help='Fine-tune MACE with replay: extended XYZ with labels at the level of MODEL, from which it learned.',
+        ),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar='NAME=WEIGHT',
+            help='Weight in the loss of the rows of a kind or label, such as surface=2; can be repeated.',
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Split a dataset into training, validation and test sets.
@@ -80,8 +103,11 @@ def split(
     Different sets share no groups and no structures.
     """
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.codes import Code
+    from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
+    from aiida_mlip_autopipe.storage.trainers.base import FineTuning
 
     given = {
         'valid_fraction': valid_fraction,
@@ -90,8 +116,19 @@ def split(
         'hold_out': hold_out,
     }
     settings = {name: value for name, value in given.items() if value is not None}
+    if replay is not None and fine_tune is None:
+        raise AutopipeError(
+            Code.VALUES_INCOMPLETE, f'--replay {replay} requires --fine-tune, the model that learned it'
+        )
     written = split_dataset(
-        file, output, settings, trainers=[one.value for one in trainer or ()], random_seed=random_seed, overwrite=force
+        file,
+        output,
+        settings,
+        trainers=[one.value for one in trainer or ()],
+        fine_tuning=None if fine_tune is None else FineTuning(fine_tune, replay),
+        weights=_read_weights(weight or ()),
+        random_seed=random_seed,
+        overwrite=force,
     )
     report = written.report
     for warning in report['warnings']:
@@ -105,6 +142,8 @@ def split(
         )
     for name, path in written.configs.items():
         console.print(f'[green]✓[/] config for {name} in [bold]{path}[/]')
+    for note in written.notes:
+        console.print(note, style='yellow', markup=False)
 
 
 def _table(report: Mapping[str, Any]) -> Table:
@@ -131,3 +170,21 @@ def _table(report: Mapping[str, Any]) -> Table:
             rest = (sum(n for value, n in counts[one].items() if value not in shown) for one in sets)
             table.add_row(f'{len(total) - len(shown)} other {unit}s', *map(str, rest))
     return table
+
+
+def _read_weights(texts: Sequence[str]) -> dict[str, float]:
+    from aiida_mlip_autopipe.core.codes import Code
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+
+    weights = {}
+    for text in texts:
+        name, _, number = text.rpartition('=')
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = math.nan
+        if not name or not 0 <= weights[name] < math.inf:
+            raise AutopipeError(
+                Code.WRONG_PATTERN, f'--weight {text}: write a kind or label and a number from 0, such as surface=2'
+            )
+    return weights

@@ -49,6 +49,12 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     return n_rows
 
 
+def config_type(row: Row) -> str:
+    """Return the group of a row in which MACE reports its errors: its label, else its kind, else ``Default``."""
+    pairs = row.key_value_pairs
+    return str(pairs.get('label') or pairs.get('kind') or pairs.get('seed_kind') or 'Default')
+
+
 def _with_labels(row: Row) -> Atoms:
     from ase.constraints import FixAtoms, constrained_indices
 
@@ -58,7 +64,7 @@ def _with_labels(row: Row) -> Atoms:
     atoms.set_constraint()
     if len(fixed):
         atoms.set_array('fixed', np.isin(np.arange(len(atoms)), fixed))
-    atoms.info = dict(row.key_value_pairs)
+    atoms.info = dict(row.key_value_pairs) | {'config_type': config_type(row)}
     atoms.info['REF_energy'] = results['energy']
     atoms.arrays['REF_forces'] = results['forces']
     if 'stress' in results:

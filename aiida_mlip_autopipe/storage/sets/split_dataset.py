@@ -16,7 +16,8 @@ from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, split_rows
 from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 from aiida_mlip_autopipe.storage.settings import combine_faults
-from aiida_mlip_autopipe.storage.trainers.write import write_trainer_config
+from aiida_mlip_autopipe.storage.trainers.base import FineTuning
+from aiida_mlip_autopipe.storage.trainers.write import check_request, write_trainer_config
 from aiida_mlip_autopipe.structures.row import Row
 from aiida_mlip_autopipe.structures.splits import Split
 
@@ -51,12 +52,15 @@ class SplitDataset:
         The sets that have rows.
     configs
         The config file of each trainer.
+    notes
+        What the configs lack, and how to get it.
     report
         The report of `split_rows`, with all warnings.
     """
 
     sets: tuple[WrittenSet, ...]
     configs: dict[str, Path]
+    notes: tuple[str, ...]
     report: dict[str, Any]
 
 
@@ -66,6 +70,8 @@ def split_dataset(
     settings: Mapping[str, Any] | None = None,
     *,
     trainers: Sequence[str] = (),
+    fine_tuning: FineTuning | None = None,
+    weights: Mapping[str, float] | None = None,
     random_seed: int = 0,
     overwrite: bool = False,
 ) -> SplitDataset:
@@ -83,6 +89,10 @@ def split_dataset(
         set: if none is stored, ``valid_fraction`` has its default.
     trainers
         Any of ``mace`` and ``sevennet``; see `write_trainer_config`.
+    fine_tuning
+        The model that the trainer fine-tunes; by default, it trains a new model.
+    weights
+        Weights in the loss by the kind or label of the rows.
     random_seed
         Random seed for the assignment of groups to sets.
     overwrite
@@ -95,6 +105,9 @@ def split_dataset(
         as in `split_rows`.
     """
     target = output or file
+    check_request(trainers, fine_tuning)
+    if weights and not trainers:
+        raise AutopipeError(Code.VALUES_INCOMPLETE, '--weight requires --trainer: weights are part of its config')
     configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainers}
     if configs and target.suffix not in ('.extxyz', '.xyz'):
         raise AutopipeError(Code.FILE_SUFFIX, f'trainers read extended XYZ: --output must end in .extxyz; got {target}')
@@ -111,13 +124,24 @@ def split_dataset(
             'trainer would validate on random rows of the training set',
         )
     paths = export_splits(target, rows, result.splits, overwrite=overwrite)
+    lacking: list[str] = []
     for name, path in configs.items():
-        write_trainer_config(path, name, paths, rows, result.splits, random_seed=random_seed, overwrite=overwrite)
+        lacking += write_trainer_config(
+            path,
+            name,
+            paths,
+            rows,
+            result.splits,
+            random_seed=random_seed,
+            fine_tuning=fine_tuning,
+            weights=weights,
+            overwrite=overwrite,
+        )
     report = result.report | {'warnings': [*notes, *result.report['warnings']]}
     sets = tuple(
         WrittenSet(split, path, report['n_rows'][split], report['n_groups'][split]) for split, path in paths.items()
     )
-    return SplitDataset(sets, configs, report)
+    return SplitDataset(sets, configs, tuple(lacking), report)
 
 
 def _complete(

@@ -1,1 +1,1 @@
-"""Config files for the trainers of MACE and SevenNet."""
+"""Config files for the trainers of MACE and SevenNet. Each trainer has a module."""
