@@ -29,6 +29,9 @@ OVERRIDES = {
     'batch_size': 5,
     'r_max': 4.0,
     'scheduler': 'ExponentialLR',
+    'energy_weight': 1,
+    'forces_weight': 100,
+    'stress_weight': 1,
     'plot': False,
     'error_table': 'PerAtomMAE',
 }
@@ -45,6 +48,9 @@ def train(place):
         'eval_interval': max(1, n_epochs // 10),
         'lr_scheduler_gamma': DECAY ** (1 / n_epochs),
         'train_file': place / 'train.extxyz',
+        # There is no validation set, and no stage for the energies.
+        'valid_file': place / 'train.extxyz',
+        'start_swa': n_epochs,
         'work_dir': place / 'mace',
     }
     flags = [f'--{name}={value}' for name, value in overrides.items()]

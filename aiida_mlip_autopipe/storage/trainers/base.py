@@ -82,7 +82,7 @@ class TrainingData:
     def batch_size(self) -> int:
         """Number of structures in a batch: small for a small set, so that an epoch has enough steps."""
         wanted = 4 if self.n_train <= 500 else 8 if self.n_train <= 5000 else 16
-        # MACE drops an incomplete last batch, so it would train on nothing if a batch were larger than the training set.
+        # MACE drops an incomplete last batch, so it would train on nothing if a batch were larger than the set.
         return min(wanted, max(1, self.n_train // 4))
 
     @property
