@@ -105,9 +105,38 @@ def test_split_writes_three_files_and_reports_their_sizes(run):
 
 def test_split_writes_a_config_for_each_trainer(run):
     result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--trainer', 'mace', '--trainer', 'sevennet')
-    written = [line.split()[-1] for line in result.stdout.splitlines()]
+    written = [line.split()[-1] for line in result.stdout.splitlines() if line.startswith('✓')]
     assert written[-2:] == ['sets-mace.yaml', 'sets-sevennet.yaml']
     assert 'train_file: sets-train.extxyz' in Path('sets-mace.yaml').read_text()
+    # The rows have no energy of an isolated atom.
+    assert all(value in result.stdout for value in ('sets-mace', 'Cu', 'E0s'))
+
+
+def test_split_writes_a_config_for_fine_tuning_with_replay_and_weights(run):
+    Path('base.model').touch()
+    Path('pool.extxyz').touch()
+    kind = make_rows(1)[0].key_value_pairs['seed_kind']
+    options = ['--trainer', 'mace', '--fine-tune', 'base.model', '--replay', 'pool.extxyz', '--weight', f'{kind}=2']
+    run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', *options)
+    text = Path('sets-mace.yaml').read_text()
+    for line in (
+        'foundation_model: base.model',
+        'pt_train_file: pool.extxyz',
+        f"config_type_weights: '{{''{kind}'': 2.0",
+    ):
+        assert line in text
+
+
+def test_impossible_options_of_trainers_are_refused(run):
+    for options, code, values in (
+        (['--fine-tune', '7net-0'], Code.VALUES_INCOMPLETE, ['--trainer']),
+        (['--replay', 'a.xyz', '--trainer', 'mace'], Code.VALUES_INCOMPLETE, ['--fine-tune']),
+        (['--weight', 'surface=2'], Code.VALUES_INCOMPLETE, ['--trainer']),
+        (['--weight', 'surface', '--trainer', 'mace'], Code.WRONG_PATTERN, ['surface=2']),
+    ):
+        result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', *options)
+        assert_refused(result.stderr, code, *values)
+    assert not list(Path().glob('sets*'))
 
 
 def test_split_uses_the_sets_drawn_before_the_selection(run):
