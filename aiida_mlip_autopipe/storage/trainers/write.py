@@ -12,9 +12,9 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.formats.extxyz import config_type
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
-from aiida_mlip_autopipe.storage.trainers.base import Config, FineTuning, TrainingData
-from aiida_mlip_autopipe.storage.trainers.mace import mace_config
-from aiida_mlip_autopipe.storage.trainers.sevennet import sevennet_config
+from aiida_mlip_autopipe.storage.trainers.base import Config, FineTuning, TrainingData, find_model
+from aiida_mlip_autopipe.storage.trainers.mace import FOUNDATION_MODELS, REPLAY_DATA, mace_config
+from aiida_mlip_autopipe.storage.trainers.sevennet import SHIPPED, sevennet_config
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row, isolated_atom_energies
 from aiida_mlip_autopipe.structures.splits import Split
 
@@ -26,29 +26,35 @@ TRAINERS: dict[str, tuple[str, Callable[[TrainingData, Sequence[Row], FineTuning
 
 
 def check_request(trainers: Sequence[str], fine_tuning: FineTuning | None) -> None:
-    """Refuse an unknown trainer, and a model to fine-tune without exactly one trainer.
+    """Refuse what no config can be written for, before any file is written.
 
     Raises
     ------
     AutopipeError
-        If the combination is impossible.
+        If a trainer is unknown, a model to fine-tune has not exactly one trainer, replay is not possible, or the model
+        or the frames for replay cannot be found.
     """
     if unknown := [name for name in trainers if name not in TRAINERS]:
         raise AutopipeError(
             Code.CHOICE_UNKNOWN,
             f'no config can be written for the trainer {unknown[0]}; use one of {", ".join(TRAINERS)}',
         )
-    if fine_tuning is not None and len(set(trainers)) != 1:
+    if fine_tuning is None:
+        return
+    if len(set(trainers)) != 1:
         raise AutopipeError(
             Code.VALUES_INCOMPLETE if not trainers else Code.VALUES_EXCLUDE,
             f'--fine-tune {fine_tuning.model} needs exactly one --trainer, to which the model belongs; '
             f'got {" and ".join(trainers) or "none"}',
         )
-    if fine_tuning is not None and fine_tuning.replay is not None and 'mace' not in trainers:
-        raise AutopipeError(
-            Code.VALUES_EXCLUDE,
-            f'--replay {fine_tuning.replay} requires --trainer mace; got --trainer {", ".join(trainers)}',
-        )
+    find_model(fine_tuning.model, FOUNDATION_MODELS if 'mace' in trainers else SHIPPED, '--fine-tune')
+    if fine_tuning.replay is not None:
+        if 'mace' not in trainers:
+            raise AutopipeError(
+                Code.VALUES_EXCLUDE,
+                f'--replay {fine_tuning.replay} requires --trainer mace; got --trainer {trainers[0]}',
+            )
+        find_model(fine_tuning.replay, REPLAY_DATA, '--replay')
 
 
 def write_trainer_config(
