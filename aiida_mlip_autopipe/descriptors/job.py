@@ -169,7 +169,7 @@ def _write(
         n_written += len(block)
         n_done = int(np.searchsorted(ends, n_written, side='right'))
         if n_done < len(ends) and (reason := interruptions.check()) is not None:
-            message = f'{interruptions.message}; {n_done} of {len(ends)} structures are finished'
+            message = f'{interruptions.message}; number of finished structures: {n_done} of {len(ends)}'
             facts.update(outcome=reason, message=message)
             break
     else:

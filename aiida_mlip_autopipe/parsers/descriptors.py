@@ -33,7 +33,7 @@ class DescriptorsParser(JobParser):
         try:
             features = np.load(path)
             if len(features) != n_expected:
-                raise ValueError(f'got {len(features)} descriptors, expected {n_expected}')
+                raise ValueError(f'number of descriptors: {len(features)}; number expected: {n_expected}')
         except Exception as error:  # NumPy raises various errors for truncated files
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include={'calculator_name', 'model_name', 'model_sha256', 'statistics'})

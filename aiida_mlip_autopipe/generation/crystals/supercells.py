@@ -98,7 +98,7 @@ def choose_repeats(
         Code.COMPOSITION_IMPOSSIBLE,
         f'no cell of up to {requirements.max_atoms} atoms can have the composition '
         f'{describe_composition(fractions)} within {tolerance:g}; '
-        f'the nearest is {nearest} in {prod(best) * len(cell)} atoms',
+        f'the nearest is {nearest} in {counted(prod(best) * len(cell), "atom")}',
     )
 
 
