@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
-from aiida_mlip_autopipe.structures.splits import Split
+from aiida_mlip_autopipe.structures.splits import Split, describe_sets
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
@@ -127,13 +127,14 @@ def select_frames(
     picks = _pick(candidates, sampler_settings, selection.coverage_target, held_out.n_to_pick, random_seed)
     drawn = [others[frames] for frames in held_out.drawn.values()]
     chosen = np.concatenate([others[held_out.left[picks.indices]], np.flatnonzero(always), *drawn])
+    splits = held_out.splits(len(picks.indices) + int(always.sum()))
     return Selection(
         pool.trajectory_indices[chosen],
         pool.frame_indices[chosen],
         _extend(picks.distances, len(chosen)),
         _extend(picks.added, len(chosen)),
-        held_out.splits(len(picks.indices) + int(always.sum())),
-        _report(pool, chosen, picks, held_out, settings),
+        splits,
+        _report(pool, chosen, splits, picks, held_out, settings),
     )
 
 
@@ -157,8 +158,15 @@ def _extend(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def _report(
-    pool: FramePool, chosen: np.ndarray, picks: Picks, held_out: HeldOut, settings: SamplingSettings
+    pool: FramePool,
+    chosen: np.ndarray,
+    splits: Sequence[Split | None],
+    picks: Picks,
+    held_out: HeldOut,
+    settings: SamplingSettings,
 ) -> dict[str, Any]:
+    selected = pool.subset(chosen)
+    properties = {'kind': selected.kinds(), 'composition': selected.compositions()}
     return {
         'sampler': settings.kind,
         'n_trajectories': len(pool.trajectories),
@@ -171,6 +179,9 @@ def _report(
         'n_always_selected': int(pool.has_kind(settings.always_selected_kinds).sum()),
         'discarded': pool.discarded,
         **held_out.report,
+        **(
+            {'sets': describe_sets(splits, properties, selected.temperatures().tolist())} if held_out.is_divided else {}
+        ),
         **picks.report,
         **report_committee(pool, chosen),
         'warnings': _warnings(picks, held_out, pool.n_frames),
@@ -180,7 +191,7 @@ def _report(
 def _warnings(picks: Picks, held_out: HeldOut, n_frames: int) -> list[str]:
     warnings = [*held_out.warnings, *picks.report.get('warnings', [])]
     if len(picks.indices) < held_out.n_to_pick and not picks.complete:
-        kept = 'distinct, new frames with finite values' + (' that are not held out' if held_out.drawn else '')
+        kept = 'distinct, new frames with finite values' + (' that are not held out' if held_out.is_divided else '')
         warnings.append(
             f'number of structures requested: {held_out.n_to_pick}; number of {kept}: '
             f'{len(picks.indices)} of {n_frames}; all of these were chosen'

@@ -196,6 +196,17 @@ class LabelledStructures:
             forces=np.array([force_quantiles(row.labels['forces']) for row in rows]),
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[LabelledStructures]) -> LabelledStructures:
+        """Return the quantities of several collections, one after another."""
+        parts = [part for part in parts if len(part.formulas)] or parts[:1]
+        return cls(
+            formulas=[formula for part in parts for formula in part.formulas],
+            energies=np.concatenate([part.energies for part in parts]),
+            volumes=np.concatenate([part.volumes for part in parts]),
+            forces=np.concatenate([part.forces for part in parts]),
+        )
+
 
 def force_quantiles(forces: np.ndarray) -> np.ndarray:
     """Return the quantiles 0, 1/16, 2/16, …, 1 of the norms of forces (n, 3), in the same unit (17,).

@@ -10,6 +10,8 @@ from support.environments import environment_of
 from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.storage.merge import merge_datasets
+from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 pytestmark = pytest.mark.integration
@@ -48,16 +50,6 @@ def test_a_campaign_gives_the_requested_rows_with_labels_and_provenance(tiny_cam
         frame = list(job.outputs.trajectory.get_stepids()).index(row.provenance.step)
         np.testing.assert_array_equal(job.outputs.trajectory.get_positions()[frame], row.atoms.positions)
         assert (row.atoms.positions != seed.to_seed().atoms.positions).any()
-
-
-def test_a_test_set_is_held_out_and_marked(run_campaign, tmp_path):
-    campaign = run_campaign(sampling={'n_structures': 10, 'test_fraction': 0.3})
-    rows = read_rows(campaign, tmp_path)
-    groups = {}
-    for row in rows:
-        groups.setdefault(row.key_value_pairs['split'], set()).add(row.key_value_pairs['parent'])
-    assert {split: sum(row.provenance.split == split for row in rows) for split in groups} == {'train': 7, 'test': 3}
-    assert not groups['train'] & groups['test']
 
 
 def test_the_graph_shows_the_stages_in_order(tiny_campaign):
@@ -124,3 +116,34 @@ def test_each_seed_is_one_node_and_frames_are_not_nodes(tiny_campaign):
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': tiny_campaign.pk}, tag='campaign')
     query.append(SeedData, with_incoming='campaign')
     assert query.count() == 3
+
+
+def test_a_test_set_is_marked_and_an_extended_dataset_has_no_relatives_of_test_structures_in_training(
+    run_campaign, campaign_folder, tmp_path
+):
+    files = [f'al_{a}.xyz' for a in ('390', '405', '420')]
+    for file in files:
+        (bulk('Al', a=int(file[3:6]) / 100, cubic=True) * (2, 1, 1)).write(campaign_folder / file)
+    entry = {
+        'kind': 'structures',
+        'files': files,
+        'perturb': {'rattle_A': 0.05},
+        'exploration': {'kind': 'single_point'},
+        'validation': {'cell': 'as_given'},
+    }
+    sampling = {'kind': 'random', 'n_structures': 3, 'test_fraction': 0.34}
+    datasets = []
+    for random_seed in (1, 3):  # alone, the second campaign would draw another test set
+        campaign = run_campaign(random_seed=random_seed, generation=[entry], sampling=sampling)
+        assert campaign.is_finished_ok, campaign.exit_message
+        datasets.append(tmp_path / f'{random_seed}.db')
+        write_dataset(campaign, datasets[-1])
+        sampling['reference_dataset'] = str(datasets[-1])
+        with Dataset(datasets[-1]) as dataset:
+            marked = [(row.provenance.split, row.key_value_pairs['split']) for row in dataset.query()]
+        assert sorted(marked) == [('test', 'test'), ('train', 'train'), ('train', 'train')]
+    assert merge_datasets(datasets, tmp_path / 'merged.db') == 6
+    split = split_dataset(tmp_path / 'merged.db')
+    assert split.report['by'] == 'stored'
+    assert split.report['n_rows'] == {'train': 4, 'valid': 0, 'test': 2}
+    assert split.report['n_groups'] == {'train': 2, 'valid': 0, 'test': 1}

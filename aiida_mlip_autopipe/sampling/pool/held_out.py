@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,22 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import ReferenceSets, read_reference_sets
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_quantiles, join_alike
-from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
+from aiida_mlip_autopipe.structures.provenance import SEED_PREFIX, searchable
+from aiida_mlip_autopipe.structures.splits import (
+    SPLITS,
+    Category,
+    Split,
+    absence_warnings,
+    assign_groups,
+    describe_sets,
+    size_warnings,
+)
+
+# Maximum number of groups in a message.
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,24 +40,28 @@ class HeldOut:
     left
         Indices in the pool of the candidates for the sampler.
     drawn
-        Indices in the pool of the frames that were drawn for each held-out set. Empty if no set is held out.
+        Indices in the pool of the frames that were drawn for each held-out set. Empty if no set is requested.
     n_to_pick
         Number of frames for the sampler to choose.
+    is_divided
+        Whether the candidates were divided: a set is requested, or the reference dataset has one.
     report, warnings
         The number of groups in each set, the number of groups that were joined because they have a structure in common,
-        and a warning for each set that is too small.
+        and the number of frames requested for each set; warnings about sets that are too small or too large, about
+        kinds that are missing in training, and about groups that are in several sets of the reference dataset.
     """
 
     left: np.ndarray
     drawn: dict[Split, np.ndarray]
     n_to_pick: int
+    is_divided: bool
     report: dict[str, Any]
     warnings: list[str]
 
     def splits(self, n_picked: int) -> tuple[Split | None, ...]:
-        """Return the set of each frame, starting with the frames that the sampler chose; None if no set is held out."""
+        """Return the set of each frame, starting with the frames that the sampler chose; None if there are no sets."""
         drawn = [split for split, frames in self.drawn.items() for _ in frames]
-        return ('train' if self.drawn else None,) * n_picked + tuple(drawn)
+        return ('train' if self.is_divided else None,) * n_picked + tuple(drawn)
 
 
 def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, str], random_seed: int) -> HeldOut:
@@ -54,6 +71,10 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     order. If kinds are held out, all groups with a frame of these kinds are held out, and the test set is drawn from
     the frames of these kinds.
 
+    A group with a structure in the reference dataset keeps the set of this structure. Structures of the reference
+    dataset without a set are for training. If the structures of a group are in several sets of the reference dataset,
+    its candidates are not used.
+
     Raises
     ------
     AutopipeError
@@ -61,29 +82,39 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     """
     fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if fraction > 0}
-    if not fractions or not len(pool):
-        return HeldOut(np.arange(len(pool)), {}, settings.n_structures, {}, [])
-    groups_of_frames = [groups.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
-    names = join_alike(_fingerprints(pool), groups_of_frames)
-    is_held_out = pool.has_kind(settings.held_out_kinds)
-    held_out = {name for name, is_out in zip(names, is_held_out, strict=True) if is_out}
-    sizes = Counter(name for name in names if name not in held_out)
-    if not sizes:
+    reference = read_reference_sets(pool.reference)
+    if not len(pool) or not (fractions or reference.has_held_out):
+        return HeldOut(np.arange(len(pool)), {}, settings.n_structures, False, {}, [])
+    groups_of_frames = [searchable(groups.get(seed_id, SEED_PREFIX + seed_id)) for seed_id in pool.seed_ids()]
+    names, known = _join(pool, groups_of_frames, reference)
+    ambiguous = {name for name, found in known.items() if len(found) > 1}
+    is_usable = np.array([name not in ambiguous for name in names], dtype=bool)
+    is_held_out = pool.has_kind(settings.held_out_kinds) & is_usable
+    fixed = {name: next(iter(found)) for name, found in known.items() if name not in ambiguous}
+    held_out = {name for name, is_out in zip(names, is_held_out, strict=True) if is_out and name not in fixed}
+    categories = _categories(pool, names, held_out | ambiguous)
+    if not categories and held_out:
         kinds = ', '.join(sorted(set(pool.kinds())))
         raise AutopipeError(
             Code.TRAINING_SET_EMPTY,
             f'held_out_kinds leaves no frame for training; the kinds of the candidates are {kinds}',
         )
-    test_fraction = 0.0 if settings.held_out_kinds else settings.test_fraction
     assigned = assign_groups(
-        sizes, valid_fraction=settings.valid_fraction, test_fraction=test_fraction, random_seed=random_seed
+        Counter(name for name in names if name in categories),
+        valid_fraction=settings.valid_fraction,
+        test_fraction=0.0 if settings.held_out_kinds else settings.test_fraction,
+        random_seed=random_seed,
+        categories=categories,
+        fixed=fixed,
     ) | dict.fromkeys(held_out, 'test')
-    splits = np.array([assigned[name] for name in names])
+    splits = [assigned.get(name) for name in names]
+    drawn: dict[Split, np.ndarray] = {}
+    warnings = _warn_of_ambiguous(ambiguous, int((~is_usable).sum()))
     n_requested = {split: round(fraction * settings.n_structures) for split, fraction in fractions.items()}
-    drawn, warnings = {}, []
     for split, n in n_requested.items():
         by_kind = split == 'test' and settings.held_out_kinds
-        members = np.flatnonzero(is_held_out if by_kind else splits == split)
+        in_set = np.array([found == split for found in splits], dtype=bool)
+        members = np.flatnonzero(in_set & is_held_out if by_kind else in_set)
         drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n]
         if len(drawn[split]) < n:
             warnings.append(
@@ -91,16 +122,72 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
                 f'{"kinds" if by_kind else "groups"} held out for it contain no more frames'
             )
     return HeldOut(
-        left=np.flatnonzero(splits == 'train'),
+        left=np.flatnonzero([found == 'train' for found in splits]),
         drawn=drawn,
         n_to_pick=settings.n_structures - sum(n_requested.values()),
+        is_divided=True,
         report={
             'n_groups_joined': len(set(groups_of_frames)) - len(set(names)),
             'n_groups': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
+            'n_groups_of_reference': {
+                split: sum(fixed.get(name) == split for name in assigned) for split in SPLITS if fixed
+            },
+            'n_requested_of_set': n_requested,
             'n_held_out': {split: len(found) for split, found in drawn.items()},
         },
-        warnings=warnings,
+        warnings=warnings + _warn_of_shares(pool, splits, settings),
     )
+
+
+def _join(pool: FramePool, groups: Sequence[str], reference: ReferenceSets) -> tuple[list[str], dict[str, set[Split]]]:
+    """Return the group of each candidate, and the sets that the reference dataset contains of each group."""
+    joined = join_alike(
+        LabelledStructures.concatenate([_fingerprints(pool), reference.labelled]),
+        [*groups, *(reference.groups[index] for index in reference.with_labels)],
+    )
+    name_of = dict(zip([*groups, *(reference.groups[index] for index in reference.with_labels)], joined, strict=True))
+    known: dict[str, set[Split]] = {}
+    for group, split in zip(reference.groups, reference.splits, strict=True):
+        known.setdefault(name_of.get(group, group), set()).add(split)
+    return joined[: len(groups)], known
+
+
+def _categories(pool: FramePool, names: Sequence[str], without: set[str]) -> dict[str, Counter[Category]]:
+    """Return the number of candidates of each group by their kind and composition."""
+    found: dict[str, Counter[Category]] = {}
+    for name, kind, composition in zip(names, pool.kinds(), pool.compositions(), strict=True):
+        if name not in without:
+            found.setdefault(name, Counter()).update([('kind', kind), ('composition', composition)])
+    return found
+
+
+def _warn_of_ambiguous(groups: set[str], n_frames: int) -> list[str]:
+    if not n_frames:
+        return []
+    named = ', '.join(sorted(groups)[:MAX_NAMED]) + (', …' if len(groups) > MAX_NAMED else '')
+    return [f'{n_frames} candidates are not used: the reference dataset has their groups in several sets: {named}']
+
+
+def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: SelectionSettings) -> list[str]:
+    """Return warnings about the candidates that are reserved for each set, and about kinds missing in training."""
+    fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
+    fractions = {split: fraction for split, fraction in fractions.items() if fraction}
+    if settings.held_out_kinds:
+        fractions.pop('test')
+    n_found = {split: list(splits).count(split) for split in SPLITS}
+    return [
+        *size_warnings(
+            # Another warning reports empty sets.
+            {split: fraction * len(pool) for split, fraction in fractions.items() if n_found[split]},
+            n_found,
+            of='candidates',
+            remedy='add seeds of other parents, or request another fraction',
+        ),
+        *absence_warnings(
+            describe_sets(splits, {'kind': pool.kinds()}, [None] * len(splits)),
+            expected={'kind'} if settings.held_out_kinds else (),
+        ),
+    ]
 
 
 def _fingerprints(pool: FramePool) -> LabelledStructures:

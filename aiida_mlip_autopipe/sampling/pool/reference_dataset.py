@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures
+from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.splits import SPLITS, Split
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -71,6 +75,58 @@ def count_splits(structures: Iterable[Atoms]) -> dict[str, int]:
     """Return the numbers of structures that are marked for training, validation and testing."""
     counts = Counter(str(pairs['split']) for pairs in map(_metadata, structures) if pairs.get('split'))
     return dict(sorted(counts.items()))
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceSets:
+    """The groups and sets of the structures of a reference dataset.
+
+    Attributes
+    ----------
+    groups
+        The group of each structure: its parent or, without one, its seed. Other structures form groups of their own.
+    splits
+        The set of each structure; structures without one are for training.
+    with_labels
+        Indices of the structures with energy and forces.
+    labelled
+        Quantities by which these structures are compared with candidates.
+    """
+
+    groups: list[str]
+    splits: list[Split]
+    with_labels: list[int]
+    labelled: LabelledStructures
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether a structure is for validation or testing."""
+        return any(split != 'train' for split in self.splits)
+
+
+def read_reference_sets(structures: Sequence[Atoms]) -> ReferenceSets:
+    """Return the groups and sets of the structures of a reference dataset.
+
+    Raises
+    ------
+    AutopipeError
+        If a structure has an unknown set.
+    """
+    groups, splits, with_labels = [], [], []
+    for index, atoms in enumerate(structures):
+        pairs = _metadata(atoms)
+        groups.append(str(pairs.get('parent') or pairs.get('seed') or f'structure {index} of the reference dataset'))
+        split = pairs.get('split') or 'train'
+        if split not in SPLITS:
+            raise AutopipeError(
+                Code.CHOICE_UNKNOWN,
+                f'structure {index} of the reference dataset has the set {split!r}; the sets are {", ".join(SPLITS)}',
+            )
+        splits.append(split)
+        if atoms.calc is not None and {'energy', 'forces'} <= set(atoms.calc.results):
+            with_labels.append(index)
+    labelled = LabelledStructures.from_rows([Row(structures[index]) for index in with_labels])
+    return ReferenceSets(groups, splits, with_labels, labelled)
 
 
 def _metadata(atoms: Atoms) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from support.errors import refused
 from support.sampling import numbers_in, sampling
 
@@ -51,7 +52,17 @@ def test_groups_are_not_split_and_the_sets_have_the_requested_sizes(trajectories
     assert [selection.splits.count(split) for split in ('train', 'valid', 'test')] == [14, 2, 4]
     assert selection.report['n_groups'] == {'train': 3, 'valid': 1, 'test': 1}
     assert selection.report['n_held_out'] == {'valid': 2, 'test': 4}
-    assert selection.report['warnings'] == []
+    assert selection.report['n_requested_of_set'] == {'valid': 2, 'test': 4}
+    assert {split: found['n'] for split, found in selection.report['sets'].items()} == {
+        'train': 14,
+        'valid': 2,
+        'test': 4,
+    }
+    assert sum(selection.report['sets']['train']['composition'].values()) == 14
+    # Each of the five groups has 20 % of the candidates.
+    (warning,) = selection.report['warnings']
+    assert ' valid ' in warning
+    assert numbers_in(warning) == [12, 24]
 
 
 def test_groups_that_have_a_rotated_and_repeated_structure_in_common_are_joined(trajectories, groups):
@@ -80,6 +91,96 @@ def test_groups_that_have_a_rotated_and_repeated_structure_in_common_are_joined(
     joined = select_frames(chained, settings, random_seed=1, groups=groups)
     assert joined.report['n_groups_joined'] == 4
     assert joined.report['n_groups'] == {'train': 1, 'valid': 0, 'test': 0}
+
+
+def as_reference(trajectories, seeds, groups, split_of, transform=lambda atoms: atoms):
+    """Return frames of seeds as structures of a reference dataset, with their groups and sets."""
+    found = []
+    for seed in seeds:
+        for place in (0, 5):
+            atoms = transform(trajectories[seed].frame(place))
+            atoms.calc = EMT()
+            results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces')}
+            atoms.calc = SinglePointCalculator(atoms, **results)
+            group = groups[f'seed{seed}']
+            atoms.info = {'key_value_pairs': {'parent': group} | ({'split': split_of[group]} if split_of else {})}
+            found.append(atoms)
+    return found
+
+
+KNOWN = {'parent0': 'test', 'parent1': 'train', 'parent2': 'valid', 'parent3': 'train', 'parent4': 'train'}
+
+
+def test_groups_keep_the_set_that_they_have_in_the_reference_dataset(trajectories, groups):
+    reference = as_reference(trajectories, range(10), groups, KNOWN)
+    settings = sampling('random', n_structures=20, test_fraction=0.2, valid_fraction=0.1)
+    for random_seed in range(5):
+        selection = select_frames(trajectories, settings, random_seed=random_seed, groups=groups, reference=reference)
+        assert groups_by_split(selection, trajectories, groups) == {
+            'test': {'parent0'},
+            'valid': {'parent2'},
+            'train': {'parent1', 'parent3', 'parent4'},
+        }
+    assert selection.report['n_groups_of_reference'] == {'train': 3, 'valid': 1, 'test': 1}
+
+
+def test_held_out_groups_of_the_reference_dataset_are_not_for_training_even_if_no_set_is_requested(
+    trajectories, groups
+):
+    reference = as_reference(trajectories, range(10), groups, KNOWN)
+    settings = sampling('random', n_structures=1000)
+    selection = select_frames(trajectories, settings, random_seed=1, groups=groups, reference=reference)
+    assert groups_by_split(selection, trajectories, groups) == {'train': {'parent1', 'parent3', 'parent4'}}
+
+
+def test_structures_of_the_reference_dataset_without_a_set_are_for_training(trajectories, groups):
+    reference = as_reference(trajectories, range(6), groups, {})
+    settings = sampling('random', n_structures=20, test_fraction=0.2)
+    for random_seed in range(5):
+        selection = select_frames(trajectories, settings, random_seed=random_seed, groups=groups, reference=reference)
+        assert groups_by_split(selection, trajectories, groups)['test'] <= {'parent3', 'parent4'}
+
+
+def test_a_group_with_a_copy_of_a_held_out_structure_of_the_reference_dataset_is_held_out(trajectories, groups):
+    def turn(atoms):
+        atoms = atoms.repeat((1, 1, 2))
+        atoms.rotate(30, (1, 2, 3), rotate_cell=True)
+        return atoms
+
+    names = {f'seed{seed}': f'former{seed}' for seed in range(10)}
+    split_of = {f'former{seed}': 'test' if seed == 3 else 'train' for seed in range(10)}
+    reference = as_reference(trajectories, [0, 3, 4], names, split_of, turn)
+    settings = sampling('random', n_structures=20, test_fraction=0.2)
+    for random_seed in range(5):
+        selection = select_frames(trajectories, settings, random_seed=random_seed, groups=groups, reference=reference)
+        assert groups_by_split(selection, trajectories, groups)['test'] == {'parent1'}
+
+
+def test_candidates_of_a_group_in_several_sets_of_the_reference_dataset_are_not_used(trajectories, groups):
+    reference = as_reference(trajectories, [0, 1], groups, KNOWN)
+    reference[0].info['key_value_pairs']['split'] = 'train'
+    settings = sampling('random', n_structures=1000, test_fraction=0.01)
+    selection = select_frames(trajectories, settings, random_seed=1, groups=groups, reference=reference)
+    used = set().union(*groups_by_split(selection, trajectories, groups).values())
+    assert used == {'parent1', 'parent2', 'parent3', 'parent4'}
+    assert any('parent0' in warning for warning in selection.report['warnings'])
+
+
+def test_an_unknown_set_in_the_reference_dataset_is_refused(trajectories, groups):
+    reference = as_reference(trajectories, [0], groups, {'parent0': 'dev'})
+    settings = sampling('random', n_structures=20, test_fraction=0.2)
+    with refused(Code.CHOICE_UNKNOWN, "'dev'", 'train, valid, test'):
+        select_frames(trajectories, settings, random_seed=1, groups=groups, reference=reference)
+
+
+def test_a_kind_is_never_absent_from_the_candidates_for_training(trajectories):
+    kinds = {f'seed{seed}': 'surface' if seed < 3 else 'alloy' for seed in range(10)}
+    settings = sampling('random', n_structures=40, test_fraction=0.2, valid_fraction=0.1)
+    for random_seed in range(20):
+        selection = select_frames(trajectories, settings, random_seed=random_seed, kinds=kinds)
+        sets = selection.report['sets']
+        assert set(sets['train']['kind']) == {'surface', 'alloy'}
+        assert not any('surface' in warning for warning in selection.report['warnings'])
 
 
 def test_the_test_set_does_not_depend_on_the_sampler(trajectories, groups):
