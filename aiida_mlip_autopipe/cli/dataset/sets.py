@@ -86,7 +86,7 @@ def split(
         str | None,
         typer.Option(
             metavar='FILE',
-            help='Fine-tune MACE with replay: extended XYZ with labels at the level of MODEL, from which it learned.',
+            help='Fine-tune MACE with replay: extended XYZ with frames on which MODEL was trained, and their labels.',
         ),
     ] = None,
     weight: Annotated[
@@ -118,7 +118,7 @@ def split(
     settings = {name: value for name, value in given.items() if value is not None}
     if replay is not None and fine_tune is None:
         raise AutopipeError(
-            Code.VALUES_INCOMPLETE, f'--replay {replay} requires --fine-tune, the model that learned it'
+            Code.VALUES_INCOMPLETE, f'--replay {replay} requires --fine-tune, the model that was trained on it'
         )
     written = split_dataset(
         file,
