@@ -204,8 +204,8 @@ def _how_to_get(data: TrainingData) -> str:
     if data.is_mlip:
         return 'explore with a calculator that can evaluate isolated atoms, or add them to the E0s'
     return (
-        "write their inputs by 'mlip-autopipe dataset dft-inputs FILE -o atoms --settings SETTINGS --isolated-atoms "
-        "only', run them, and read them by 'mlip-autopipe dataset label-from atoms FILE -o OUTPUT'"
+        "write their inputs with 'mlip-autopipe dataset dft-inputs FILE -o atoms --settings SETTINGS --isolated-atoms "
+        "only', run them, and read them with 'mlip-autopipe dataset label-from atoms FILE -o OUTPUT'"
     )
 
 
@@ -217,7 +217,7 @@ def _model(data: TrainingData, model: str) -> str:
 def model_size(n_train: int) -> tuple[int, int]:
     """Return the number of channels and the maximum rotation order of a new model.
 
-    A small set does not determine a large model, which also takes longer. On one thread, 32 channels without rotation
-    order cost about a quarter of 64 channels with order 1.
+    A small set does not determine a large model, which also takes longer. On one thread, 32 channels of rotation
+    order 0 cost about a quarter of 64 channels of order 1.
     """
     return (32, 0) if n_train <= 1000 else (64, 1) if n_train <= 10_000 else (128, 1)

@@ -164,7 +164,7 @@ class _Checkpoint:
                 # Statistics and elements are not part of it: SevenNet takes them from the checkpoint.
                 section = checkpoint.yaml_dict('continue')['model']
         except Exception as error:  # SevenNet and torch raise exceptions of various types
-            raise AutopipeError(Code.FILE_UNREADABLE, f'--fine-tune: {name} is no checkpoint: {error}') from error
+            raise AutopipeError(Code.FILE_UNREADABLE, f'--fine-tune: {name} is not a checkpoint: {error}') from error
         if config.get('use_modality'):
             raise AutopipeError(
                 Code.VALUE_INVALID,
