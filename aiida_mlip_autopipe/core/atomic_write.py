@@ -1,4 +1,4 @@
-"""Output files that are overwritten only on request and are never left incomplete."""
+"""Output files and folders that are overwritten only on request and are never left incomplete."""
 
 from __future__ import annotations
 
@@ -53,5 +53,27 @@ def atomic_write(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise AutopipeError(Code.FILE_UNWRITABLE, f'{path} cannot be written: {error.strerror}') from error
     with folder:
         unfinished = Path(folder.name, path.name)
+        yield unfinished
+        os.replace(unfinished, path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield the path of an empty temporary folder. If the block succeeds, it is renamed to the final path.
+
+    If it fails, the temporary folder is removed.
+
+    Raises
+    ------
+    AutopipeError
+        If the path exists, or its parent folder does not exist.
+    """
+    if path.exists():
+        raise AutopipeError(Code.FOLDER_EXISTS, f'{path} already exists; choose the name of a new folder')
+    if not path.parent.is_dir():
+        raise AutopipeError(Code.FOLDER_MISSING, f'the folder {path.parent} of {path.name} does not exist')
+    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+        unfinished = Path(folder, path.name)
+        unfinished.mkdir()
         yield unfinished
         os.replace(unfinished, path)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from ase.build import fcc111
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
@@ -71,3 +71,43 @@ def make_rows(slab, seed_record):
         return rows
 
     return make
+
+
+def _with_emt(atoms):
+    atoms.calc = EMT()
+    names = ('energy', 'forces', 'stress') if atoms.pbc.all() else ('energy', 'forces')
+    results = {name: atoms.calc.get_property(name, atoms) for name in names}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+@pytest.fixture
+def compressed():
+    """Return a row of a compressed, sheared crystal."""
+    atoms = bulk('Cu', cubic=True)
+    atoms.set_cell(atoms.cell @ [[0.95, 0, 0], [0.02, 0.96, 0], [0.01, 0.03, 0.97]], scale_atoms=True)
+    atoms.rattle(0.05, seed=2)
+    return make_row(_with_emt(atoms), _make_provenance(), {'kind': 'alloy', 'parent': '12'})
+
+
+@pytest.fixture
+def varied(compressed):
+    """Return rows of crystals with elements in different orders, of a layer and of a cluster."""
+    stretched = bulk('Cu', cubic=True, a=3.8)
+    stretched.rattle(0.05, seed=3)
+    alloys = []
+    for numbers in ((79, 29, 29, 79), (29, 79, 79, 29)):
+        alloy = bulk('Cu', cubic=True, a=3.7)
+        alloy.numbers[:] = numbers
+        alloy.rattle(0.1, seed=numbers[0])
+        alloys.append(alloy)
+    layer = fcc111('Cu', (1, 1, 3))
+    layer.rattle(0.1, seed=5)
+    cluster = bulk('Cu', cubic=True)
+    cluster.set_cell(None)
+    cluster.pbc = False
+    cluster.rattle(0.1, seed=6)
+    structures = [_with_emt(atoms) for atoms in (stretched, *alloys, layer, cluster)]
+    record = {'kind': 'alloy', 'parent': '13'}
+    rows = [make_row(atoms, _make_provenance(step=1 + i, rank=1 + i), record) for i, atoms in enumerate(structures)]
+    return [compressed, *rows]

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force, Select
+
+
+class FormatName(StrEnum):
+    """The formats to which a dataset can be converted."""
+
+    DB = 'db'
+    EXTXYZ = 'extxyz'
+    ASELMDB = 'aselmdb'
+    DEEPMD = 'deepmd'
+    NEP = 'nep'
+    GAP = 'gap'
+    ACE = 'ace'
+    MACE_HDF5 = 'mace-hdf5'
 
 
 def merge(
@@ -27,17 +41,29 @@ def merge(
     console.print(f'[green]✓[/] {counted(n_rows, "row")} in [bold]{output}[/]')
 
 
+FORMAT_HELP = 'Format of the file; by default, the suffix determines it.'
+
+
 def convert(
     file: DatasetFile,
-    output: Annotated[Path, typer.Option('--output', '-o', help='File to write: .extxyz, .db or .aselmdb.')],
+    output: Annotated[Path, typer.Option('--output', '-o', help='File to write, or folder for deepmd.')],
+    output_format: Annotated[FormatName | None, typer.Option('--format', help=FORMAT_HELP, show_default=False)] = None,
     select: Select = '',
     force: Force = False,
 ) -> None:
-    """Convert a dataset to another format."""
+    """Convert a dataset to another format.
+
+    What the format cannot store is reported.
+    """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.core.wording import counted
-    from aiida_mlip_autopipe.storage import Dataset, export_dataset
+    from aiida_mlip_autopipe.storage import Dataset
+    from aiida_mlip_autopipe.storage.formats.export import convert_rows
 
     with Dataset(file) as dataset:
-        n_rows = export_dataset(output, dataset.query(select), overwrite=force)
-    console.print(f'[green]✓[/] {counted(n_rows, "row")} in [bold]{output}[/]')
+        written = convert_rows(
+            output, dataset.query(select), overwrite=force, format=output_format and output_format.value
+        )
+    for remark, n_rows in written.remarks.items():
+        console.print(f'{counted(n_rows, "row")}: {remark}', style='yellow', markup=False)
+    console.print(f'[green]✓[/] {counted(written.n_rows, "row")} in [bold]{output}[/]')

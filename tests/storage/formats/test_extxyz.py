@@ -4,9 +4,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from ase.build import bulk
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from ase.stress import voigt_6_to_full_3x3_stress
 from support.errors import refused
@@ -18,18 +15,6 @@ from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / 'cu_au.extxyz'
-
-
-@pytest.fixture
-def compressed(make_provenance):
-    """Return a row of a compressed, sheared crystal."""
-    atoms = bulk('Cu', cubic=True)
-    atoms.set_cell(atoms.cell @ [[0.95, 0, 0], [0.02, 0.96, 0], [0.01, 0.03, 0.97]], scale_atoms=True)
-    atoms.rattle(0.05, seed=2)
-    atoms.calc = EMT()
-    results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces', 'stress')}
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    return make_row(atoms, make_provenance(), {'kind': 'alloy', 'parent': '12'})
 
 
 def test_labels_are_written_twice_with_the_sign_and_order_of_ase(path, compressed):

@@ -1,0 +1,106 @@
+"""Write the HDF5 files that ``mace_prepare_data`` writes, from which MACE reads frames while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.formats.losses import kind_of
+from aiida_mlip_autopipe.structures.row import Row
+
+LABELS = ('energy', 'forces', 'stress', 'virials')
+MAX_COMPACT_BYTES = 60_000
+
+
+def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
+    """Write a group for each row, all in the group ``config_batch_0``.
+
+    A group contains the structure, and under ``properties`` the energy (eV), the forces (eV/Å) and the stress (eV/Å³,
+    ASE's sign, 3×3). ``property_weights`` are 1 for the labels that the row has, and 0 for others. ``config_type`` is
+    the kind of the seed, for ``config_type_weights``.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    rows
+        The rows.
+
+    Returns
+    -------
+    int
+        Number of rows written.
+
+    Raises
+    ------
+    AutopipeError
+        If h5py is not installed.
+    """
+    try:
+        import h5py
+        from h5py import h5g
+    except ImportError:
+        raise AutopipeError(
+            Code.PACKAGE_MISSING,
+            f'writing {path.name} requires h5py: pip install "aiida-mlip-autopipe[hdf5]"',
+        ) from None
+    from ase.stress import voigt_6_to_full_3x3_stress
+
+    n_rows = 0
+    # The objects that several rows share, by their content.
+    known: dict[tuple[Any, ...], Any] = {}
+    with h5py.File(path, 'w', libver='latest') as file:
+        batch = h5g.create(file.id, b'config_batch_0')
+        for index, row in enumerate(rows):
+            labels, atoms = row.labels, row.atoms
+            properties = {'energy': np.asarray(labels['energy']), 'forces': labels['forces']}
+            if 'stress' in labels:
+                properties['stress'] = voigt_6_to_full_3x3_stress(labels['stress'])
+            group = h5g.create(batch, f'config_{index}'.encode())
+            _write_arrays(group, {'positions': atoms.positions, 'cell': atoms.cell.array})
+            _write_arrays(h5g.create(group, b'properties'), properties)
+            shared = {
+                'atomic_numbers': atoms.numbers.astype('<i8'),
+                'pbc': np.asarray(atoms.pbc, dtype=bool),
+                'weight': np.asarray(1.0),
+                'config_type': np.asarray((kind_of(row) or 'Default').encode()),
+            }
+            for name, array in shared.items():
+                _link(group, name, known, {name: array})
+            # MACE assumes a weight of 1 for a label without a weight, even if the label is absent.
+            weights = {name: np.asarray(float(name in properties)) for name in LABELS}
+            _link(group, 'property_weights', known, weights)
+            n_rows += 1
+    return n_rows
+
+
+def _write_arrays(group: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write small datasets by the low-level interface of h5py, which takes half the time."""
+    from h5py import h5d, h5p, h5s, h5t
+
+    properties = h5p.create(h5p.DATASET_CREATE)
+    properties.set_layout(h5d.COMPACT)
+    for name, array in arrays.items():
+        space = h5s.create_simple(array.shape) if array.shape else h5s.create(h5s.SCALAR)
+        # HDF5 stores compact datasets in the header of an object, which cannot exceed 64 KiB.
+        created = properties if array.nbytes < MAX_COMPACT_BYTES else None
+        dataset = h5d.create(group, name.encode(), h5t.py_create(array.dtype, logical=True), space, created)
+        dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(array))
+
+
+def _link(group: Any, name: str, known: dict[tuple[Any, ...], Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a dataset, or a group of several, once, and link further groups to it. Readers see no difference."""
+    from h5py import h5g
+
+    key = (name, *((each, array.dtype.str, array.shape, array.tobytes()) for each, array in arrays.items()))
+    if key in known:
+        group.links.create_hard(name.encode(), *known[key])
+        return
+    parent = group if list(arrays) == [name] else h5g.create(group, name.encode())
+    _write_arrays(parent, arrays)
+    known[key] = group, name.encode()

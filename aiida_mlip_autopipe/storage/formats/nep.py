@@ -1,0 +1,42 @@
+"""Write the ``train.xyz`` of GPUMD, from which it trains neuroevolution potentials (NEP)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiida_mlip_autopipe.storage.formats.losses import kind_of, virial
+from aiida_mlip_autopipe.storage.formats.xyz_text import numbers, write_frame
+from aiida_mlip_autopipe.structures.row import Row
+
+
+def write_nep(path: Path, rows: Iterable[Row]) -> int:
+    """Write frames with ``energy`` (eV), ``force`` (eV/Å) and ``virial`` (eV, positive for a compressed crystal).
+
+    GPUMD reads other entries, such as ``temperature``, as settings of a frame, so the file contains only the kind of
+    the seed in addition, as ``config_type``.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    rows
+        Rows that are periodic in all directions, because GPUMD treats every frame in this way.
+
+    Returns
+    -------
+    int
+        Number of rows written.
+    """
+    n_rows = 0
+    with path.open('w') as file:
+        for row in rows:
+            labels, found = row.labels, virial(row)
+            entries = {'energy': f'{labels["energy"]:.10f}'}
+            if found is not None:
+                entries['virial'] = numbers(found)
+            if kind := kind_of(row):
+                entries['config_type'] = kind
+            write_frame(file, row.atoms, labels['forces'], entries, name='force')
+            n_rows += 1
+    return n_rows

@@ -1,0 +1,44 @@
+"""Write frames as extended XYZ text with chosen entries, for programs that read only these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TextIO
+
+import numpy as np
+from ase import Atoms
+
+LINE = '%-2s' + ' %16.10f' * 6 + '\n'
+
+
+def write_frame(file: TextIO, atoms: Atoms, forces: np.ndarray, entries: Mapping[str, str], *, name: str) -> None:
+    """Write a frame with its cell, positions and forces, rounded to ten decimals.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    atoms
+        The structure.
+    forces
+        Forces in eV/Å, shape (n, 3).
+    entries
+        Further entries of the comment line. Text that contains spaces is quoted.
+    name
+        Name of the column of the forces.
+    """
+    comment = [
+        f'Lattice="{numbers(atoms.cell.array)}"',
+        f'Properties=species:S:1:pos:R:3:{name}:R:3',
+        *(f'{key}="{value}"' if ' ' in value else f'{key}={value}' for key, value in entries.items()),
+        'pbc="' + ' '.join('T' if periodic else 'F' for periodic in atoms.pbc) + '"',
+    ]
+    file.write(f'{len(atoms)}\n{" ".join(comment)}\n')
+    values = np.hstack([atoms.positions, forces]).tolist()
+    symbols = atoms.get_chemical_symbols()
+    file.write(''.join(LINE % (symbol, *row) for symbol, row in zip(symbols, values, strict=True)))
+
+
+def numbers(values: np.ndarray) -> str:
+    """Return the values as text with ten decimals, separated by spaces."""
+    return ' '.join(f'{value:.10f}' for value in np.asarray(values).ravel().tolist())

@@ -1,0 +1,42 @@
+import dpdata
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
+from ase.stress import voigt_6_to_full_3x3_stress
+
+from aiida_mlip_autopipe.storage import make_row
+from aiida_mlip_autopipe.storage.formats.export import convert_rows
+
+
+def test_dpdata_reads_the_labels_in_the_convention_of_quip(tmp_path, varied):
+    path = tmp_path / 'gap.xyz'
+    assert convert_rows(path, varied[:4], format='gap').n_rows == 4
+    systems = dpdata.MultiSystems.from_file(str(path), fmt='quip/gap/xyz')
+    crystals = systems['Cu4Au0']
+    alloys = systems['Cu2Au2']
+    traces = []
+    for system, index, row in ((crystals, 0, varied[0]), (crystals, 1, varied[1]), (alloys, 1, varied[3])):
+        results = row.atoms.calc.results
+        order = np.argsort(row.atoms.numbers, kind='stable')
+        # dpdata reads this format in single precision.
+        np.testing.assert_allclose(system['coords'][index], row.atoms.positions[order], atol=1e-6)
+        np.testing.assert_allclose(system['energies'][index], results['energy'], atol=1e-6)
+        np.testing.assert_allclose(system['forces'][index], results['forces'][order], atol=1e-6)
+        virial = -voigt_6_to_full_3x3_stress(results['stress']) * row.atoms.get_volume()
+        np.testing.assert_allclose(system['virials'][index], virial, atol=1e-5)
+        traces.append(np.trace(system['virials'][index]))
+    # The first crystal is compressed and the second one is stretched.
+    assert traces[0] > 0 > traces[1]
+
+
+def test_frames_have_config_types_and_their_origin(tmp_path, compressed, make_provenance):
+    atom = Atoms('Cu', pbc=False)
+    atom.calc = SinglePointCalculator(atom, energy=-0.3, forces=np.zeros((1, 3)))
+    isolated = make_row(atom, make_provenance(), {'kind': 'atom'})
+    convert_rows(tmp_path / 'gap.xyz', [compressed, isolated], format='gap')
+    frames = read(tmp_path / 'gap.xyz', ':')
+    assert [frame.info['config_type'] for frame in frames] == ['alloy', 'isolated_atom']
+    assert frames[0].info['label_source'] == 'mlip:emt'
+    assert (frames[0].info['seed'], frames[0].info['step']) == ('seed-1234567890123456', 120)
+    assert frames[1].cell.lengths().tolist() == [20, 20, 20]

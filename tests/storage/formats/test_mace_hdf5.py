@@ -1,0 +1,97 @@
+import json
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from ase.stress import voigt_6_to_full_3x3_stress
+from support.errors import refused
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.storage.formats.export import convert_rows
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'cu_au.h5'
+
+
+def test_h5py_reads_the_layout_of_mace_prepare_data(path, varied):
+    assert convert_rows(path, varied).n_rows == 6
+    with h5py.File(path) as file:
+        assert list(file) == ['config_batch_0']
+        for index, row in enumerate(varied):
+            found, results = file[f'config_batch_0/config_{index}'], row.atoms.calc.results
+            assert found['config_type'][()].decode() == 'alloy'
+            assert found['weight'][()] == 1.0
+            assert set(found['properties']) == set(results)
+            weights = {name: weight[()] for name, weight in found['property_weights'].items()}
+            assert weights == {'energy': 1, 'forces': 1, 'stress': 'stress' in results, 'virials': 0}
+            for name in ('positions', 'cell', 'pbc'):
+                np.testing.assert_array_equal(found[name][()], np.asarray(getattr(row.atoms, name)))
+            np.testing.assert_array_equal(found['atomic_numbers'][()], row.atoms.numbers)
+            assert found['properties/energy'][()] == results['energy']
+            np.testing.assert_array_equal(found['properties/forces'][()], results['forces'])
+            if 'stress' in results:
+                stress = voigt_6_to_full_3x3_stress(results['stress'])
+                np.testing.assert_array_equal(found['properties/stress'][()], stress)
+
+
+def test_large_structures_are_written(path, make_provenance):
+    from ase.build import bulk
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from aiida_mlip_autopipe.storage import make_row
+
+    atoms = bulk('Cu', cubic=True) * (10, 10, 10)
+    atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=atoms.positions)
+    convert_rows(path, [make_row(atoms, make_provenance(), {})])
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file['config_batch_0/config_0/properties/forces'][()], atoms.positions)
+
+
+def test_the_same_rows_give_the_same_bytes(path, varied):
+    convert_rows(path, varied)
+    convert_rows(path.with_name('b.h5'), varied)
+    assert path.read_bytes() == path.with_name('b.h5').read_bytes()
+
+
+def test_without_h5py_the_install_command_is_shown(path, varied, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'h5py', None)
+    with refused(Code.PACKAGE_MISSING, path.name, 'pip install "aiida-mlip-autopipe[hdf5]"'):
+        convert_rows(path, varied)
+
+
+READ_WITH_MACE = """
+import json, sys
+import mace  # must precede e3nn, which this torch cannot load alone
+import torch
+from mace.data import HDF5Dataset
+from mace.tools import AtomicNumberTable
+
+torch.set_default_dtype(torch.float64)
+dataset = HDF5Dataset(sys.argv[1], r_max=4.0, z_table=AtomicNumberTable([29, 79]))
+for data in (dataset[index] for index in range(len(dataset))):
+    weights = [float(getattr(data, name + '_weight')) for name in ('energy', 'forces', 'stress')]
+    print(json.dumps([float(data.energy), data.forces.tolist(), data.stress[0].tolist(), weights]))
+"""
+
+
+@pytest.mark.mlip
+@pytest.mark.skipif(
+    'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='MACE is not installed in a separate environment'
+)
+def test_mace_reads_the_labels(path, varied):
+    convert_rows(path, varied)
+    command = [os.environ['MLIP_AUTOPIPE_MACE_PYTHON'], '-c', READ_WITH_MACE, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    frames = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('[')]
+    for (energy, forces, stress, weights), row in zip(frames, varied, strict=True):
+        results = row.atoms.calc.results
+        np.testing.assert_allclose(energy, results['energy'], atol=1e-12)
+        np.testing.assert_allclose(forces, results['forces'], atol=1e-12)
+        assert weights == [1.0, 1.0, 1.0 if 'stress' in results else 0.0]
+        if 'stress' in results:
+            np.testing.assert_allclose(stress, voigt_6_to_full_3x3_stress(results['stress']), atol=1e-12)
