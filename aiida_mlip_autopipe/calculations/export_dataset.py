@@ -11,6 +11,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
+from aiida_mlip_autopipe.calculators.levels import mlip_level
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
@@ -20,7 +21,7 @@ from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.structures.disagreement import MEASURES
-from aiida_mlip_autopipe.structures.provenance import mlip_label_source
+from aiida_mlip_autopipe.structures.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 ERROR_STORAGE = 400
@@ -78,7 +79,8 @@ def _rows(
         trajectory, about = trajectory_of[name], leg_of[name].base.attributes.get('about')
         seed = seed_of[trajectory.seed_id]
         targets = trajectory.extra.get('target_temperature_K')
-        provenance = Provenance(  # label_source is derived from the other fields
+        level = level_of_labels(leg_of[name], about)
+        provenance = Provenance(
             campaign=campaign['name'],
             random_seed=random_seed,
             config_sha256=campaign['config_hash'],
@@ -99,9 +101,10 @@ def _rows(
             distance=_finite_or_none(distances[rank]),
             gain=_finite_or_none(gains[rank]),
             **_committee(int(index), trajectory, evaluation_of.get(name)),
+            label_source=level.name,
         )
         frame = trajectory.frame(index, template=seed.atoms)
-        yield make_row(frame, provenance, seed.record, about.get('isolated_atom_energies_eV'))
+        yield make_row(frame, provenance, seed.record, about.get('isolated_atom_energies_eV'), level)
 
 
 def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) -> dict[str, Any]:
@@ -111,10 +114,33 @@ def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) 
     about = evaluation.base.attributes.get('about')
     measures = {name: _finite_or_none(trajectory.extra[name][index]) for name in MEASURES}
     return {
-        'committee': mlip_label_source(about['calculator_name'], about['model_name']),
+        'committee': level_of_labels(evaluation, about).name,
         'committee_environment': environment_of_label(about)['environment'],
         **measures,
     }
+
+
+def level_of_labels(labels: orm.Data, about: Mapping[str, Any]) -> LevelOfTheory:
+    """Return the level of theory of the labels of a leg or an evaluation.
+
+    Parameters
+    ----------
+    labels
+        The node. The job that made it has the settings of the calculator as an input.
+    about
+        The part of the result of the job that the node stores.
+    """
+    settings = getattr(labels.creator.inputs, 'calculator', None)
+    software = Environment.model_validate(about['environment'])
+    return mlip_level(
+        None if settings is None else settings.get_dict(),
+        about['calculator_name'],
+        about['model_name'],
+        model_sha256=about['model_sha256'],
+        precision=about.get('precision'),
+        version=software.calculator,
+        sources=software.sources,
+    )
 
 
 def environment_of_label(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 """Settings of the model, which is a separate input of a job and is identified by its content."""
+NOT_OF_LABELS = OF_THE_MODEL | {'kind', 'device', 'dtype', 'cutoff_A'}
+"""Settings that do not change the labels, or that a level of theory contains by another name."""
 
 
 class CalculatorRefusedError(AutopipeError):
@@ -122,6 +124,19 @@ class CalculatorLoader(ABC):
 
     def __init__(self, settings: Any):
         self.settings = settings
+
+    @classmethod
+    def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that change energies, forces or stresses. They are part of the level of theory.
+
+        The model, the precision and, because it only determines the sizes of the seeds, ``cutoff_A`` are left out.
+
+        Parameters
+        ----------
+        settings
+            Settings of the calculator, as JSON.
+        """
+        return {name: value for name, value in settings.items() if name not in NOT_OF_LABELS}
 
     @property
     def uses_shipped_model(self) -> bool:

@@ -28,7 +28,8 @@ TITLES = {
     'level_of_theory': 'level of theory',
     'elements': 'elements',
     'compositions': 'compositions',
-    'seed_kinds': 'seed kinds',
+    'kinds': 'kinds of seeds',
+    'entry_labels': 'labels of entries',
     'ensembles': 'ensembles',
     'atoms_per_structure': 'atoms per structure',
     'periodic_directions': 'periodic directions',
@@ -182,6 +183,8 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
     lines += [f'- **Warning**: {warning}' for warning in card['warnings']] + [''] * bool(card['warnings'])
     lines += ['## Content', '']
     for title, counts in card['counts'].items():
+        if not counts:
+            continue
         shown = ', '.join(f'{key} ({n})' for key, n in list(counts.items())[:12])
         omitted = f' and {len(counts) - 12} more' if len(counts) > 12 else ''
         lines.append(f'- {title}: {shown}{omitted}')
@@ -220,7 +223,8 @@ COUNTED: dict[str, Callable[[Row], list[str]]] = {
     'level_of_theory': _pair('label_source'),
     'elements': lambda row: sorted(set(row.atoms.get_chemical_symbols())),
     'compositions': lambda row: [row.empirical_formula],
-    'seed_kinds': _pair('seed_kind'),
+    'kinds': _pair('kind'),
+    'entry_labels': lambda row: [str(row.key_value_pairs['label'])] if 'label' in row.key_value_pairs else [],
     'ensembles': _pair('ensemble'),
     'atoms_per_structure': lambda row: [str(len(row.atoms))],
     'periodic_directions': lambda row: [str(int(row.atoms.pbc.sum()))],

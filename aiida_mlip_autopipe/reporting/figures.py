@@ -172,7 +172,7 @@ def draw_coverage(assessment: Mapping[str, Any]) -> Figure:
 def _by_kind(rows: Sequence[Row]) -> dict[str, list[int]]:
     kinds: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        kinds.setdefault(str(row.key_value_pairs.get('seed_kind', 'structures')), []).append(index)
+        kinds.setdefault(str(row.key_value_pairs.get('kind', 'structures')), []).append(index)
     return dict(sorted(kinds.items()))
 
 

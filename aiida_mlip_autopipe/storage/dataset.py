@@ -13,6 +13,7 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.row import Row, was_changed
+from aiida_mlip_autopipe.structures.row_keys import current_pairs
 
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow
@@ -177,4 +178,5 @@ def to_entry(row: Row, where: str) -> AtomsRow:
 
 
 def _from_database(found: AtomsRow) -> Row:
-    return Row(found.toatoms(), dict(found.key_value_pairs), dict(found.data), int(found.id))
+    data = dict(found.data)
+    return Row(found.toatoms(), current_pairs(found.key_value_pairs, data), data, int(found.id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,15 +13,41 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
-from aiida_mlip_autopipe.structures.duplicates import are_identical
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.duplicates import are_identical, content_digest
+from aiida_mlip_autopipe.structures.level import describe_difference
+from aiida_mlip_autopipe.structures.row import Identity, Row
 
-Identity = tuple[str, int, str]
+
+class RowName(NamedTuple):
+    """How a row is named in messages and differences.
+
+    Attributes
+    ----------
+    seed
+        Its seed; empty for a row without one.
+    step
+        Absolute step of the frame.
+    run
+        UUID of the exploration job that made the frame.
+    label_source
+        Name of the level of theory.
+    """
+
+    seed: str
+    step: int
+    run: str
+    label_source: str
+
+    def __str__(self) -> str:
+        return f'step {self.step} of {self.seed or "run"} ({self.run[:8]})'
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The differences between two datasets, by the identity of the rows: seed, step and level of theory.
+    """The differences between two datasets.
+
+    Rows with the same run, step and level of theory are compared. Of the others, those are compared that have the same
+    seed, step and level, because a repeated run has another UUID.
 
     Attributes
     ----------
@@ -33,9 +60,9 @@ class Difference:
         Number of rows in both datasets that are bit-identical.
     """
 
-    only_first: tuple[Identity, ...]
-    only_second: tuple[Identity, ...]
-    changed: tuple[Identity, ...]
+    only_first: tuple[RowName, ...]
+    only_second: tuple[RowName, ...]
+    changed: tuple[RowName, ...]
     same: int
 
     @property
@@ -44,8 +71,27 @@ class Difference:
         return not (self.only_first or self.only_second or self.changed)
 
 
-def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = False) -> int:
+@dataclass(frozen=True)
+class MergeResult:
+    """The result of merging datasets.
+
+    Attributes
+    ----------
+    n_rows
+        Number of rows written.
+    n_repeated
+        Number of rows that were left out, because an earlier row is the same frame.
+    """
+
+    n_rows: int
+    n_repeated: int
+
+
+def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = False) -> MergeResult:
     """Write the rows of several datasets to one file, each frame once.
+
+    Two rows are the same frame if they have the same run, step and level of theory, or if they are from different
+    datasets and their structures and labels are identical, as after a repeated run.
 
     Parameters
     ----------
@@ -56,11 +102,6 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
     overwrite
         Whether to replace an existing file.
 
-    Returns
-    -------
-    int
-        Number of rows written.
-
     Raises
     ------
     AutopipeError
@@ -68,49 +109,90 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
         moments, charges and fixed atoms) of the same frame differ.
     """
     merged: dict[Identity, Row] = {}
+    earlier: dict[tuple[bytes, float], Row] = {}
+    reference: tuple[Path, Row] | None = None
+    n_read = 0
     for source in sources:
-        for identity, row in _rows_by_identity(source).items():
+        rows, n_rows = _rows_by_identity(source)
+        n_read += n_rows
+        for identity, row in rows.items():
+            reference = reference or (source, row)
+            _require_same_level(reference, (source, row))
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
                     Code.FRAMES_DIFFER,
-                    f'step {identity[1]} of {identity[0]} differs in structure or labels between {source} '
-                    'and an earlier dataset',
+                    f'{_name(row)} differs in structure or labels between {source} and an earlier dataset',
                 )
-            merged.setdefault(identity, replace(row, id=None))
-    levels = sorted({identity[2] for identity in merged})
-    if len(levels) > 1:
-        raise AutopipeError(
-            Code.LEVELS_MIXED, f'datasets with different levels of theory cannot be merged: {", ".join(levels)}'
-        )
-    return export_dataset(target, merged.values(), overwrite=overwrite)
+            same = earlier.get(_digest(row))
+            if same is None or not _agree(same, row):
+                merged.setdefault(identity, replace(row, id=None))
+        earlier |= {_digest(row): row for row in rows.values()}
+    n_written = export_dataset(target, merged.values(), overwrite=overwrite)
+    return MergeResult(n_written, n_read - n_written)
 
 
 def compare_datasets(first: Path, second: Path) -> Difference:
     """Compare the rows of two datasets. Their order does not matter."""
-    before, after = _rows_by_identity(first), _rows_by_identity(second)
-    both = [identity for identity in before if identity in after]
-    changed = tuple(identity for identity in both if not _agree(before[identity], after[identity]))
+    before, after = (_rows_by_identity(path)[0] for path in (first, second))
+    pairs = [(before.pop(identity), after.pop(identity)) for identity in list(before) if identity in after]
+    repeated = {_frame_key(row): identity for identity, row in after.items()}
+    for identity, row in list(before.items()):
+        if (other := repeated.pop(_frame_key(row), None)) is not None:
+            pairs.append((before.pop(identity), after.pop(other)))
+    changed = tuple(_name(one) for one, other in pairs if not _agree(one, other))
     return Difference(
-        only_first=tuple(identity for identity in before if identity not in after),
-        only_second=tuple(identity for identity in after if identity not in before),
+        only_first=tuple(map(_name, before.values())),
+        only_second=tuple(map(_name, after.values())),
         changed=changed,
-        same=len(both) - len(changed),
+        same=len(pairs) - len(changed),
     )
 
 
-def _rows_by_identity(path: Path) -> dict[Identity, Row]:
-    found = {}
+def _rows_by_identity(path: Path) -> tuple[dict[Identity, Row], int]:
+    """Return the rows of a dataset by their identity, and the number of rows in the file."""
+    found: dict[Identity, Row] = {}
+    n_rows = 0
     with Dataset(path) as dataset:
         for row in dataset.query():
-            pairs = row.key_value_pairs
+            n_rows += 1
             try:
-                found[(str(pairs['seed']), int(pairs['step']), str(pairs['label_source']))] = row
-            except KeyError as missing:
+                identity = row.identity
+            except AutopipeError as error:
+                raise AutopipeError(error.code, f'{path}: {error}') from None
+            if not identity.level:
+                raise AutopipeError(Code.ROW_KEY_MISSING, f'{path}: row {row.id} has no key label_source')
+            if identity in found and not _agree(found[identity], row):
                 raise AutopipeError(
-                    Code.ROW_KEY_MISSING,
-                    f'row {row.id} of {path} has no {missing.args[0]}, so it is not a row of a campaign',
-                ) from None
-    return found
+                    Code.FRAMES_DIFFER, f'{path} contains {_name(row)} twice, with different structures or labels'
+                )
+            found.setdefault(identity, row)
+    return found, n_rows
+
+
+def _require_same_level(reference: tuple[Path, Row], other: tuple[Path, Row]) -> None:
+    if reference[1].level_hash == other[1].level_hash:
+        return
+    raise AutopipeError(
+        Code.LEVELS_MIXED,
+        f'{reference[0]} and {other[0]} have different levels of theory, so they cannot be merged: '
+        f'{describe_difference(reference[1].level, other[1].level)}',
+    )
+
+
+def _name(row: Row) -> RowName:
+    pairs = row.key_value_pairs
+    run, step, _ = row.identity
+    return RowName(str(pairs.get('seed', '')), step, run, str(pairs.get('label_source', '')))
+
+
+def _frame_key(row: Row) -> tuple[str, int, str]:
+    """Return the seed, the step and the level of theory, which a repeated run does not change."""
+    return str(row.key_value_pairs.get('seed', '')), int(row.key_value_pairs['step']), row.level_hash
+
+
+def _digest(row: Row) -> tuple[bytes, float]:
+    structure = content_digest(row.atoms.numbers, row.atoms.pbc, row.atoms.cell.array, row.atoms.positions)
+    return structure, row.labels['energy']
 
 
 def _agree(first: Row, second: Row) -> bool:

@@ -87,8 +87,9 @@ class Provenance(Settings):
     committee_energy_difference_eV: float | None = None
     """Energy of the second calculator minus that of the label, eV per atom. It contains a constant for each
     composition."""
-    label_source: str = Field(pattern=r'^(mlip|dft):.+')
-    """Level of theory of energy, forces and stress; by default, ``mlip:<architecture>:<model>``."""
+    label_source: str = Field(pattern=r'^(mlip|dft|unknown):.+')
+    """Name of the level of theory of energy, forces and stress; by default, ``mlip:<architecture>:<model>``. Different
+    levels may share a name; the key ``level`` distinguishes them."""
 
     @model_validator(mode='before')
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -15,12 +15,32 @@ from ase.formula import Formula
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
+from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.provenance import Provenance
+from aiida_mlip_autopipe.structures.row_keys import LEVEL, current_pairs, read_level
 
 # Key in the data of a row for the energies of isolated atoms, eV by symbol, of the elements of its seed.
 ISOLATED_ATOMS = 'isolated_atoms'
 # eV; results from a GPU are not reproducible bit for bit.
 ENERGY_TOLERANCE = 1e-3
+
+
+class Identity(NamedTuple):
+    """What identifies a row.
+
+    Attributes
+    ----------
+    run
+        UUID of the exploration job that made the frame; for a row without one, the seed.
+    step
+        Absolute step of the frame.
+    level
+        Hash of the level of theory; empty if it is unknown.
+    """
+
+    run: str
+    step: int
+    level: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +55,8 @@ class Row:
     key_value_pairs
         The searchable keys in the database.
     data
-        Further data: ``provenance``, ``seed`` with the full record of the seed, and, if known, ``isolated_atoms`` with
-        the energies of isolated atoms at the level of theory of the labels, eV by symbol.
+        Further data: ``provenance``, ``level`` with the level of theory of the labels, ``seed`` with the full record of
+        the seed, and, if known, ``isolated_atoms`` with the energies of isolated atoms at this level, eV by symbol.
     id
         Id in the database; None if the row is not in a database.
     """
@@ -76,6 +96,39 @@ class Row:
         """The origin of the row, exactly as it was stored."""
         return Provenance.model_validate(self.data['provenance'])
 
+    @property
+    def level(self) -> LevelOfTheory | None:
+        """The level of theory of the labels; None if the row does not name their source."""
+        return read_level(self.key_value_pairs, self.data)
+
+    @property
+    def level_hash(self) -> str:
+        """The hash of the level of theory; empty if the row does not name the source of its labels."""
+        found = self.key_value_pairs.get(LEVEL)
+        if found is None:
+            level = self.level
+            return '' if level is None else level.hash
+        return str(found)
+
+    @property
+    def identity(self) -> Identity:
+        """What identifies the row: its run, its step and the level of theory of its labels.
+
+        Raises
+        ------
+        AutopipeError
+            If the row has no run or no step.
+        """
+        pairs = self.key_value_pairs
+        run = pairs.get('exploration', pairs.get('seed'))
+        for name, value in (('exploration', run), ('step', pairs.get('step'))):
+            if value is None:
+                where = 'a row' if self.id is None else f'row {self.id}'
+                raise AutopipeError(
+                    Code.ROW_KEY_MISSING, f'{where} has no key {name}, so it cannot be told from other rows'
+                )
+        return Identity(str(run), int(pairs['step']), self.level_hash)
+
 
 def was_changed(atoms: Atoms) -> bool:
     """Return whether a structure with a calculator was changed after its labels were computed."""
@@ -99,20 +152,22 @@ def make_row(
     provenance: Provenance,
     seed_record: dict[str, Any],
     isolated_atoms: Mapping[str, float] | None = None,
+    level: LevelOfTheory | None = None,
 ) -> Row:
     """Make a row from a labelled frame.
 
     Parameters
     ----------
     atoms
-        The frame with calculator results, which are copied in float64 and named after the architecture.
+        The frame with calculator results, which are copied in float64 and named after the calculator.
     provenance
         The origin of the frame.
     seed_record
-        The record of its seed. Its ``kind`` and ``parent`` become the searchable keys ``seed_kind`` and
-        ``parent``.
+        The record of its seed. Its ``kind``, ``label`` and ``parent`` become searchable keys.
     isolated_atoms
         Known energies of isolated atoms by symbol, eV, from the calculator of the labels.
+    level
+        The level of theory of the labels; by default, what the provenance tells of it.
 
     Raises
     ------
@@ -123,15 +178,15 @@ def make_row(
     labelled = atoms.copy()
     labelled.info = {}
     labelled.calc = SinglePointCalculator(labelled, **_finite_results(atoms, where))
-    labelled.calc.name = provenance.architecture
+    data: dict[str, Any] = {'provenance': provenance.model_dump(), 'seed': seed_record}
     pairs = provenance.key_value_pairs()
-    for key, name in (('kind', 'seed_kind'), ('parent', 'parent')):
-        if key in seed_record:
-            pairs[name] = searchable(str(seed_record[key]))
-    data = {'provenance': provenance.model_dump(), 'seed': seed_record}
+    level = level or read_level(pairs, data)
+    assert level is not None  # the provenance names the source of the labels
+    labelled.calc.name = level.code
+    data[LEVEL] = level.model_dump()
     if isolated_atoms:
         data[ISOLATED_ATOMS] = dict(isolated_atoms)
-    return Row(labelled, pairs, data)
+    return Row(labelled, current_pairs(pairs, data), data)
 
 
 def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:

@@ -244,5 +244,5 @@ def test_a_row_has_the_structure_and_the_labels_of_the_selected_frame(campaign, 
     else:
         assert 'stress' not in row.labels
     assert row.data['seed'] == seed.record
-    assert (row.key_value_pairs['seed_kind'], row.key_value_pairs['parent']) == tuple(seed.record.values())
+    assert (row.key_value_pairs['kind'], row.key_value_pairs['parent']) == tuple(seed.record.values())
     assert row.data['isolated_atoms'] == abouts[place]['isolated_atom_energies_eV']

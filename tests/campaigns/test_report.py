@@ -73,7 +73,7 @@ def test_the_report_as_data_agrees_with_the_report_card(tiny_campaign):
     assert plain['name'] == tiny_campaign.label
     assert plain['assessment']['n_candidates'] == tiny_campaign.outputs.selection_report['n_candidates']
     card = describe_dataset(read_rows(tiny_campaign))
-    assert plain['dataset']['counts']['seed_kinds'] == card['counts']['seed kinds']
+    assert plain['dataset']['counts']['kinds'] == card['counts']['kinds of seeds']
     energies = plain['dataset']['distributions']['energy_eV_per_atom']
     assert list(energies.values()) == card['distributions']['energy, eV/atom']
     account, tables = plain['account'], describe_campaign(tiny_campaign)

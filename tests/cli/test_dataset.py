@@ -115,7 +115,7 @@ def test_split_writes_a_config_for_each_trainer(run):
 def test_split_writes_a_config_for_fine_tuning_with_replay_and_weights(run):
     Path('base.model').touch()
     Path('pool.extxyz').touch()
-    kind = make_rows(1)[0].key_value_pairs['seed_kind']
+    kind = make_rows(1)[0].key_value_pairs['kind']
     options = ['--trainer', 'mace', '--fine-tune', 'base.model', '--replay', 'pool.extxyz', '--weight', f'{kind}=2']
     run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', *options)
     text = Path('sets-mace.yaml').read_text()
@@ -208,7 +208,7 @@ def test_diff_lists_different_rows_and_exits_with_status_1(run):
     assert result.exit_code == 1
     same, added = result.stdout.splitlines()
     assert '10 ' in same
-    assert 'seed-seed10 step 100 mlip:emt' in added
+    assert 'step 100 of seed-seed10 (uuid), mlip:emt' in added
     assert run('dataset', 'diff', 'cu.db', 'cu.db').exit_code == 0
 
 
@@ -223,7 +223,11 @@ def test_diff_lists_different_rows_and_exits_with_status_1(run):
         (['split', 'cu.db', '--by', 'stored'], Code.ROW_KEY_MISSING, ['row 0', 'split']),
         (['convert', 'cu.db', '-o', 'cu.csv'], Code.FILE_SUFFIX, ['cu.csv', '.extxyz']),
         (['convert', 'cu.db', '-o', 'cu.db'], Code.FILE_EXISTS, ['cu.db']),
-        (['merge', 'cu.db', 'other.db', '-o', 'all.db'], Code.LEVELS_MIXED, ['dft:vasp:pbe, mlip:emt']),
+        (
+            ['merge', 'cu.db', 'other.db', '-o', 'all.db'],
+            Code.LEVELS_MIXED,
+            ['cu.db', 'other.db', 'method: mlip and dft'],
+        ),
     ],
 )
 def test_invalid_input_is_refused(run, arguments, code, values):

@@ -3,7 +3,10 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Row, export_dataset
-from aiida_mlip_autopipe.storage.merge import compare_datasets, merge_datasets
+from aiida_mlip_autopipe.storage.merge import MergeResult, compare_datasets, merge_datasets
+
+RUN = '6a2f41a3-c54c-fce8-32d2-0324e1c32e22'
+CHANGED = ('seed-1234567890123456', 1, 'mlip:emt')
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def write(tmp_path):
 
 def test_a_merged_dataset_contains_every_frame_once(make_rows, write, tmp_path):
     first, second = write('a.db', make_rows(3)), write('b.db', make_rows(5)[2:])
-    assert merge_datasets([first, second], tmp_path / 'all.db') == 5
+    assert merge_datasets([first, second], tmp_path / 'all.db') == MergeResult(5, 1)
     with Dataset(tmp_path / 'all.db') as dataset:
         assert [row.provenance.step for row in dataset.query()] == [0, 1, 2, 3, 4]
     difference = compare_datasets(tmp_path / 'all.db', write('complete.db', make_rows(5)))
@@ -26,7 +29,7 @@ def test_a_merged_dataset_contains_every_frame_once(make_rows, write, tmp_path):
 
 def test_datasets_with_different_levels_of_theory_are_not_merged(make_rows, write, tmp_path):
     sources = [write('a.db', make_rows(1)), write('b.db', make_rows(1, label_source='dft:vasp:pbe'))]
-    with refused(Code.LEVELS_MIXED, 'dft:vasp:pbe, mlip:emt'):
+    with refused(Code.LEVELS_MIXED, 'a.db', 'b.db', 'method: mlip and dft'):
         merge_datasets(sources, tmp_path / 'all.db')
     assert not (tmp_path / 'all.db').exists()
 
@@ -45,13 +48,13 @@ def test_a_difference_lists_the_rows(make_rows, write):
     difference = compare_datasets(write('a.db', make_rows(3)), write('b.db', rows[1:]))
     assert [identity[1] for identity in difference.only_first] == [0]
     assert [identity[1] for identity in difference.only_second] == [3]
-    assert difference.changed == (('seed-1234567890123456', 1, 'mlip:emt'),)
+    assert [(name.seed, name.step, name.label_source) for name in difference.changed] == [CHANGED]
     assert difference.same == 1
 
 
 def test_rows_that_do_not_come_from_a_campaign_are_refused(make_rows, write):
     path = write('a.db', [Row(make_rows(1)[0].atoms, {'label_source': 'mlip:emt'})])
-    with refused(Code.ROW_KEY_MISSING, 'row 1', 'a.db', 'seed'):
+    with refused(Code.ROW_KEY_MISSING, 'row 1', 'a.db', 'exploration'):
         compare_datasets(path, path)
 
 
@@ -72,7 +75,33 @@ def test_structures_that_lost_a_property_differ_and_are_not_merged(make_rows, wr
     stripped[1].atoms.calc.atoms = atoms.copy()
     first, second = write('a.db', complete), write('b.db', stripped)
     difference = compare_datasets(first, second)
-    assert difference.changed == (('seed-1234567890123456', 1, 'mlip:emt'),)
+    assert [(name.seed, name.step, name.label_source) for name in difference.changed] == [CHANGED]
     assert difference.same == 1
     with refused(Code.FRAMES_DIFFER, 'b.db', 'step 1 of seed-1234567890123456'):
         merge_datasets([first, second], tmp_path / 'all.db')
+
+
+def test_the_same_files_explored_at_two_temperatures_are_merged(make_rows, write, tmp_path):
+    hot = make_rows(3, exploration='b' * 36, temperature_K=900.0)
+    for row in hot:
+        row.atoms.positions += 0.01
+        row.atoms.calc.atoms.positions += 0.01
+    paths = [write('600.db', make_rows(3)), write('900.db', hot)]
+    assert merge_datasets(paths, tmp_path / 'all.db') == MergeResult(6, 0)
+    with Dataset(tmp_path / 'all.db') as dataset:
+        assert [row.identity.run for row in dataset.query()] == [RUN] * 3 + ['b' * 36] * 3
+
+
+def test_the_frames_of_a_repeated_run_are_written_once_and_counted(make_rows, write, tmp_path):
+    repeated = make_rows(4, exploration='b' * 36)
+    paths = [write('first.db', make_rows(3)), write('second.db', repeated)]
+    assert merge_datasets(paths, tmp_path / 'all.db') == MergeResult(4, 3)
+    difference = compare_datasets(*paths)
+    assert (difference.same, len(difference.only_second)) == (3, 1)
+
+
+def test_a_dataset_that_contains_a_frame_with_two_labels_is_refused(make_rows, write, tmp_path):
+    rows = [*make_rows(1), *make_rows(1)]
+    rows[1].atoms.calc.results['energy'] += 1.0
+    with refused(Code.FRAMES_DIFFER, 'a.db', 'step 0'):
+        merge_datasets([write('a.db', rows)], tmp_path / 'all.db')

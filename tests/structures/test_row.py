@@ -14,7 +14,7 @@ def test_a_row_contains_its_provenance_and_its_seed(slab, make_provenance):
     row = make_row(slab, provenance, {'kind': 'alloy', 'parent': '77', 'lattice': 'fcc'})
     assert row.provenance == provenance
     assert row.data['seed'] == {'kind': 'alloy', 'parent': '77', 'lattice': 'fcc'}
-    assert row.key_value_pairs['seed_kind'] == 'alloy'
+    assert row.key_value_pairs['kind'] == 'alloy'
     assert row.key_value_pairs['parent'] == '_77'
     assert row.key_value_pairs['campaign'] == '_2026'
     assert row.key_value_pairs['label_source'] == 'mlip:emt'

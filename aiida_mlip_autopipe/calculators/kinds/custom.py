@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Literal
 
@@ -52,6 +53,11 @@ class CustomLoader(CalculatorLoader):
         super().__init__(settings)
         self.module = settings.calculator.partition(':')[0]
         self.package = settings.distribution or self.module.partition('.')[0]
+
+    @classmethod
+    def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the class and its arguments. The sources are part of the level by their sha256."""
+        return {name: settings[name] for name in ('calculator', 'parameters')}
 
     def sources(self) -> tuple[str, ...]:
         """Return the module of the class and the extra sources that the user names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -80,6 +81,11 @@ class LennardJonesLoader(CalculatorLoader):
     package = 'ase'
     module = 'ase'
     uses_torch = False
+
+    @classmethod
+    def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of the potential, to which the cutoff belongs."""
+        return {name: settings[name] for name in ('epsilon_eV', 'sigma_A', 'cutoff_A')}
 
     def load(self) -> Loaded:
         """Return the calculator."""

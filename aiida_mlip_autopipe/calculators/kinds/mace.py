@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +45,12 @@ class MACELoader(CalculatorLoader):
     module = 'mace'
     extra = 'mace'
     has_descriptors = True
+
+    @classmethod
+    def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the head, the dispersion and, only with dispersion, its functional."""
+        found = super().settings_of_labels(settings)
+        return found if found.get('dispersion') else {**found, 'dispersion_functional': None}
 
     def load(self) -> Loaded:
         """Return MACE's calculator."""

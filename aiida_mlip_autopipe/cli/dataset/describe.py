@@ -90,8 +90,8 @@ def diff(
         ('changed', difference.changed),
     )
     typer.echo(f'equal: {counted(difference.same, "row")}')
-    for title, identities in parts:
-        for seed, step, label_source in identities:
-            typer.echo(f'{title}: {seed} step {step} {label_source}')
+    for title, names in parts:
+        for name in names:
+            typer.echo(f'{title}: {name}, {name.label_source}')
     if not difference.is_empty:
         raise typer.Exit(1)

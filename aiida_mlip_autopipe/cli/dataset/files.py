@@ -37,8 +37,10 @@ def merge(
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.merge import merge_datasets
 
-    n_rows = merge_datasets(files, output, overwrite=force)
-    console.print(f'[green]✓[/] {counted(n_rows, "row")} in [bold]{output}[/]')
+    merged = merge_datasets(files, output, overwrite=force)
+    console.print(f'[green]✓[/] {counted(merged.n_rows, "row")} in [bold]{output}[/]')
+    if merged.n_repeated:
+        console.print(f'{counted(merged.n_repeated, "row")} left out, because an earlier row is the same frame')
 
 
 FORMAT_HELP = 'Format of the file; by default, the suffix determines it.'

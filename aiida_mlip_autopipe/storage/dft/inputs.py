@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -21,6 +21,25 @@ from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
 from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.structures.row import Row
+
+
+class FrameName(NamedTuple):
+    """What a calculation is for. A DFT calculation does not depend on the present labels of the frame.
+
+    Attributes
+    ----------
+    run
+        UUID of the exploration job that made the frame; for a row without one, the seed.
+    step
+        Absolute step of the frame.
+    seed
+        Its seed, for messages and names.
+    """
+
+    run: str
+    step: int
+    seed: str
+
 
 CODES: dict[str, type[DftCode]] = {'quantum-espresso': QuantumEspresso, 'vasp': Vasp}
 ID_FILE = 'row.json'
@@ -52,7 +71,7 @@ def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
 
 
 def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[Path]:
-    """Write a folder for each row, named after its seed and step.
+    """Write a folder for each row, named after its seed, its step and, if a seed has several runs, its run.
 
     The inputs are for a single-point calculation of energy, forces and stress. Constraints are omitted, because some
     codes print no forces for fixed atoms. ``row.json`` in each folder contains the identity of the row and the order of
@@ -84,13 +103,15 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder.parent} of {folder.name} does not exist')
     if not rows:
         raise AutopipeError(Code.DATASET_EMPTY, 'no inputs were written, because no rows were found')
-    identities = [identity_of(row, index) for index, row in enumerate(rows)]
-    if duplicates := [identity for identity, n_rows in Counter(identities).items() if n_rows > 1]:
-        seed, step = duplicates[0]
-        raise AutopipeError(Code.FRAME_TWICE, f'step {step} of {seed} is in two rows; label each dataset separately')
-    names = [f'{seed}_{step}' for seed, step in identities]
+    frames = [frame_of(row, index) for index, row in enumerate(rows)]
+    if duplicates := [frame for frame, n_rows in Counter(frames).items() if n_rows > 1]:
+        run, step, seed = duplicates[0]
+        raise AutopipeError(
+            Code.FRAME_TWICE, f'step {step} of {seed} (run {run}) is in two rows; label each dataset separately'
+        )
+    names = _folder_names(frames)
     with TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as unfinished:
-        for name, row, (seed, step) in zip(names, rows, identities, strict=True):
+        for name, row, frame in zip(names, rows, frames, strict=True):
             inner = Path(unfinished, folder.name, name)
             inner.mkdir(parents=True)
             atoms, order = prepare_structure(row.atoms, code.settings.vacuum_A)
@@ -99,8 +120,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
             except AutopipeError as error:
                 raise AutopipeError(error.code, f'{name}: {error}') from None
             about: dict[str, Any] = {
-                'seed': seed,
-                'step': step,
+                **frame._asdict(),
                 'code': code.settings.code,
                 'label_source': code.settings.label_source,
                 'order': order,
@@ -110,20 +130,31 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
     return [folder / name for name in names]
 
 
-def identity_of(row: Row, index: int) -> tuple[str, int]:
-    """Return the seed and the step of a row.
+def frame_of(row: Row, index: int) -> FrameName:
+    """Return the run, the step and the seed of a row.
 
     Raises
     ------
     AutopipeError
-        If the row does not contain both.
+        If the row does not contain them.
     """
+    pairs = row.key_value_pairs
     try:
-        return str(row.key_value_pairs['seed']), int(row.key_value_pairs['step'])
+        return FrameName(str(pairs.get('exploration', pairs['seed'])), int(pairs['step']), str(pairs['seed']))
     except KeyError as missing:
         raise AutopipeError(
             Code.ROW_KEY_MISSING, f'row {index} has no {missing.args[0]}, so it is not a row of a campaign'
         ) from None
+
+
+def _folder_names(frames: Sequence[FrameName]) -> list[str]:
+    """Return unique names: the seed and the step, and the beginning of the run if a seed has several runs."""
+    runs: dict[str, set[str]] = {}
+    for frame in frames:
+        runs.setdefault(frame.seed, set()).add(frame.run)
+    return [
+        f'{frame.seed}_{frame.step}' + (f'_{frame.run[:8]}' if len(runs[frame.seed]) > 1 else '') for frame in frames
+    ]
 
 
 def prepare_structure(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:

@@ -17,9 +17,11 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
-from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of
+from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.structures.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
+from aiida_mlip_autopipe.structures.row_keys import LEVEL
 
 # DFT codes print rounded positions and cells. An ionic step would move atoms by more than this.
 TOLERANCE_A = 1e-3
@@ -124,22 +126,33 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
             Code.CALCULATION_MISSING,
             f'{folder} contains no {ID_FILE}, a file that this program writes with the inputs of each calculation',
         )
-    identities = [identity_of(row, index) for index, row in enumerate(rows)]
-    unknown = sorted(set(calculations) - set(identities))
-    if unknown:
-        seed, step = unknown[0]
-        where = calculations[unknown[0]][0]
-        raise AutopipeError(
-            Code.CALCULATION_MISMATCH, f'{where} is a calculation of step {step} of {seed}, which is not in the dataset'
-        )
+    frames = [frame_of(row, index) for index, row in enumerate(rows)]
+    known = set(frames)
+    # Calculations that an earlier version prepared name only the seed.
+    runs = {(frame.seed, frame.step): frame for frame in frames}
+    found: dict[FrameName, tuple[Path, dict[str, Any]]] = {}
+    for where, about in calculations:
+        seed, step = str(about['seed']), int(about['step'])
+        frame = FrameName(str(about['run']), step, seed) if 'run' in about else runs.get((seed, step))
+        if frame not in known:
+            raise AutopipeError(
+                Code.CALCULATION_MISMATCH,
+                f'{where} is a calculation of step {step} of {seed}, which is not in the dataset',
+            )
+        if frame in found:
+            raise AutopipeError(
+                Code.CALCULATION_TWICE,
+                f'{where} and {found[frame][0]} are both calculations of step {step} of {seed}',
+            )
+        found[frame] = where, about
     labelled: list[Row] = []
     faults: list[AutopipeError] = []
-    for row, identity in zip(rows, identities, strict=True):
-        if identity not in calculations:
-            missing = f'step {identity[1]} of {identity[0]} has no calculation in {folder}'
+    for row, frame in zip(rows, frames, strict=True):
+        if frame not in found:
+            missing = f'step {frame.step} of {frame.seed} has no calculation in {folder}'
             faults.append(AutopipeError(Code.CALCULATION_MISSING, missing))
             continue
-        where, about = calculations[identity]
+        where, about = found[frame]
         try:
             labelled.append(_relabel(row, CODES[about['code']].read(where), about, where))
         except AutopipeError as fault:
@@ -147,23 +160,18 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     return LabelResult(tuple(labelled), tuple(faults))
 
 
-def _find_calculations(folder: Path) -> dict[tuple[str, int], tuple[Path, dict[str, Any]]]:
-    found: dict[tuple[str, int], tuple[Path, dict[str, Any]]] = {}
+def _find_calculations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    found: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted(folder.rglob(ID_FILE)):
         try:
             about = json.loads(path.read_text())
-            identity = str(about['seed']), int(about['step'])
+            str(about['seed']), int(about['step'])
             known = about['code'] in CODES and str(about['label_source']).startswith('dft:') and bool(about['order'])
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
             raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is malformed; write the inputs again')
-        if identity in found:
-            raise AutopipeError(
-                Code.CALCULATION_TWICE,
-                f'{path.parent} and {found[identity][0]} are both calculations of step {identity[1]} of {identity[0]}',
-            )
-        found[identity] = path.parent, about
+        found.append((path.parent, about))
     return found
 
 
@@ -195,12 +203,15 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     atoms = row.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, **labels)
     atoms.calc.name = about['code']
-    level = {'label_source': about['label_source']}
+    source = str(about['label_source'])
+    level = LevelOfTheory(method='dft', code=about['code'], name=source, parameters={'label_source': source})
     data = {key: value for key, value in row.data.items() if key != ISOLATED_ATOMS}
     data['labels_before'] = {**row.data.get('labels_before', {}), **_labels_before(row)}
+    data[LEVEL] = level.model_dump()
     if 'provenance' in data:
-        data['provenance'] = data['provenance'] | level
-    return replace(row, atoms=atoms, key_value_pairs=row.key_value_pairs | level, data=data, id=None)
+        data['provenance'] = data['provenance'] | {'label_source': level.name}
+    pairs = row.key_value_pairs | {'label_source': level.name, LEVEL: level.hash}
+    return replace(row, atoms=atoms, key_value_pairs=pairs, data=data, id=None)
 
 
 def _labels_before(row: Row) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a file that fairchem's ``AseDBDataset`` reads. The ``sid`` of a row contains its seed and step.
+    """Write rows to a file that fairchem's ``AseDBDataset`` reads.
+
+    The ``sid`` of a row contains its seed, its step and the beginning of the UUID of its run.
 
     Labels are stored exactly, as calculator results: energy in eV, forces in eV/Å and stress in eV/Å³, with ASE's sign
     convention and Voigt order. Fixed atoms stay fixed, and the forces on them are kept.
@@ -47,7 +49,8 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
         for index, row in enumerate(require_one_level(rows)):
             _ = row.labels
             pairs = row.key_value_pairs
-            data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", index)}', **row.data}
+            run = f'_{pairs["exploration"][:8]}' if 'exploration' in pairs else ''
+            data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", index)}{run}', **row.data}
             database.write(to_entry(row, f'row {index}'), pairs, data)
             n_rows += 1
     return n_rows

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.level import describe_difference
 from aiida_mlip_autopipe.structures.row import Row
 
 
@@ -15,16 +16,15 @@ def require_one_level(rows: Iterable[Row]) -> Iterator[Row]:
     Raises
     ------
     AutopipeError
-        At the first row whose ``label_source`` differs from that of the rows before it.
+        At the first row whose level of theory differs from that of the first row. The message names the fields.
     """
-    label_source = None
+    first: Row | None = None
     for index, row in enumerate(rows):
-        found = row.key_value_pairs.get('label_source')
-        if index and found != label_source:
+        first = first or row
+        if row.level_hash != first.level_hash:
+            difference = describe_difference(first.level, row.level)
             raise AutopipeError(
                 Code.LEVELS_MIXED,
-                f'row {index} has labels from {found}, but the rows before it have labels from {label_source}; '
-                'write one file for each level of theory',
+                f'rows 0 and {index} have different levels of theory: {difference}; write one file for each level',
             )
-        label_source = found
         yield row

@@ -82,7 +82,9 @@ def test_labels_are_read_from_the_output_of_pw(calculated, rows, tmp_path):
     result = label_rows(calculated, rows[::-1])
     assert result.faults == ()
     layer_row, row = result.rows
-    assert row.key_value_pairs == rows[0].key_value_pairs | {'label_source': 'dft:quantum-espresso:lda'}
+    expected = {'label_source': 'dft:quantum-espresso:lda', 'level': row.level.hash}
+    assert row.key_value_pairs == rows[0].key_value_pairs | expected
+    assert (row.level.method, row.level.code) == ('dft', 'quantum-espresso')
     assert row.provenance.label_source == 'dft:quantum-espresso:lda'
     assert (row.provenance.seed_id, row.provenance.architecture) == ('abc0', 'emt')
     # The values in crystal.out are in Ry and kbar. A pressure is positive there and negative in ASE.

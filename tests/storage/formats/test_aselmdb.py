@@ -30,7 +30,7 @@ def test_labels_structure_and_provenance_are_exact(path, make_rows):
         np.testing.assert_array_equal(atoms.get_stress(apply_constraint=False), results['stress'])
         np.testing.assert_array_equal(atoms.positions, row.atoms.positions)
         assert found.key_value_pairs == row.key_value_pairs
-        assert found.data['sid'] == f'seed-1234567890123456_{row.key_value_pairs["step"]}'
+        assert found.data['sid'] == f'seed-1234567890123456_{row.key_value_pairs["step"]}_6a2f41a3'
     database.close()
 
 
@@ -42,7 +42,7 @@ def test_no_additional_files_are_left(path, make_rows):
 
 
 def test_rows_without_labels_or_with_a_different_level_of_theory_are_refused(path, make_rows, slab, make_provenance):
-    with refused(Code.LEVELS_MIXED, 'row 1', 'dft:vasp:pbe'):
+    with refused(Code.LEVELS_MIXED, 'rows 0 and 1', 'dft:vasp:pbe'):
         export_dataset(path, [*make_rows(1), *make_rows(1, label_source='dft:vasp:pbe')])
     bare = make_row(slab, make_provenance(), {})
     bare.atoms.calc = None

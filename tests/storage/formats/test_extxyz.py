@@ -62,7 +62,7 @@ def test_a_database_is_converted_in_order(path, make_rows):
 
 def test_labels_of_different_levels_of_theory_are_refused(path, make_rows):
     rows = [*make_rows(1), *make_rows(1, label_source='dft:vasp:pbe')]
-    with refused(Code.LEVELS_MIXED, 'row 1', 'dft:vasp:pbe', 'mlip:emt'):
+    with refused(Code.LEVELS_MIXED, 'rows 0 and 1', 'dft:vasp:pbe', 'mlip:emt'):
         export_dataset(path, rows)
     assert not list(path.parent.iterdir())
 

@@ -61,7 +61,7 @@ def test_rows_with_the_same_parent_are_in_one_set(make_groups):
         'n_groups_joined': 0,
         'warnings': [],
     }
-    kinds = Counter(split + row.key_value_pairs['seed_kind'] for row, split in zip(rows, result.splits, strict=True))
+    kinds = Counter(split + row.key_value_pairs['kind'] for row, split in zip(rows, result.splits, strict=True))
     assert {split + kind: n for split in contents for kind, n in contents[split]['kind'].items()} == kinds
     assert contents['train']['composition'] == {'AuCu3': 18}
     assert contents['test']['n'] == 6
@@ -111,8 +111,8 @@ def test_groups_with_slightly_different_structures_are_not_joined(make_groups, m
 def test_the_test_set_contains_all_rows_of_the_held_out_kind_and_no_others(make_groups):
     rows = make_groups(10)
     result = split_rows(rows, SplitSettings(hold_out='surface'), random_seed=1)
-    assert sets_of(rows, result, 'seed_kind')['surface'] == {'test'}
-    assert sets_of(rows, result, 'seed_kind')['alloy'] == {'train', 'valid'}
+    assert sets_of(rows, result, 'kind')['surface'] == {'test'}
+    assert sets_of(rows, result, 'kind')['alloy'] == {'train', 'valid'}
 
 
 @pytest.mark.parametrize('by', ['parent', 'composition', 'kind'])
@@ -274,7 +274,7 @@ def test_a_kind_that_no_row_has_cannot_be_held_out(make_groups):
 @pytest.mark.parametrize(('by', 'missing'), [('parent', 'parent'), ('kind', 'kind')])
 def test_a_row_without_a_group_is_refused(make_groups, by, missing):
     rows = make_groups(3)
-    for key in ('parent', 'seed', 'seed_kind'):
+    for key in ('parent', 'seed', 'kind'):
         del rows[4].key_value_pairs[key]
     with refused(Code.ROW_KEY_MISSING, 'row 4', missing):
         split_rows(rows, SplitSettings(by=by), random_seed=1)

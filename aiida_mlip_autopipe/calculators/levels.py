@@ -1,0 +1,69 @@
+"""The level of theory of the labels that a calculator computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from aiida_mlip_autopipe.calculators import CALCULATORS
+from aiida_mlip_autopipe.structures.level import UNKNOWN_SETTINGS, LevelOfTheory
+from aiida_mlip_autopipe.structures.provenance import mlip_label_source
+
+
+def mlip_level(
+    settings: Mapping[str, Any] | None,
+    kind: str,
+    model: str | None = None,
+    *,
+    model_sha256: str | None = None,
+    precision: str | None = None,
+    version: str | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> LevelOfTheory:
+    """Return the level of theory of the labels of a calculator.
+
+    A model is identified by its sha256. If there is none, the version of the package of the calculator is part of the
+    level. The labels of a committee are those of its first member, so the other members are not part of the level.
+
+    Parameters
+    ----------
+    settings
+        Settings of the calculator, as JSON; None if they were not recorded.
+    kind
+        Kind of the calculator, such as ``mace`` or ``committee``.
+    model
+        Name of the model file or of the shipped model, or the class of a custom calculator.
+    model_sha256
+        sha256 of the model file; for a committee, that of its first member.
+    precision
+        Floating-point type.
+    version
+        Version of the package of the calculator; for a committee, the names and versions of all packages.
+    sources
+        sha256 of the user's code, for a committee of all members, by the name of the module or the path of the file.
+    """
+    if kind == 'committee' and settings is not None:
+        settings, *others = settings['members']
+        excluded = _sources_of(*others) - _sources_of(settings)
+        sources = {name: sha256 for name, sha256 in (sources or {}).items() if name not in excluded}
+        kind = str(settings['kind'])
+        # A committee names its first member by its kind if that has no model.
+        model = None if model == kind else model
+        version = version and version.partition(',')[0].rpartition(' ')[2]
+    parameters: dict[str, Any] = {'model_sha256': model_sha256, 'precision': precision}
+    if model_sha256 is None:
+        parameters['calculator_version'] = version
+    if sources:
+        parameters['sources'] = {PurePath(name).name: sha256 for name, sha256 in sources.items()}
+    if settings is None:
+        parameters['settings'] = UNKNOWN_SETTINGS
+    else:
+        parameters |= CALCULATORS.load(kind).settings_of_labels(settings)
+    return LevelOfTheory(method='mlip', code=kind, name=mlip_label_source(kind, model), parameters=parameters)
+
+
+def _sources_of(*calculators: Mapping[str, Any]) -> set[str]:
+    """Return the names of the user's code that the settings of calculators name."""
+    modules = {str(one.get('calculator', '')).partition(':')[0] for one in calculators}
+    return modules.union(*(one.get('extra_sources') or () for one in calculators))
