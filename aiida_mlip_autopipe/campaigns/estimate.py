@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
+from aiida_mlip_autopipe.config.seed_check import check_seeds
+from aiida_mlip_autopipe.config.sets import set_warnings
+from aiida_mlip_autopipe.config.summary import CHECK_TIME_S
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 
@@ -67,6 +70,8 @@ class Plan:
         Whether the selection stops when it reaches a coverage score.
     estimate
         The expected cost.
+    warnings
+        The warnings of the check of the seeds, and about requested sets that the seeds do not allow.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Plan:
     n_structures: int
     reaches_coverage: bool
     estimate: Estimate
+    warnings: tuple[str, ...]
 
 
 def plan_campaign(config: CampaignConfig) -> Plan:
@@ -89,13 +95,16 @@ def plan_campaign(config: CampaignConfig) -> Plan:
     # Called only to raise an error if the code cannot be used.
     committee_code(config)
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
+    config = ask_databases(config)
+    checked = check_seeds(config, time_s=CHECK_TIME_S)
     return Plan(
         name=config.name,
         codes=tuple(one.code.full_label for one in codes),
         concurrent_jobs=concurrent_jobs,
         n_structures=config.sampling.n_structures,
         reaches_coverage=config.sampling.coverage_target is not None,
-        estimate=estimate_campaign(ask_databases(config), concurrent_jobs),
+        estimate=estimate_campaign(config, concurrent_jobs),
+        warnings=(*checked.warnings, *set_warnings(config, checked)),
     )
 
 

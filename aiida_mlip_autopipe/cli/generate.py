@@ -42,7 +42,8 @@ def generate(
 
     from aiida_mlip_autopipe.cli.console import console, long_work
     from aiida_mlip_autopipe.config import ask_databases, load_config
-    from aiida_mlip_autopipe.config.checks import check_seeds
+    from aiida_mlip_autopipe.config.seed_check import check_seeds
+    from aiida_mlip_autopipe.config.sets import set_warnings
     from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -56,12 +57,14 @@ def generate(
     config = ask_databases(load_config(file, overrides or ()))
     # An impossible entry is reported before any seed is generated.
     with long_work('checking the entries'):
-        check_seeds(config, explored=False)
+        warnings = set_warnings(config, check_seeds(config, explored=False))
     with atomic_write(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with atomic_write(report_file, overwrite=force) as unfinished:
         unfinished.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     _print_report(report)
+    for warning in warnings:
+        console.print(warning, style='yellow', markup=False)
     console.print(f'[green]✓[/] {counted(report["made"], "seed")} in [bold]{output}[/], report in {report_file}')
 
 

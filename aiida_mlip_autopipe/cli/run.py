@@ -90,4 +90,6 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     )
     table.add_row('disk', f'about {estimate.disk_MB:.1f} MB')
     console.print(table)
+    for warning in plan.warnings:
+        console.print(warning, style='yellow', markup=False)
     console.print('nothing was started', style='dim')

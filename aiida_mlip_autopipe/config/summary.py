@@ -7,7 +7,8 @@ from itertools import count
 from pathlib import Path
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
-from aiida_mlip_autopipe.config.checks import check_seeds
+from aiida_mlip_autopipe.config.seed_check import check_seeds
+from aiida_mlip_autopipe.config.sets import set_warnings
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
@@ -69,7 +70,8 @@ class ConfigSummary:
     database
         The file of the dataset.
     warnings
-        Which seeds the check discarded, what the entries leave out, and which entries were not checked completely.
+        Which seeds the check discarded, what the entries leave out, which entries were not checked completely, and
+        which requested sets the seeds do not allow.
     is_complete
         Whether all entries were checked completely.
     """
@@ -120,7 +122,7 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         and sampling.coverage_target is None
         and sampling.n_structures > n_frames,
         database=config.database,
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *set_warnings(config, checked)),
         is_complete=not checked.unchecked,
     )
 

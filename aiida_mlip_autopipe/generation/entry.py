@@ -95,6 +95,13 @@ class Entry:
         )
 
     @property
+    def n_groups(self) -> int:
+        """Number of different parents of the seeds."""
+        if self.n_parents is None:
+            return -(-self.n_seeds // self.settings.perturb.variants)
+        return min(self.n_seeds, self.n_parents)
+
+    @property
     def may_repeat(self) -> bool:
         """Whether two seeds can be the same structure, so that the second one is discarded."""
         return self.rules.unique and not self.settings.perturb.is_random

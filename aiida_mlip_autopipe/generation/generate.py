@@ -56,7 +56,7 @@ def check_entry(
     rejections: Rejections | None = None,
     fingerprints: Fingerprints | None = None,
     inspect: Callable[[Seed], None] | None = None,
-    counted: Callable[[int], None] | None = None,
+    counted: Callable[[int, int], None] | None = None,
 ) -> Seed | None:
     """Refuse an impossible entry. Return its first seed, or None if the check discards all seeds that it makes.
 
@@ -76,7 +76,7 @@ def check_entry(
     inspect
         Called with each seed that the check makes. The function raises an error for a seed that cannot be used.
     counted
-        Called with the number of seeds of the entry, before any is made.
+        Called with the number of seeds of the entry and the number of their parents, before any is made.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def check_entry(
     (entry,) = iterate_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
     entry.number = number
     if counted is not None:
-        counted(entry.n_seeds)
+        counted(entry.n_seeds, entry.n_groups)
     try:
         with size_limit(entry.rules.max_atoms), notes_added_to(rejections.of_entry(number).notes):
             entry.generator.check(entry.requirements)

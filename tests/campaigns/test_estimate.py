@@ -52,6 +52,10 @@ def test_a_plan_has_the_codes_and_the_estimate(campaign_config, emt_code):
     assert (plan.codes, plan.concurrent_jobs) == ((emt_code.full_label,), 3)
     assert (plan.n_structures, plan.reaches_coverage) == (config.sampling.n_structures, False)
     assert plan.estimate == estimate_campaign(config, concurrent_jobs=3)
+    assert plan.warnings == ()
+    # Each of the three seeds has a third of the frames.
+    (warning,) = plan_campaign(campaign_config(sampling={'test_fraction': 0.1})).warnings
+    assert ' test ' in warning
 
 
 def test_frames_that_are_always_selected_are_counted_separately(campaign_config):

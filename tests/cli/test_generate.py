@@ -32,6 +32,13 @@ def test_the_file_contains_the_seeds_and_their_records(run, campaign):
         assert atoms.pbc.all()
 
 
+def test_a_set_that_the_seeds_do_not_allow_is_reported(run, campaign):
+    result = run('generate', 'campaign.yaml', 'sampling.test_fraction=0.05')
+    assert result.exit_code == 0
+    (warning,) = re.findall('sampling: .*', result.stdout)
+    assert ' test ' in warning
+
+
 def test_fixed_atoms_tags_and_magnetic_moments_are_in_the_file(run, empty_folder):
     from ase.build import fcc111
     from ase.constraints import FixAtoms

@@ -147,8 +147,8 @@ def _join(pool: FramePool, groups: Sequence[str], reference: ReferenceSets) -> t
     )
     name_of = dict(zip([*groups, *(reference.groups[index] for index in reference.with_labels)], joined, strict=True))
     known: dict[str, set[Split]] = {}
-    for group, split in zip(reference.groups, reference.splits, strict=True):
-        known.setdefault(name_of.get(group, group), set()).add(split)
+    for group, splits in reference.sets_of_groups().items():
+        known.setdefault(name_of.get(group, group), set()).update(splits)
     return joined[: len(groups)], known
 
 

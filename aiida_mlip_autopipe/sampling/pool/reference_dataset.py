@@ -103,6 +103,17 @@ class ReferenceSets:
         """Whether a structure is for validation or testing."""
         return any(split != 'train' for split in self.splits)
 
+    def known(self) -> dict[str, Split]:
+        """Return the set of each group that is in only one."""
+        return {group: splits.pop() for group, splits in self.sets_of_groups().items() if len(splits) == 1}
+
+    def sets_of_groups(self) -> dict[str, set[Split]]:
+        """Return the sets of each group."""
+        found: dict[str, set[Split]] = {}
+        for group, split in zip(self.groups, self.splits, strict=True):
+            found.setdefault(group, set()).add(split)
+        return found
+
 
 def read_reference_sets(structures: Sequence[Atoms]) -> ReferenceSets:
     """Return the groups and sets of the structures of a reference dataset.

@@ -11,11 +11,15 @@ from aiida import orm
 from aiida_mlip_autopipe.calculations.explore import entry_key, exploration_inputs
 from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
-from aiida_mlip_autopipe.config.checks import check_seeds
+from aiida_mlip_autopipe.config.seed_check import check_seeds
+from aiida_mlip_autopipe.config.sets import set_warnings
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.generation import dump_entries
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_sets
+from aiida_mlip_autopipe.structures.splits import Split
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,
@@ -53,8 +57,7 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     codes = {one.key: one for one in job_codes(config)}
     committee = committee_code(config)
     config = ask_databases(config)
-    for warning in check_seeds(config).warnings:
-        notify(warning)
+    checked = check_seeds(config)
     environments = Environments(notify)
     describer = descriptor_code(config, list(codes.values()))
     files: dict[str, orm.SinglefileData] = {}
@@ -95,6 +98,8 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
         )
     if config.sampling.reference_dataset is not None:
         inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset, 'sampling')
+    for warning in (*checked.warnings, *set_warnings(config, checked, _known_sets(inputs.get('reference_dataset')))):
+        notify(warning)
     known = reference_of(config.exploration.novelty)
     if known is not None:
         is_same = known == config.sampling.reference_dataset
@@ -104,6 +109,11 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     # This comes last, so that nothing is copied if the config is refused.
     place_models([*codes.values(), *([committee] if committee else []), describer], notify)
     return inputs
+
+
+def _known_sets(dataset: DatasetData | None) -> dict[str, Split]:
+    """Return the sets of the groups of a reference dataset."""
+    return {} if dataset is None else read_reference_sets(dataset.structures()).known()
 
 
 def _code_inputs(job_code: JobCode, environment: orm.Dict) -> dict[str, Any]:

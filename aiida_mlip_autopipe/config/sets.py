@@ -1,0 +1,116 @@
+"""Warnings about the held-out sets of a campaign, before it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aiida_mlip_autopipe.config.campaign import CampaignConfig
+from aiida_mlip_autopipe.config.seed_check import SeedCheck
+from aiida_mlip_autopipe.structures.provenance import searchable
+from aiida_mlip_autopipe.structures.splits import (
+    SPLITS,
+    Category,
+    Split,
+    absence_warnings,
+    assign_groups,
+    size_warnings,
+)
+
+REMEDY = 'add seeds of other parents, or request another fraction'
+
+
+class _Groups(NamedTuple):
+    """The groups of the seeds: the expected number of frames, in total and in each category."""
+
+    sizes: Counter[str]
+    categories: dict[str, Counter[Category]]
+
+
+def set_warnings(
+    config: CampaignConfig, checked: SeedCheck, known: Mapping[str, Split] | None = None
+) -> tuple[str, ...]:
+    """Return sentences about requested sets that the groups of the seeds do not allow.
+
+    Each seed counts with the maximum number of frames of its exploration. Groups that are joined because they share a
+    structure, and discarded seeds and frames, are not known before the campaign runs.
+
+    Parameters
+    ----------
+    config
+        The campaign.
+    checked
+        The result of the check of its seeds. Without the number of seeds of all entries, there are no warnings.
+    known
+        The set of each group of the reference dataset.
+    """
+    sampling = config.sampling
+    fractions: dict[Split, float] = {'valid': sampling.valid_fraction, 'test': sampling.test_fraction}
+    fractions = {split: fraction for split, fraction in fractions.items() if fraction}
+    if not fractions or None in checked.n_seeds:
+        return ()
+    groups = _groups(config, checked)
+    is_held = {name: _has_kind(found, sampling.held_out_kinds) for name, found in groups.categories.items()}
+    sets: dict[str, Split] = dict.fromkeys((name for name in groups.sizes if is_held[name]), 'test')
+    sets |= assign_groups(
+        {name: size for name, size in groups.sizes.items() if not is_held[name]},
+        valid_fraction=sampling.valid_fraction,
+        test_fraction=0.0 if sampling.held_out_kinds else sampling.test_fraction,
+        random_seed=config.random_seed,
+        categories=groups.categories,
+        fixed=known,
+    )
+    n_found = {split: sum(groups.sizes[name] for name, found in sets.items() if found == split) for split in SPLITS}
+    warnings = []
+    for split, fraction in fractions.items():
+        n = round(fraction * sampling.n_structures)
+        if n_found[split] < n:
+            warnings.append(
+                f'the {split} set will have at most {n_found[split]} of {n} requested structures, because its groups '
+                f'have no more frames; {REMEDY}'
+            )
+    total = sum(groups.sizes.values())
+    by_size = {
+        split: fraction * total
+        for split, fraction in fractions.items()
+        if n_found[split] and not (split == 'test' and sampling.held_out_kinds)
+    }
+    warnings += size_warnings(by_size, n_found, of='expected frames', remedy=REMEDY)
+    warnings += absence_warnings(_contents(groups, sets), expected={'kind', 'label'} if sampling.held_out_kinds else ())
+    return tuple(f'sampling: {warning}' for warning in warnings)
+
+
+def _groups(config: CampaignConfig, checked: SeedCheck) -> _Groups:
+    found = _Groups(Counter(), {})
+    for number, (entry, n_seeds, n_parents) in enumerate(
+        zip(config.generation, checked.n_seeds, checked.n_parents, strict=True)
+    ):
+        if entry.kind in config.sampling.always_selected_kinds or not n_seeds or not n_parents:
+            continue
+        names = [searchable(parent) for parent in checked.parents[number]]
+        if len(names) != n_parents:
+            names = [f'generation[{number}], parent {index}' for index in range(n_parents)]
+        n_frames = config.exploration_of(number).n_frames
+        for index, name in enumerate(names):
+            # The parents are used in turn.
+            size = n_frames * (n_seeds // n_parents + (index < n_seeds % n_parents))
+            found.sizes[name] += size
+            counts = found.categories.setdefault(name, Counter())
+            counts[('kind', entry.kind)] += size
+            if entry.label:
+                counts[('label', entry.label)] += size
+    return found
+
+
+def _has_kind(categories: Mapping[Category, int], kinds: tuple[str, ...]) -> bool:
+    return any(('kind', kind) in categories for kind in kinds)
+
+
+def _contents(groups: _Groups, sets: Mapping[str, Split]) -> dict[str, dict[str, set[str]]]:
+    """Return the kinds and labels in each set."""
+    found: dict[str, dict[str, set[str]]] = {split: {'kind': set(), 'label': set()} for split in SPLITS}
+    for group, split in sets.items():
+        for name, value in groups.categories[group]:
+            found[split][name].add(value)
+    return found
