@@ -57,26 +57,44 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
         raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is not a text file in UTF-8') from None
     except OSError as error:
         raise AutopipeError(Code.FILE_UNREADABLE, f'{path} cannot be read: {error.strerror}') from error
+    return read_yaml_text(text, str(path))
+
+
+def read_yaml_text(text: str, source: str) -> dict[str, Any]:
+    """Return the mapping in a YAML text.
+
+    Parameters
+    ----------
+    text
+        The text.
+    source
+        Where it is from, for messages.
+
+    Raises
+    ------
+    AutopipeError
+        If the content is not valid; the message names the line.
+    """
     try:
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
         raise AutopipeError(
-            Code.YAML_INVALID, f'{path}{where}: this is not valid YAML ({error.problem or error.context})'
+            Code.YAML_INVALID, f'{source}{where}: this is not valid YAML ({error.problem or error.context})'
         ) from error
     except yaml.YAMLError as error:
         raise AutopipeError(
-            Code.YAML_INVALID, f'{path}: this is not valid YAML ({" ".join(str(error).split())})'
+            Code.YAML_INVALID, f'{source}: this is not valid YAML ({" ".join(str(error).split())})'
         ) from error
     if node is None:
-        raise AutopipeError(Code.YAML_INVALID, f'{path} is empty; write an example with `mlip-autopipe config init`')
+        raise AutopipeError(Code.YAML_INVALID, f'{source} is empty; write an example with `mlip-autopipe config init`')
     if not isinstance(node, yaml.MappingNode):
         raise AutopipeError(
             Code.YAML_INVALID,
-            f'{path}: the file must be a mapping with keys such as `name: …`, but it is {_node_type(node)}',
+            f'{source}: the file must be a mapping with keys such as `name: …`, but it is {_node_type(node)}',
         )
-    return _NodeReader(path).mapping(node)
+    return _NodeReader(source).mapping(node)
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
@@ -108,12 +126,12 @@ def _node_type(node: yaml.Node) -> str:
 class _NodeReader:
     """A converter of the YAML nodes of a file to values."""
 
-    def __init__(self, path: Path):
-        self._path = path
+    def __init__(self, source: str):
+        self._source = source
         self._open: set[int] = set()
 
     def _error_at(self, node: yaml.Node, message: str) -> AutopipeError:
-        return AutopipeError(Code.YAML_INVALID, f'{self._path}, line {node.start_mark.line + 1}: {message}')
+        return AutopipeError(Code.YAML_INVALID, f'{self._source}, line {node.start_mark.line + 1}: {message}')
 
     def _value(self, node: yaml.Node) -> Any:
         if node.tag not in _PLAIN_TAGS:

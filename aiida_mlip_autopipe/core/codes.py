@@ -261,6 +261,7 @@ class Code(ExplainedEnum):
         'Change the settings of the DFT code and run it again, or leave out the row with `--skip-failed`.',
     )
     DATASET_EMPTY = 'dataset_empty', 'The dataset has no rows.', 'Use a dataset that has rows.'
+    IMPORT_INCOMPLETE = 'import_incomplete', 'Frames lack valid labels.', 'Correct them, or use `--skip-invalid`.'
     FOLDER_EXISTS = 'folder_exists', 'The output folder already exists.', 'Choose another name.'
     FRAME_TWICE = 'frame_twice', 'Two rows contain the same frame.', 'Remove one, or process them separately.'
     FRAMES_DIFFER = (
@@ -273,6 +274,9 @@ class Code(ExplainedEnum):
         'Some rows have no valid DFT calculation.',
         'Correct the calculations listed in the message, or leave out their rows with `--skip-failed`.',
     )
+    LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys may be the label.', 'Name one, such as with `--energy-key`.'
+    LABELS_MALFORMED = 'labels_malformed', 'A label has the wrong shape.', 'Name another key, or correct the file.'
+    LABELS_UNIT = 'labels_unit', 'The unit or the sign of labels is probably wrong.', 'Set the option in the message.'
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
     LABELS_OUTDATED = 'labels_outdated', 'The structure was changed after it was labelled.', 'Compute the labels again.'
     LEVELS_MIXED = 'levels_mixed', 'The rows have different levels of theory.', 'Write one file for each level.'

@@ -238,6 +238,7 @@ def _count(rows: Sequence[Row], of: Callable[[Row], list[str]]) -> dict[str, int
 
 def _origins(rows: Sequence[Row]) -> list[dict[str, Any]]:
     keys = (
+        *('file', 'file_sha256'),
         *('campaign', 'random_seed', 'config_sha256', 'package_version', 'ase_version'),
         *('architecture', 'calculator_version', 'torch_version', 'precision', 'model', 'model_sha256'),
         *('source_sha256', 'numpy_version', 'scipy_version', 'environment'),

@@ -18,6 +18,8 @@ from aiida_mlip_autopipe.config import CampaignConfig
 DOCS = Path(__file__).parents[2] / 'docs'
 PAGES = [*sorted(DOCS.rglob('*.md')), DOCS.parent / 'README.md']
 TUTORIALS = sorted(page for page in (DOCS / 'tutorial').glob('*.md') if page.stem != 'index')
+# Pages whose commands need no campaign.
+GUIDES = [DOCS / 'howto' / 'import_a_dataset.md']
 
 FENCE = re.compile(r'^(?P<fence>`{3,}|:{3,})\s*(?P<info>.*)$')
 OPTION = re.compile(r'^:(?P<name>[\w-]+):\s*(?P<value>.*)$')
@@ -112,7 +114,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.integration
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize('page', TUTORIALS, ids=lambda page: page.stem)
+@pytest.mark.parametrize('page', [*TUTORIALS, *GUIDES], ids=lambda page: page.stem)
 def test_the_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     if 'mace_run_train' in page.read_text() and 'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ:
         pytest.skip('there is no environment with MACE')

@@ -1,0 +1,1 @@
+"""Import structures that other programs labelled as rows of a dataset. Each source has a module."""

@@ -1,0 +1,88 @@
+"""Read extended XYZ files, ASE databases and ASE trajectories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.imports.frames import Candidate
+from aiida_mlip_autopipe.storage.imports.text import open_text
+
+# ASE requires nine numbers for these keys. Other programs write six.
+_MATRICES = re.compile(r'(?<!\S)(stress|virial)(?=\s*=)')
+_RENAMED = 'renamed_'
+
+
+def read_extxyz(path: Path) -> Iterator[Candidate | AutopipeError]:
+    """Yield the frames of an extended XYZ file, or the error of a frame that cannot be read.
+
+    ASE's reader gets one frame at a time, so a malformed frame does not end the file.
+    """
+    from ase.io.extxyz import read_xyz
+
+    with open_text(path) as file:
+        index = 0
+        while header := file.readline():
+            if not header.strip():
+                continue
+            where = f'{path}, frame {index}'
+            try:
+                n_atoms = int(header)
+            except ValueError:
+                yield AutopipeError(
+                    Code.FILE_UNREADABLE,
+                    f'{where}: the number of atoms is {header.strip()[:40]!r}; the rest of the file was not read',
+                )
+                return
+            lines = list(islice(file, n_atoms + 1))
+            try:
+                if len(lines) != n_atoms + 1:
+                    raise ValueError(f'it has {max(len(lines) - 1, 0)} of {n_atoms} atoms')
+                (atoms,) = read_xyz(StringIO(header + ''.join(lines)), index=0, properties_parser=_parse_comment)
+                yield Candidate.from_atoms(index, atoms)
+            except Exception as error:  # ASE's reader raises exceptions of various types
+                yield AutopipeError(Code.FILE_UNREADABLE, f'{where}: {error}')
+            index += 1
+
+
+def _parse_comment(text: str) -> dict[str, Any]:
+    """Parse a comment line, in which ``stress`` and ``virial`` may have six numbers."""
+    from ase.io.extxyz import key_val_str_to_dict
+
+    try:
+        return dict(key_val_str_to_dict(text))
+    except ValueError:
+        values = key_val_str_to_dict(_MATRICES.sub(rf'{_RENAMED}\1', text))
+        return {name.removeprefix(_RENAMED): value for name, value in values.items()}
+
+
+def read_trajectory(path: Path) -> Iterator[Candidate | AutopipeError]:
+    """Yield the frames of an ASE trajectory, or the error at which its reader stops."""
+    from ase.io import iread
+
+    index = 0
+    try:
+        for index, atoms in enumerate(iread(path, ':', format='traj')):
+            yield Candidate.from_atoms(index, atoms)
+    except Exception as error:  # ASE's reader raises exceptions of various types
+        yield AutopipeError(Code.FILE_UNREADABLE, f'{path}, frame {index}: {error}; the rest of the file was not read')
+
+
+def read_database(path: Path) -> Iterator[Candidate | AutopipeError]:
+    """Yield the rows of an ASE database of any kind, with their key-value pairs and their data."""
+    from ase.db import connect
+
+    try:
+        for row in connect(path).select(sort='id'):
+            pairs, data = dict(row.key_value_pairs), dict(row.data)
+            found = Candidate.from_atoms(int(row.id), row.toatoms(), pairs | data)
+            yield replace(found, stored=(pairs, data))
+    except Exception as error:  # ASE's databases raise exceptions of various types
+        yield AutopipeError(Code.FILE_UNREADABLE, f'{path}: {error}; the rest of the file was not read')

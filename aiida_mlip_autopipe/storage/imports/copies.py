@@ -1,0 +1,78 @@
+"""Leave out copies of structures, and join the groups of structures that are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aiida_mlip_autopipe.storage.imports.rows import IMPORTED
+from aiida_mlip_autopipe.structures.duplicates import (
+    ENERGY_TOLERANCE,
+    FORCE_TOLERANCE,
+    LabelledStructures,
+    are_identical,
+    content_digest,
+    join_alike,
+)
+from aiida_mlip_autopipe.structures.row import Row
+
+
+def leave_out_copies(rows: Sequence[Row]) -> tuple[list[Row], int, list[tuple[Row, Row]]]:
+    """Leave out rows whose structure and labels are those of an earlier row.
+
+    Structures are copies if all their numbers are equal. Their labels agree within the tolerances of `join_alike`.
+
+    Returns
+    -------
+    rows
+        The other rows.
+    n_copies
+        Number of rows that were left out.
+    conflicts
+        Pairs of rows with the same structure and different labels. Both are kept.
+    """
+    kept: list[Row] = []
+    conflicts: list[tuple[Row, Row]] = []
+    earlier: dict[bytes, Row] = {}
+    for row in rows:
+        atoms = row.atoms
+        first = earlier.setdefault(content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions), row)
+        if first is row or not are_identical(first.atoms, atoms):
+            kept.append(row)
+        elif not _same_labels(first, row):
+            kept.append(row)
+            conflicts.append((first, row))
+    return kept, len(rows) - len(kept), conflicts
+
+
+def join_groups(rows: Sequence[Row]) -> int:
+    """Give imported rows that have the same structure as a row of another group the group of that row.
+
+    Rows that this program wrote keep their group.
+
+    Returns
+    -------
+    int
+        Number of groups that no longer exist.
+    """
+    groups = [str(row.key_value_pairs.get('parent', row.key_value_pairs.get('seed'))) for row in rows]
+    joined = join_alike(LabelledStructures.from_rows(rows), groups)
+    fixed = [IMPORTED not in row.data for row in rows]
+    names: dict[str, str] = {}
+    for group, root, is_fixed in zip(groups, joined, fixed, strict=True):
+        if is_fixed:
+            names[root] = min(group, names.get(root, group))
+    for row, root, is_fixed in zip(rows, joined, fixed, strict=True):
+        if not is_fixed:
+            row.key_value_pairs['parent'] = names.get(root, root)
+    return len(set(groups)) - len(set(joined))
+
+
+def _same_labels(first: Row, second: Row) -> bool:
+    one, other = first.labels, second.labels
+    return (
+        one.keys() == other.keys()
+        and abs(one['energy'] - other['energy']) <= ENERGY_TOLERANCE * len(first.atoms)
+        and bool(np.abs(one['forces'] - other['forces']).max() <= FORCE_TOLERANCE)
+    )

@@ -1,0 +1,192 @@
+"""The level of theory of imported labels: from the user, from the outputs of a DFT code, or from both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
+from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
+
+METHODS = ('mlip', 'dft', 'unknown')
+BY_ELEMENT = ('potentials', 'hubbard_U_eV')
+"""Parameters that are mappings by element."""
+SPACING = 'kspacing_per_A'
+"""Parameter with the largest spacing of the k-points, 1/Å."""
+
+
+def k_spacing(atoms: Atoms, mesh: Sequence[int | str] | None) -> float | None:
+    """Return the largest spacing of a mesh of k-points in 1/Å, including the factor 2π, to three decimals.
+
+    Directions across a vacuum, which have one k-point, do not count.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    mesh
+        Number of k-points along each reciprocal lattice vector; None if it is unknown.
+
+    Returns
+    -------
+    float or None
+        None if the mesh is unknown or no direction counts.
+    """
+    if mesh is None:
+        return None
+    numbers = np.array([int(number) for number in mesh])
+    lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal(), axis=1)
+    counted = (numbers > 1) | (empty_layers(atoms) < MAX_LAYER_OF_CRYSTAL_A)
+    return round(float((lengths / numbers)[counted].max()), 3) if counted.any() else None
+
+
+def join_levels(first: LevelOfTheory, second: LevelOfTheory) -> LevelOfTheory:
+    """Return the level of two files with the same settings.
+
+    Parameters by element are joined, because each file lists those of its own elements. Meshes of k-points depend on
+    the cell, so the spacing of the level is the largest of all files.
+
+    Raises
+    ------
+    AutopipeError
+        If the levels differ in another field.
+    """
+    one, other = (level.parameters for level in (first, second))
+    shared = [name for name in BY_ELEMENT if name in one and name in other]
+    spacings = [parameters[SPACING] for parameters in (one, other) if SPACING in parameters]
+    spacing = {SPACING: max(spacings)} if spacings else {}
+    joined = _with(first, spacing | {name: {**other[name], **one[name]} for name in shared})
+    completed = _with(second, spacing | {name: {**one[name], **other[name]} for name in shared})
+    if joined.hash != completed.hash:
+        raise AutopipeError(
+            Code.LEVELS_MIXED,
+            f'the files have different levels of theory: {describe_difference(joined, completed)}; import them '
+            'separately, or set the fields with --level',
+        )
+    return joined
+
+
+def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: LevelOfTheory | None) -> LevelOfTheory:
+    """Return the level of theory of labels from what the user gives and what the file contains.
+
+    Parameters
+    ----------
+    given
+        The level of a dataset, or a mapping with ``method``, ``code``, ``name`` and parameters such as ``functional``.
+        Parameters of the mapping complete or replace those of the file.
+    found
+        The level from the file, if it contains one.
+
+    Raises
+    ------
+    AutopipeError
+        If the method or the code is missing or differs from that of the file, or if the level of a dataset and the
+        level of the file differ in a field that both have.
+    """
+    if isinstance(given, LevelOfTheory):
+        if found is not None:
+            _require_no_conflict(given, found)
+        return given
+    fields = dict(given or {})
+    if found is not None:
+        fields = {'method': found.method, 'code': found.code, 'name': found.name} | fields
+    for key in ('method', 'code'):
+        if not isinstance(fields.get(key), str):
+            raise AutopipeError(
+                Code.VALUE_MISSING,
+                f'level.{key}: the labels have no level of theory; set it with --level, such as '
+                '"{method: dft, code: vasp, functional: pbe, cutoff_eV: 520}"',
+            )
+        if found is not None and fields[key] != getattr(found, key):
+            raise AutopipeError(
+                Code.LEVELS_MIXED, f'level.{key}: got {fields[key]}, but the file has {getattr(found, key)}'
+            )
+    if fields['method'] not in METHODS:
+        raise AutopipeError(
+            Code.CHOICE_UNKNOWN, f'level.method: got {fields["method"]}; use one of {", ".join(METHODS)}'
+        )
+    method, code, name = fields.pop('method'), fields.pop('code'), fields.pop('name', None)
+    parameters = {**(found.parameters if found is not None else {}), **(fields.pop('parameters', None) or {}), **fields}
+    name = name or _name(method, code, parameters)
+    if not re.match(rf'{method}:\S', str(name)):
+        raise AutopipeError(Code.WRONG_PATTERN, f'level.name: got {name}; it must begin with {method}:')
+    # The name is not part of the identity, so a level without parameters would equal all others of its code.
+    return LevelOfTheory(method=method, code=code, name=str(name), parameters=parameters or {'label_source': str(name)})
+
+
+def level_from_name(name: str) -> dict[str, Any]:
+    """Return the fields of a level that is known only by a name such as ``dft:vasp:pbe-520eV``.
+
+    Raises
+    ------
+    AutopipeError
+        If the name does not have this form.
+    """
+    match = re.fullmatch(r'(\w+):([^:\s]+)(:\S+)?', name)
+    if match is None or match[1] not in METHODS:
+        raise AutopipeError(
+            Code.WRONG_PATTERN,
+            f'--level: got {name}; use a YAML file, a dataset, a mapping in braces or a name such as dft:vasp:pbe',
+        )
+    return {'method': match[1], 'code': match[2], 'name': name}
+
+
+def level_of_dataset(path: Path) -> LevelOfTheory:
+    """Return the level of theory of a dataset.
+
+    Raises
+    ------
+    AutopipeError
+        If the dataset does not exist, has no rows, or has no or several levels.
+    """
+    levels: dict[str, LevelOfTheory] = {}
+    with Dataset(path) as dataset:
+        for row in dataset.query():
+            level = row.level
+            if level is None:
+                raise AutopipeError(Code.ROW_KEY_MISSING, f'row {row.id} of {path} has no key label_source')
+            levels[level.hash] = level
+    if not levels:
+        raise AutopipeError(Code.DATASET_EMPTY, f'{path} has no rows, so it has no level of theory')
+    first, *others = levels.values()
+    if others:
+        raise AutopipeError(
+            Code.LEVELS_MIXED, f'{path} has several levels of theory: {describe_difference(first, others[0])}'
+        )
+    return first
+
+
+def _require_no_conflict(given: LevelOfTheory, found: LevelOfTheory) -> None:
+    """Compare the fields that both levels have."""
+    both = {name: value for name, value in found.parameters.items() if name in given.parameters}
+    for name in BY_ELEMENT:
+        if name in both:
+            known = given.parameters[name]
+            both[name] = known | {element: value for element, value in both[name].items() if element in known}
+    if both.get(SPACING, 0) <= given.parameters.get(SPACING, 0):
+        both.pop(SPACING, None)
+    other = _with(given, both).model_copy(update={'method': found.method, 'code': found.code})
+    if other.hash != given.hash:
+        raise AutopipeError(
+            Code.LEVELS_MIXED,
+            f'the file has another level of theory than --level: {describe_difference(given, other)}',
+        )
+
+
+def _with(level: LevelOfTheory, parameters: Mapping[str, Any]) -> LevelOfTheory:
+    return LevelOfTheory.model_validate(level.model_dump() | {'parameters': {**level.parameters, **parameters}})
+
+
+def _name(method: str, code: str, parameters: Mapping[str, Any]) -> str:
+    cutoff, functional = parameters.get('cutoff_eV'), parameters.get('functional')
+    parts = [str(functional).lower()] if functional else []
+    parts += [f'{cutoff:g}eV'] if isinstance(cutoff, int | float) else []
+    return ':'.join(filter(None, [method, code, '-'.join(parts)]))

@@ -1,0 +1,114 @@
+"""Make rows of a dataset from imported frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of
+from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX, searchable
+from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.row_keys import LEVEL, current_pairs
+
+IMPORTED = 'imported'
+"""Kind of the imported rows, and key in their data for their origin."""
+GROUP_KEYS = ('config_type',)
+"""Keys that other programs use for what this program calls the label of an entry."""
+
+FOR_TRAINERS = ('config_type', 'config_weight')
+"""Keys that exports of this program contain for trainers. They are no keys of a row."""
+
+GroupBy = Literal['composition', 'file']
+
+
+def own_pairs(frame: Frame) -> dict[str, Any] | None:
+    """Return the searchable keys of a row that this program wrote; None if another program wrote the frame."""
+    pairs = frame.values if frame.stored is None else frame.stored[0]
+    if not {'seed', 'step', 'label_source'} <= set(pairs):
+        return None
+    return {
+        name: _plain(value)
+        for name, value in pairs.items()
+        if isinstance(value, str | int | float | np.generic) and name not in FOR_TRAINERS
+    }
+
+
+def make_imported_row(
+    frame: Frame, level: LevelOfTheory, *, file: str, sha256: str, group_by: GroupBy
+) -> tuple[Row, list[str]]:
+    """Return the row of a frame that another program wrote, and the keys whose values cannot be stored.
+
+    Parameters
+    ----------
+    frame
+        The frame.
+    level
+        The level of theory of its labels.
+    file, sha256
+        Name and hash of its file, which together with its index identify the row.
+    group_by
+        What determines its group.
+    """
+    run = f'file-{sha256[:16]}'
+    kept, dropped = storable(frame.values)
+    origin = {'file': file, 'sha256': sha256, 'frame': frame.index, 'keys': dict(frame.keys), 'values': kept}
+    pairs: dict[str, Any] = {
+        'file': searchable(file),
+        'file_sha256': HASH_PREFIX + sha256,
+        'seed': run,
+        'step': frame.index,
+        'kind': IMPORTED,
+        'parent': run if group_by == 'file' else f'composition-{formula_of(frame.atoms)}',
+    }
+    for name in GROUP_KEYS:
+        if isinstance(frame.values.get(name), str):
+            pairs['label'] = searchable(frame.values[name])
+    return _row(frame, pairs, {IMPORTED: origin}, level), dropped
+
+
+def restore_row(frame: Frame, level: LevelOfTheory) -> Row:
+    """Return a row that this program wrote, with its own keys and data."""
+    pairs = own_pairs(frame)
+    assert pairs is not None
+    return _row(frame, pairs, {} if frame.stored is None else dict(frame.stored[1]), level)
+
+
+def storable(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values that a database can store, and the keys of the others."""
+    kept = {name: _plain(value) for name, value in values.items() if _is_plain(value)}
+    return kept, [name for name in values if name not in kept]
+
+
+def _row(frame: Frame, pairs: Mapping[str, Any], data: Mapping[str, Any], level: LevelOfTheory) -> Row:
+    atoms = frame.atoms
+    atoms.calc = SinglePointCalculator(atoms, **frame.labels)
+    atoms.calc.name = level.code
+    own = {'label_source': searchable(level.name), LEVEL: level.hash}
+    content = {**data, LEVEL: level.model_dump()}
+    return Row(atoms, current_pairs({**pairs, **own}, content), content)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in 'biufU' or (
+            value.dtype.kind == 'O' and all(isinstance(one, str) for one in value.flat)
+        )
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(one) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(one) for one in value)
+    return value is None or isinstance(value, str | int | float | bool | np.generic)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value if value.dtype.kind in 'biuf' else value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value

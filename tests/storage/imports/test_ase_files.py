@@ -1,0 +1,135 @@
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian
+from ase.db import connect
+from ase.io import iread, write
+from support.errors import refused
+from support.foreign_files import crystals, write_extxyz
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
+
+LEVEL = {'method': 'dft', 'code': 'gpaw', 'functional': 'pbe'}
+
+
+def rows_of(path, target, **options):
+    result = import_dataset([path], target, LEVEL, **options)
+    with Dataset(target) as dataset:
+        return result, list(dataset.query())
+
+
+def test_an_ase_database_is_imported_with_everything_that_defines_its_structures(tmp_path):
+    atoms, labels = crystals(1)[0]
+    atoms.set_constraint([FixAtoms([0]), FixCartesian(1, mask=[True, False, True])])
+    atoms.set_tags([3, 1, 4, 1])
+    atoms.set_initial_magnetic_moments([0.5, -0.5, 0, 2])
+    atoms.set_initial_charges([1.0, -1.0, 0, 0])
+    atoms.calc = SinglePointCalculator(atoms, **labels, magmoms=np.array([0.4, -0.4, 0, 1.9]))
+    with connect(tmp_path / 'foreign.db') as database:
+        database.write(atoms, relaxed=True, project='alloys', data={'bands': [1.0, 2.0]})
+    result, (row,) = rows_of(tmp_path / 'foreign.db', tmp_path / 'a.db')
+    np.testing.assert_array_equal(row.labels['forces'], labels['forces'])  # also those on the fixed atoms
+    np.testing.assert_array_equal(row.labels['stress'], labels['stress'])
+    assert row.labels['energy'] == labels['energy']
+    assert [constraint.todict() for constraint in row.atoms.constraints] == [
+        constraint.todict() for constraint in atoms.constraints
+    ]
+    for name in ('tags', 'initial_magmoms', 'initial_charges', 'positions', 'numbers'):
+        np.testing.assert_array_equal(row.atoms.arrays[name], atoms.arrays[name])
+    values = row.data['imported']['values']
+    assert (values['project'], values['relaxed'], list(values['bands'])) == ('alloys', True, [1.0, 2.0])
+    np.testing.assert_array_equal(values['magmoms'], [0.4, -0.4, 0, 1.9])
+    assert result.kept == {'project': 1, 'relaxed': 1, 'bands': 1, 'magmoms': 1}
+
+
+def test_labels_that_a_database_keeps_as_keys_or_data_are_found(tmp_path):
+    atoms, labels = crystals(1)[0]
+    with connect(tmp_path / 'foreign.db') as database:
+        database.write(atoms, dft_energy=labels['energy'], data={'dft_forces': labels['forces'].tolist()})
+    _, (row,) = rows_of(tmp_path / 'foreign.db', tmp_path / 'a.db')
+    assert row.labels['energy'] == labels['energy']
+    np.testing.assert_array_equal(row.labels['forces'], labels['forces'])
+
+
+def test_other_values_of_a_file_are_kept_or_reported(tmp_path):
+    atoms, labels = crystals(1)[0]
+    path = write_extxyz(
+        tmp_path / 'a.extxyz',
+        [
+            (
+                atoms,
+                {'energy': labels['energy'], 'config_type': 'rattled bulk', 'weight': 2.0},
+                {'forces': labels['forces'], 'mulliken': np.arange(4.0)},
+            )
+        ],
+    )
+    _, (row,) = rows_of(path, tmp_path / 'a.db')
+    values = row.data['imported']['values']
+    assert (values['config_type'], values['weight'], values['mulliken'].tolist()) == ('rattled bulk', 2.0, [0, 1, 2, 3])
+    assert row.key_value_pairs['label'] == 'rattled bulk'
+
+
+def test_labels_of_gpaw_are_those_that_ase_reads(data_folder, tmp_path):
+    path = data_folder / 'si_gpaw.traj'
+    _, rows = rows_of(path, tmp_path / 'a.db')
+    expected = list(iread(path, ':'))
+    assert len(rows) == len(expected) == 3
+    for row, atoms in zip(rows, expected, strict=True):
+        assert row.labels['energy'] == atoms.get_potential_energy(force_consistent=True)
+        np.testing.assert_array_equal(row.labels['forces'], atoms.get_forces())
+        np.testing.assert_array_equal(row.labels['stress'], atoms.get_stress())
+
+
+def test_compressed_files_are_read(tmp_path):
+    path = write_extxyz(
+        tmp_path / 'a.extxyz', [(atoms, {'energy': 1.0}, {'forces': labels['forces']}) for atoms, labels in crystals()]
+    )
+    with path.open('rb') as source, gzip.open(tmp_path / 'b.extxyz.gz', 'wb') as target:
+        shutil.copyfileobj(source, target)
+    _, rows = rows_of(tmp_path / 'b.extxyz.gz', tmp_path / 'a.db')
+    np.testing.assert_array_equal(rows[2].labels['forces'], crystals()[2][1]['forces'])
+
+
+def test_a_malformed_frame_does_not_end_the_file_and_a_malformed_number_of_atoms_does(tmp_path):
+    frames = [(atoms, {'energy': 1.0}, {'forces': labels['forces']}) for atoms, labels in crystals(4)]
+    path = write_extxyz(tmp_path / 'a.extxyz', frames)
+    lines = path.read_text().splitlines()
+    lines[8] = 'Cu 1.0 what'
+    path.write_text('\n'.join(lines))
+    with refused(Code.FILE_UNREADABLE, 'a.extxyz, frame 1'):
+        rows_of(path, tmp_path / 'a.db')
+    result, rows = rows_of(path, tmp_path / 'a.db', skip_invalid=True)
+    assert [row.key_value_pairs['step'] for row in rows] == [0, 2, 3]
+    lines[12] = 'four'
+    path.write_text('\n'.join(lines))
+    result, rows = rows_of(path, tmp_path / 'b.db', skip_invalid=True)
+    assert [row.key_value_pairs['step'] for row in rows] == [0]
+    assert [str(fault).split(':')[0].rpartition('/')[2] for fault in result.faults] == [
+        'a.extxyz, frame 1',
+        'a.extxyz, frame 2',
+    ]
+
+
+def test_a_truncated_file_is_reported(tmp_path):
+    frames = [(atoms, {'energy': 1.0}, {'forces': labels['forces']}) for atoms, labels in crystals(2)]
+    path = write_extxyz(tmp_path / 'a.extxyz', frames)
+    path.write_text('\n'.join(path.read_text().splitlines()[:-2]))
+    with refused(Code.FILE_UNREADABLE, 'a.extxyz, frame 1', '2', '4'):
+        rows_of(path, tmp_path / 'a.db')
+
+
+@pytest.mark.parametrize('suffix', ['.db', '.traj'])
+def test_a_damaged_file_is_reported(tmp_path, suffix):
+    atoms, labels = crystals(1)[0]
+    atoms.calc = SinglePointCalculator(atoms, **labels)
+    path = tmp_path / f'foreign{suffix}'
+    write(path, [atoms])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with refused(Code.FILE_UNREADABLE, str(path)):
+        rows_of(path, tmp_path / 'a.db')
