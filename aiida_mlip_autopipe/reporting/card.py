@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.wording import counted
+from aiida_mlip_autopipe.reporting.checksum import content_checksum
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
@@ -69,6 +70,8 @@ class DatasetInfo:
     ----------
     n_rows, n_atoms
         Number of structures, and number of atoms in all of them.
+    checksum
+        Checksum of the content; see `content_checksum`.
     counts
         Number of rows for each value of a property, by the name of the property.
     origins
@@ -86,6 +89,7 @@ class DatasetInfo:
 
     n_rows: int
     n_atoms: int
+    checksum: str
     counts: dict[str, dict[str, int]]
     origins: tuple[dict[str, Any], ...]
     licences: tuple[dict[str, Any], ...]
@@ -113,6 +117,7 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
     return DatasetInfo(
         n_rows=len(rows),
         n_atoms=sum(len(row.atoms) for row in rows),
+        checksum=content_checksum(rows),
         counts={name: _count(rows, of) for name, of in COUNTED.items()},
         origins=tuple(_origins(rows)),
         licences=tuple(_licences(rows)),
@@ -180,6 +185,7 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
 def render_card(card: Mapping[str, Any], name: str) -> str:
     """Return a card as Markdown."""
     lines = [f'# {name}', '', f'{counted(card["n_rows"], "structure")}, {counted(card["n_atoms"], "atom")}.', '']
+    lines += [f'Checksum of the content: `{card["checksum"]}`', '']
     lines += [f'- **Warning**: {warning}' for warning in card['warnings']] + [''] * bool(card['warnings'])
     lines += ['## Content', '']
     for title, counts in card['counts'].items():

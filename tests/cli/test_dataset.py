@@ -11,6 +11,7 @@ from support.errors import assert_refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
+from aiida_mlip_autopipe.storage.formats.export import FORMATS
 
 
 def make_rows(n_groups, **fields):
@@ -212,6 +213,38 @@ def test_diff_lists_different_rows_and_exits_with_status_1(run):
     assert run('dataset', 'diff', 'cu.db', 'cu.db').exit_code == 0
 
 
+METADATA = """\
+title: Copper
+description: Frames of copper.
+authors: [{name: 'Curie, Marie'}]
+licence: CC-BY-4.0
+version: 1.0.0
+links: ['https://example.org']
+"""
+
+
+def test_publish_lists_missing_metadata_and_writes_complete_ones(run):
+    missing = run('dataset', 'publish', 'cu.db', '--check', '-o', 'meta.json')
+    assert missing.exit_code == 1
+    assert all(name in missing.stdout for name in ('title', 'authors', 'licence', 'sha256:'))
+    assert not Path('meta.json').exists()
+    Path('meta.yaml').write_text(METADATA)
+    written = run('dataset', 'publish', 'cu.db', '--metadata', 'meta.yaml', '-o', 'meta.json')
+    assert written.exit_code == 0
+    metadata = json.loads(Path('meta.json').read_text())
+    assert metadata['checksum'] in run('dataset', 'info', 'cu.db').stdout
+    assert metadata['datacite']['titles'] == [{'title': 'Copper'}]
+
+
+@pytest.mark.parametrize('name', list(FORMATS))
+def test_convert_writes_each_format_and_reports_what_it_does_not_store(run, name):
+    target = name + (FORMATS[name].suffixes or ('',))[0]
+    options = [] if FORMATS[name].suffixes else ['--format', name]
+    result = run('dataset', 'convert', 'cu.db', '-o', target, *options)
+    assert (result.exit_code, Path(target).exists()) == (0, True)
+    assert ('provenance' in result.stdout) == bool(FORMATS[name].missing)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'code', 'values'),
     [
@@ -228,6 +261,9 @@ def test_diff_lists_different_rows_and_exits_with_status_1(run):
             Code.LEVELS_MIXED,
             ['cu.db', 'other.db', 'method: mlip and dft'],
         ),
+        (['convert', 'cu.db', '-o', 'cu.db', '--format', 'nep'], Code.FILE_EXISTS, ['cu.db']),
+        (['publish', 'cu.db'], Code.VALUES_INCOMPLETE, ['--check']),
+        (['publish', 'cu.db', '-o', 'cu.yaml'], Code.FILE_SUFFIX, ['cu.yaml', '.json']),
     ],
 )
 def test_invalid_input_is_refused(run, arguments, code, values):
