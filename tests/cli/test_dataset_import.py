@@ -11,6 +11,7 @@ from support.errors import assert_refused
 from support.foreign_files import crystals, full, write_extxyz, write_vasprun
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources, read_reference_dataset
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
 
@@ -117,6 +118,26 @@ def test_imported_files_are_merged_split_described_and_exported_with_an_own_data
         assert atoms.get_potential_energy() == pytest.approx(labels['energy'], abs=1e-8)
         np.testing.assert_allclose(atoms.get_forces(), labels['forces'], atol=1e-8)
         np.testing.assert_allclose(atoms.get_stress(), labels['stress'], atol=1e-8)
+
+
+def test_an_imported_dataset_is_a_reference_dataset(run, files):
+    run('dataset', 'import', 'mace.extxyz', '-o', 'foreign.db', '--level', LEVEL)
+    structures = read_reference_dataset(Path('foreign.db'))
+    assert len(structures) == 4
+    assert label_sources(structures) == ['dft:vasp:pbe-400eV']
+
+
+def test_an_export_of_an_imported_dataset_is_imported_as_the_same_rows(run, files):
+    run('dataset', 'import', 'mace.extxyz', '-o', 'foreign.db', '--level', LEVEL)
+    run('dataset', 'convert', 'foreign.db', '-o', 'foreign.extxyz')
+    without = run('dataset', 'import', 'foreign.extxyz', '-o', 'again.db')
+    assert_refused(without.stderr, Code.LEVELS_MIXED, 'foreign.extxyz, frame 0', '--level')
+    result = run('dataset', 'import', 'foreign.extxyz', '-o', 'again.db', '--level', 'foreign.db')
+    assert result.exit_code == 0, result.stderr
+    with Dataset(Path('foreign.db')) as first, Dataset(Path('again.db')) as second:
+        before, after = list(first.query()), list(second.query())
+    assert [row.identity for row in after] == [row.identity for row in before]
+    assert [row.key_value_pairs for row in after] == [row.key_value_pairs for row in before]
 
 
 def test_a_different_level_is_refused_by_merge_with_its_field(run, files):

@@ -128,7 +128,7 @@ def import_dataset(
         exists. Nothing is written.
     """
     refuse_existing(target, overwrite)
-    sources, replaced = find_sources(paths)
+    sources, replaced = find_sources(paths, target)
     files: list[ImportedFile] = []
     frames: list[tuple[ImportedFile, list[Frame]]] = []
     faults: list[AutopipeError] = []

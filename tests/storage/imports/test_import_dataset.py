@@ -140,6 +140,9 @@ def test_folders_are_searched_and_other_files_are_ignored_or_refused(tmp_path):
     (tmp_path / 'deep' / 'notes.txt').write_text('4\nnot a file to import\n')
     sources, replaced = find_sources([tmp_path])
     assert ([path.name for path, _ in sources], replaced) == (['a.extxyz'], [])
+    rows_of(tmp_path, target=tmp_path / 'all.db')
+    result, _ = rows_of(tmp_path, target=tmp_path / 'all.db')
+    assert [file.path.name for file in result.files] == ['a.extxyz']  # and not the dataset of the first import
     (tmp_path / 'other.dat').write_text('What is this?\n')
     with refused(Code.FILE_UNREADABLE, 'other.dat', 'extended XYZ', 'OUTCAR'):
         find_sources([tmp_path / 'other.dat'])
