@@ -42,7 +42,7 @@ TITLES = {
     'temperature_K': 'temperature, K',
     'force_disagreement_eV_A': 'force disagreement of a committee, eV/Å',
 }
-"""Titles on the card of the counts and distributions in `DatasetInfo`."""
+"""Titles of the counts and distributions in `DatasetInfo`, as on the card."""
 
 
 @dataclass(frozen=True)

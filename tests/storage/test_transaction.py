@@ -20,7 +20,7 @@ def database(tmp_path):
 
 
 @pytest.mark.parametrize('data', OBJECTS)
-def test_data_have_the_bytes_of_ase_and_are_read_like_ase_reads_them(database, data):
+def test_data_have_the_bytes_of_ase_and_are_read_as_ase_reads_them(database, data):
     encoded = database.encode(data, binary=True)
     assert encoded == object_to_bytes(data)
     found, expected = database.decode(encoded, lazy=True), bytes_to_object(encoded)
@@ -29,7 +29,7 @@ def test_data_have_the_bytes_of_ase_and_are_read_like_ase_reads_them(database, d
 
 
 @pytest.mark.parametrize('pairs', [{'step': 3, 'label': 'a __b'}, {'lists': [1, 2]}, {'nested': {'a': 1.5}}])
-def test_text_is_decoded_like_ase_decodes_it(database, pairs):
+def test_text_is_decoded_as_ase_decodes_it(database, pairs):
     text = database.encode(pairs)
     ase = SQLite3Database(database.filename, use_lock_file=False)
     assert text == ase.encode(pairs)

@@ -86,7 +86,8 @@ def split(
         str | None,
         typer.Option(
             metavar='FILE',
-            help='Fine-tune MACE with replay: extended XYZ with frames on which MODEL was trained, and their labels.',
+            help='Fine-tune MACE with replay: an extended XYZ file with labelled frames on which MODEL was trained, '
+            'or a name that MACE knows, such as mp.',
         ),
     ] = None,
     weight: Annotated[

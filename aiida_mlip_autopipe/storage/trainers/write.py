@@ -31,8 +31,8 @@ def check_request(trainers: Sequence[str], fine_tuning: FineTuning | None) -> No
     Raises
     ------
     AutopipeError
-        If a trainer is unknown, a model to fine-tune has not exactly one trainer, replay is not possible, or the model
-        or the frames for replay cannot be found.
+        If a trainer is unknown, a model to fine-tune does not have exactly one trainer, replay is not possible, or the
+        model or the frames for replay cannot be found.
     """
     if unknown := [name for name in trainers if name not in TRAINERS]:
         raise AutopipeError(
