@@ -164,6 +164,8 @@ def _table(report: Mapping[str, Any]) -> Table:
         total: Counter[str] = sum(map(Counter, counts.values()), Counter())
         unit = name.removesuffix('_K')
         shown = [value for value, _ in total.most_common(MAX_VALUES)]
+        if unit != name:
+            shown.sort(key=lambda value: float(value.partition('–')[0]))
         for value in shown:
             title = f'{unit} {value}' if unit == name else f'{unit} {value} K'
             table.add_row(title, *(str(counts[one].get(value, 0)) for one in sets))
