@@ -35,9 +35,9 @@ def test_a_campaign_gives_the_requested_rows_with_labels_and_provenance(tiny_cam
         assert row.provenance.rank == rank
         assert row.provenance.label_source == 'mlip:emt'
         assert row.provenance.campaign == 'tiny'
-        assert (row.provenance.ase_version, row.provenance.precision) == (ase.__version__, 'float64')
-        assert (row.provenance.numpy_version, row.provenance.torch_version) == (np.__version__, None)
-        assert row.provenance.environment == environment_of().identity
+        assert (row.provenance.explored.ase_version, row.provenance.labelled.precision) == (ase.__version__, 'float64')
+        assert (row.provenance.explored.numpy_version, row.provenance.explored.torch_version) == (np.__version__, None)
+        assert row.provenance.labelled.environment == environment_of().identity
         assert row.data['isolated_atoms'] == {
             symbol: {'Al': 3.28, 'Cu': 3.51, 'Au': 3.80}[symbol] for symbol in row.atoms.symbols
         }

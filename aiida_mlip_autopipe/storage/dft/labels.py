@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.provenance import Software, searchable
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 from aiida_mlip_autopipe.structures.row_keys import LEVEL
 
@@ -208,9 +210,17 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     data = {key: value for key, value in row.data.items() if key != ISOLATED_ATOMS}
     data['labels_before'] = {**row.data.get('labels_before', {}), **_labels_before(row)}
     data[LEVEL] = level.model_dump()
+    labelled = Software(
+        architecture=level.code,
+        calculator_version=level.parameters.get('version'),
+        package_version=version('aiida-mlip-autopipe'),
+    )
     if 'provenance' in data:
-        data['provenance'] = data['provenance'] | {'label_source': level.name}
-    pairs = row.key_value_pairs | {'label_source': level.name, LEVEL: level.hash}
+        fields = {'label_source': level.name, 'labelled': labelled}
+        data['provenance'] = row.provenance.model_copy(update=fields).model_dump()
+    pairs = {key: value for key, value in row.key_value_pairs.items() if key not in Software.model_fields}
+    pairs |= {key: searchable(value) for key, value in labelled.model_dump(exclude_none=True).items()}
+    pairs |= {'label_source': level.name, LEVEL: level.hash}
     return replace(row, atoms=atoms, key_value_pairs=pairs, data=data, id=None)
 
 

@@ -82,11 +82,14 @@ def test_labels_are_read_from_the_output_of_pw(calculated, rows, tmp_path):
     result = label_rows(calculated, rows[::-1])
     assert result.faults == ()
     layer_row, row = result.rows
-    expected = {'label_source': 'dft:quantum-espresso:lda', 'level': row.level.hash}
-    assert row.key_value_pairs == rows[0].key_value_pairs | expected
+    assert row.key_value_pairs['level'] == row.level.hash
+    assert row.key_value_pairs['label_source'] == 'dft:quantum-espresso:lda'
+    # Nothing says that the calculator of the exploration computed the labels.
+    assert row.key_value_pairs['architecture'] == row.provenance.labelled.architecture == 'quantum-espresso'
+    assert {'precision', 'model'}.isdisjoint(row.key_value_pairs)
     assert (row.level.method, row.level.code) == ('dft', 'quantum-espresso')
     assert row.provenance.label_source == 'dft:quantum-espresso:lda'
-    assert (row.provenance.seed_id, row.provenance.architecture) == ('abc0', 'emt')
+    assert (row.provenance.seed_id, row.provenance.explored.architecture) == ('abc0', 'emt')
     # The values in crystal.out are in Ry and kbar. A pressure is positive there and negative in ASE.
     assert row.labels['energy'] == pytest.approx(-8.34463162 * 13.605693, abs=1e-4)
     kbar = np.array([85.22, 25.61, 64.53, -42.18, -38.29, -6.01])
