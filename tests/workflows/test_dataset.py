@@ -10,7 +10,7 @@ from support.environments import environment_of
 from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.storage.merge import merge_datasets
+from aiida_mlip_autopipe.storage.merge import MergeResult, merge_datasets
 from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
@@ -142,7 +142,7 @@ def test_a_test_set_is_marked_and_an_extended_dataset_has_no_relatives_of_test_s
         with Dataset(datasets[-1]) as dataset:
             marked = [(row.provenance.split, row.key_value_pairs['split']) for row in dataset.query()]
         assert sorted(marked) == [('test', 'test'), ('train', 'train'), ('train', 'train')]
-    assert merge_datasets(datasets, tmp_path / 'merged.db') == 6
+    assert merge_datasets(datasets, tmp_path / 'merged.db') == MergeResult(6, 0)
     split = split_dataset(tmp_path / 'merged.db')
     assert split.report['by'] == 'stored'
     assert split.report['n_rows'] == {'train': 4, 'valid': 0, 'test': 2}
