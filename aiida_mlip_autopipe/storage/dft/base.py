@@ -76,6 +76,16 @@ class DftCode(ABC):
             If the settings are unsuitable for the structure, for example because an element has no pseudopotential.
         """
 
+    @abstractmethod
+    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
+        """Write the inputs for a spin-polarised isolated atom with its magnetic moment, at Γ, with whole occupations.
+
+        Raises
+        ------
+        AutopipeError
+            If the settings are unsuitable for the element or for an isolated atom.
+        """
+
     @staticmethod
     @abstractmethod
     def read(folder: Path) -> DftResult:

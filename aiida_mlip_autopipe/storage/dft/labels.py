@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
+from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, add_isolated_atoms, read_isolated_atoms
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.provenance import Software, searchable
@@ -105,8 +106,9 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
 
     This replaces the energy, the forces, ``label_source`` and, if the structure is periodic in all directions, the
     stress. The previous labels are kept under ``labels_before`` in the data of the row, keyed by their
-    ``label_source``. Energies of isolated atoms are removed, because they belong to the previous labels. The structure
-    and its constraints do not change.
+    ``label_source``. Energies of isolated atoms are removed, because they belong to the previous labels, and those that
+    the code has calculated with the same settings are added. If the folder contains only isolated atoms, the rows keep
+    their labels. The structure and its constraints do not change.
 
     Parameters
     ----------
@@ -118,11 +120,15 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     Raises
     ------
     AutopipeError
-        If no calculation is found, two belong to the same row, or one belongs to no row.
+        If no calculation is found, two belong to the same row, one belongs to no row, or the isolated atoms and the
+        rows have different levels of theory.
     """
     if not folder.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder} does not exist')
     calculations = _find_calculations(folder)
+    atoms = read_isolated_atoms(folder, CODES)
+    if not calculations and atoms.label_source is not None:
+        return LabelResult(tuple(add_isolated_atoms(rows, atoms)), atoms.faults)
     if not calculations:
         raise AutopipeError(
             Code.CALCULATION_MISSING,
@@ -159,7 +165,9 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
             labelled.append(_relabel(row, CODES[about['code']].read(where), about, where))
         except AutopipeError as fault:
             faults.append(fault)
-    return LabelResult(tuple(labelled), tuple(faults))
+    if atoms.label_source is not None:
+        labelled = add_isolated_atoms(labelled, atoms)
+    return LabelResult(tuple(labelled), (*faults, *atoms.faults))
 
 
 def _find_calculations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -208,6 +216,9 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     source = str(about['label_source'])
     level = LevelOfTheory(method='dft', code=about['code'], name=source, parameters={'label_source': source})
     data = {key: value for key, value in row.data.items() if key != ISOLATED_ATOMS}
+    data.pop(SETTINGS, None)
+    if SETTINGS in about:
+        data[SETTINGS] = about[SETTINGS]
     data['labels_before'] = {**row.data.get('labels_before', {}), **_labels_before(row)}
     data[LEVEL] = level.model_dump()
     labelled = Software(

@@ -30,6 +30,9 @@ INCAR: dict[str, Any] = {
     'LCHARG': False,
 }
 
+# An isolated atom: spin-polarised, no symmetry, and a smearing that leaves occupations whole.
+ISOLATED: dict[str, Any] = {'ISPIN': 2, 'ISYM': 0, 'ISMEAR': 0, 'SIGMA': 0.01, 'LREAL': False}
+
 
 class VaspSettings(DftSettings):
     """Settings of VASP."""
@@ -72,6 +75,26 @@ class Vasp(DftCode):
         blocks = list(dict.fromkeys(atoms.get_chemical_symbols()))
         (folder / 'POTCAR.spec').write_text('\n'.join(blocks) + '\n')
 
+    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
+        """Write the inputs. The total moment is fixed, so that the small smearing gives whole occupations."""
+        from ase.io.vasp import write_vasp
+        from pymatgen.io.vasp.inputs import Incar
+
+        settings = self.settings
+        assert isinstance(settings, VaspSettings)
+        if lists := sorted(tag for tag, value in settings.incar.items() if tag.startswith('LDAU') and _is_list(value)):
+            raise AutopipeError(
+                Code.VALUE_INVALID,
+                f'incar.{lists[0]} has values for the elements of a row, but isolated atoms have one; omit them',
+            )
+        (moment,) = atoms.get_initial_magnetic_moments().tolist()
+        incar = INCAR | settings.incar | ISOLATED | {'MAGMOM': [moment], 'NUPDOWN': moment}
+        incar.pop('KSPACING', None)
+        Incar(incar).write_file(folder / 'INCAR')
+        write_vasp(folder / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
+        (folder / 'KPOINTS').write_text('k-points\n0\nGamma\n1 1 1\n0 0 0\n')
+        (folder / 'POTCAR.spec').write_text(f'{atoms.get_chemical_symbols()[0]}\n')
+
     @staticmethod
     def read(folder: Path) -> DftResult:
         """Read ``vasprun.xml``."""
@@ -113,3 +136,7 @@ class Vasp(DftCode):
         return DftResult(
             atoms, float(results['free_energy']), np.asarray(results['forces']), None if stress is None else stress
         )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and len(value.split()) > 1)

@@ -281,3 +281,15 @@ def test_no_folder_remains_if_inputs_cannot_be_written(rows, tmp_path):
     (tmp_path / 'runs').mkdir()
     with refused(Code.FOLDER_EXISTS, str(tmp_path / 'runs')):
         write_dft_inputs(tmp_path / 'runs', rows, code)
+
+
+def test_rows_and_isolated_atoms_are_read_together(rows, tmp_path):
+    folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(ESPRESSO, 'x'), isolated_atoms='add')
+    for folder, output in zip(folders, ('crystal.out', 'layer.out', 'atom.out'), strict=True):
+        shutil.copy(PW / output, folder / 'pw.out')
+    result = label_rows(tmp_path / 'runs', rows)
+    assert result.faults == ()
+    assert [row.data['isolated_atoms'] for row in result.rows] == [{'Al': pytest.approx(-52.8383635, abs=1e-6)}] * 2
+    # A crystal of aluminium is bound by about 4 eV per atom in this approximation.
+    cohesive = result.rows[0].data['isolated_atoms']['Al'] - result.rows[0].labels['energy'] / 2
+    assert cohesive == pytest.approx(3.9, abs=0.2)
