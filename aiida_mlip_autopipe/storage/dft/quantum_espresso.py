@@ -73,6 +73,8 @@ class QuantumEspresso(DftCode):
         (moment,) = atoms.get_initial_magnetic_moments().tolist()
         spin = {'nspin': 2, 'tot_magnetization': moment} if moment else {}
         namelists['system'] = kept | {'occupations': 'fixed', 'nosym': True} | spin
+        # With fixed occupations, orbitals that are almost degenerate alternate, so the residual does not fall further.
+        namelists['electrons'] = namelists['electrons'] | {'conv_thr': 1e-6}
         self._write(folder, atoms, namelists, None)
 
     def _namelists(self) -> dict[str, dict[str, Any]]:

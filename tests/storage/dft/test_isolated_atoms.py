@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.storage.dft.inputs import make_code
 
 # Output of pw.x 6.7 for an aluminium atom: 12 Ry, Al.pz-vbc.UPF; and for a crystal with the same settings.
 PW = Path(__file__).parent / 'pw'
+ATOM = Path(__file__).parent / 'pw_atom' / 'atom.out'
 ENERGY = -52.8383635
 ESPRESSO = {
     'code': 'quantum-espresso',
@@ -80,7 +81,7 @@ def test_the_atom_of_vasp_has_whole_occupations_and_keeps_the_functional_and_cut
 def atoms_only(rows, tmp_path):
     """Return a folder with a finished calculation of an isolated atom."""
     (folder,) = write_dft_inputs(tmp_path / 'atoms', rows, make_code(ESPRESSO, 'x'), isolated_atoms='only')
-    shutil.copy(PW / 'atom.out', folder / 'pw.out')
+    shutil.copy(ATOM, folder / 'pw.out')
     return folder.parent
 
 

@@ -285,8 +285,8 @@ def test_no_folder_remains_if_inputs_cannot_be_written(rows, tmp_path):
 
 def test_rows_and_isolated_atoms_are_read_together(rows, tmp_path):
     folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(ESPRESSO, 'x'), isolated_atoms='add')
-    for folder, output in zip(folders, ('crystal.out', 'layer.out', 'atom.out'), strict=True):
-        shutil.copy(PW / output, folder / 'pw.out')
+    for folder, output in zip(folders, ('pw/crystal.out', 'pw/layer.out', 'pw_atom/atom.out'), strict=True):
+        shutil.copy(PW.parent / output, folder / 'pw.out')
     result = label_rows(tmp_path / 'runs', rows)
     assert result.faults == ()
     assert [row.data['isolated_atoms'] for row in result.rows] == [{'Al': pytest.approx(-52.8383635, abs=1e-6)}] * 2
