@@ -161,10 +161,13 @@ def test_the_level_is_a_file_a_name_a_dataset_or_that_of_the_output(run, files):
     assert (result.exit_code, 'dft:vasp:pbe-400eV' in result.stdout) == (0, True), result.stderr
 
 
-def test_frames_left_out_and_values_kept_are_printed(run, files):
+@pytest.mark.usefixtures('files')
+def test_frames_left_out_and_values_kept_are_printed(run):
     atoms, labels = crystals(1)[0]
     write_extxyz(Path('bad.extxyz'), [(atoms, {}, {'forces': labels['forces']})])
-    arguments = ('dataset', 'import', 'mace.extxyz', 'bad.extxyz', '-o', 'a.db', '--level', LEVEL)
+    write_mace_file(Path('same.extxyz'), crystals(1))
+    files = ('mace.extxyz', 'bad.extxyz', 'same.extxyz')
+    arguments = ('dataset', 'import', *files, '-o', 'a.db', '--level', LEVEL)
     refused = run(*arguments)
     assert refused.exit_code == 2
     assert_refused(refused.stderr, Code.LABELS_MISSING, 'bad.extxyz, frame 0', 'energy')
@@ -173,7 +176,10 @@ def test_frames_left_out_and_values_kept_are_printed(run, files):
     result = run(*arguments, '--skip-invalid')
     assert result.exit_code == 0
     printed = ' '.join(result.stdout.split())
-    assert all(value in printed for value in ('bad.extxyz, frame 0', 'labels_missing', 'config_type (4)', '4 rows'))
+    assert all(
+        value in printed
+        for value in ('bad.extxyz, frame 0', 'labels_missing', '1 duplicate', 'config_type (5)', '4 rows')
+    )
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def _show(result: ImportedDataset, output: Path) -> None:
     for path in result.replaced:
         note(f'not read: {path}, because the folder contains vasprun.xml')
     if result.n_copies:
-        note(f'left out: {counted(result.n_copies, "copy").replace("copys", "copies")} of earlier frames')
+        note(f'left out: {counted(result.n_copies, "duplicate")} of earlier frames')
     for first, second in result.conflicts[:10]:
         note(f'{first} and {second} have the same structure and different labels', 'yellow')
     if len(result.conflicts) > 10:
