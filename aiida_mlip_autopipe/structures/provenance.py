@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -137,6 +138,7 @@ class Provenance(Settings):
         return {key: searchable(value) if isinstance(value, str) else value for key, value in pairs.items()}
 
 
+@lru_cache(maxsize=10_000)
 def searchable(text: str) -> str:
     """Return text for ASE's database. Text that can be read as a number or a Boolean gets an underscore as a prefix."""
     from ase.db.core import str_represents
