@@ -132,6 +132,7 @@ def write_dft_inputs(
                 'code': code.settings.code,
                 'label_source': code.settings.label_source,
                 'order': order,
+                'settings': code.settings.model_dump(mode='json'),
             }
             (inner / ID_FILE).write_text(json.dumps(about) + '\n')
         if isolated_atoms != 'omit':

@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
 from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, add_isolated_atoms, read_isolated_atoms
+from aiida_mlip_autopipe.storage.dft.levels import join_calculations
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.provenance import Software, searchable
@@ -120,8 +121,8 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     Raises
     ------
     AutopipeError
-        If no calculation is found, two belong to the same row, one belongs to no row, or the isolated atoms and the
-        rows have different levels of theory.
+        If no calculation is found, two belong to the same row, one belongs to no row, or two calculations, or the
+        isolated atoms and the rows, have different levels of theory.
     """
     if not folder.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder} does not exist')
@@ -153,7 +154,7 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
                 f'{where} and {found[frame][0]} are both calculations of step {step} of {seed}',
             )
         found[frame] = where, about
-    labelled: list[Row] = []
+    results: list[tuple[Row, Path, dict[str, Any], DftResult]] = []
     faults: list[AutopipeError] = []
     for row, frame in zip(rows, frames, strict=True):
         if frame not in found:
@@ -162,7 +163,17 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
             continue
         where, about = found[frame]
         try:
-            labelled.append(_relabel(row, CODES[about['code']].read(where), about, where))
+            result = CODES[about['code']].read(where)
+            _check_structure(row, result, about, where)
+            results.append((row, where, about, result))
+        except AutopipeError as fault:
+            faults.append(fault)
+    level = join_calculations((where, about, result) for _, where, about, result in results)
+    labelled: list[Row] = []
+    for row, where, about, result in results:
+        try:
+            assert level is not None  # there is a result
+            labelled.append(_relabel(row, result, about, where, level))
         except AutopipeError as fault:
             faults.append(fault)
     if atoms.label_source is not None:
@@ -185,7 +196,7 @@ def _find_calculations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
-def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) -> Row:
+def _check_structure(row: Row, result: DftResult, about: dict[str, Any], where: Path) -> None:
     order: Sequence[int] = about['order']
     expected = row.atoms[list(order)] if sorted(order) == list(range(len(row.atoms))) else None
     if expected is None or expected.get_chemical_symbols() != result.atoms.get_chemical_symbols():
@@ -200,7 +211,10 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
             Code.CALCULATION_MISMATCH,
             f'{where}: a position or cell vector differs from that in the row by {deviation:.2g} Å',
         )
-    inverse = np.argsort(order)
+
+
+def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path, level: LevelOfTheory) -> Row:
+    inverse = np.argsort(about['order'])
     labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}
     if row.atoms.pbc.all():
         if result.stress is None:
@@ -213,8 +227,6 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     atoms = row.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, **labels)
     atoms.calc.name = about['code']
-    source = str(about['label_source'])
-    level = LevelOfTheory(method='dft', code=about['code'], name=source, parameters={'label_source': source})
     data = {key: value for key, value in row.data.items() if key != ISOLATED_ATOMS}
     data.pop(SETTINGS, None)
     if SETTINGS in about:
@@ -236,8 +248,12 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
 
 
 def _labels_before(row: Row) -> dict[str, Any]:
-    source = row.key_value_pairs.get('label_source')
-    return {str(source): row.labels} if source and row.atoms.calc is not None else {}
+    """Return the labels of a row with their level, by the name of the level, and its hash if a level has this name."""
+    level = row.level
+    if level is None or row.atoms.calc is None:
+        return {}
+    name = level.name if level.name not in row.data.get('labels_before', {}) else f'{level.name} {level.hash}'
+    return {name: {**row.labels, LEVEL: level.model_dump()}}
 
 
 def _max_deviation(expected: Atoms, found: Atoms) -> float:

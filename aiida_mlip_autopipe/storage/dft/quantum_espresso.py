@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
+from aiida_mlip_autopipe.storage.imports.quantum_espresso import level_from_pw
 
 # Labels require these entries, so the user cannot change them.
 CONTROL = {'calculation': 'scf', 'tprnfor': True, 'tstress': True}
@@ -134,4 +135,5 @@ class QuantumEspresso(DftCode):
             float(results['energy']),
             np.asarray(results['forces']),
             None if stress is None else np.asarray(stress),
+            level_from_pw(text, atoms),
         )

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
+from aiida_mlip_autopipe.storage.imports.vasp_level import level_from_vasprun
 
 # A static calculation with accurate forces and stress. It writes no large files.
 INCAR: dict[str, Any] = {
@@ -133,9 +134,8 @@ class Vasp(DftCode):
         if not {'free_energy', 'forces'} <= set(results):
             raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} lacks the energy or the forces')
         stress = results.get('stress')
-        return DftResult(
-            atoms, float(results['free_energy']), np.asarray(results['forces']), None if stress is None else stress
-        )
+        level = level_from_vasprun(document.getroot(), atoms)
+        return DftResult(atoms, float(results['free_energy']), np.asarray(results['forces']), stress, level)
 
 
 def _is_list(value: Any) -> bool:
