@@ -7,13 +7,15 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 # SevenNet, and the extras for the tests that are compatible with it.
-EXTRAS := sevennet,chgnet,generation,molecules,materials-project,fairchem,hdf5
+EXTRAS := sevennet,chgnet,gpaw,generation,molecules,materials-project,fairchem,hdf5
 MACE_VENV := .venv-mace
 # The simulation loop is serial: two processes with one thread each are faster than one process with two threads.
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export MLIP_AUTOPIPE_MACE_PYTHON ?= $(CURDIR)/$(MACE_VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip builds GPAW with these options, which a plain installation guesses wrongly.
+export GPAW_CONFIG := $(CURDIR)/aiida_mlip_autopipe/installation/gpaw_siteconfig.py
 # The daemon and jobs find the programs of the environment, even if it is not activated.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -41,7 +43,7 @@ run: $(USER_STAMP)  ## set up an environment, a profile and a calculator, and ru
 	mlip-autopipe run workchains/configs/cu_au.yaml --force
 
 .PHONY: test
-test: $(TOOLS_STAMP)  ## run all checks except the cluster tests and the long tests: lint, types, documentation, tests, wheel
+test: $(TOOLS_STAMP)  ## run all checks: lint, types, documentation, tests, wheel
 	# Installing MACE mostly waits for the network and the disk, so the checks run meanwhile.
 	$(MAKE) --jobs 2 --output-sync=target mace lint docs
 	$(MACE_VENV)/bin/pytest -m '' tests/calculators/kinds/test_mace.py tests/descriptors/test_learned.py

@@ -27,8 +27,6 @@ title: Cu–Au crystals
 description: Random labels for a benchmark.
 authors: [{name: 'Example, Ada'}]
 licence: CC-BY-4.0
-version: 1.0.0
-links: ['https://example.org']
 """
 COMMANDS = {
     'info': 'info cu_au.db',
@@ -42,13 +40,6 @@ COMMANDS = {
     'convert to db': 'convert cu_au.db -o out.db',
     'convert to extxyz': 'convert cu_au.db -o out.extxyz',
     'convert to aselmdb': 'convert cu_au.db -o out.aselmdb',
-    'convert to deepmd': 'convert cu_au.db -o out --format deepmd',
-    'convert to nep': 'convert cu_au.db -o out.xyz --format nep',
-    'convert to gap': 'convert cu_au.db -o out.xyz --format gap',
-    'convert to ace': 'convert cu_au.db -o out.pckl.gzip',
-    'convert to mace-hdf5': 'convert cu_au.db -o out.h5',
-    'import': 'import frames.extxyz -o out.db --level dft:vasp:pbe',
-    'publish': 'publish cu_au.db --metadata metadata.yaml -o out.json',
 }
 
 
@@ -131,7 +122,7 @@ def make_datasets(folder: Path, n_rows: int) -> None:
                 random_seed=0,
                 config_sha256='0' * 64,
                 seed_id=seed.seed_id,
-                exploration=f'{seed.seed_id[:8]}-c54c-4ce8-82d2-{seed.seed_id[:12]}',
+                exploration='6a2f41a3-c54c-fce8-32d2-0324e1c32e22',
                 step=step,
                 ensemble='npt',
                 temperature_K=float(rng.normal(600, 30)),
@@ -153,7 +144,6 @@ def make_datasets(folder: Path, n_rows: int) -> None:
             rows.append(make_row(atoms, provenance, seed.record, {'Cu': -0.5, 'Au': -0.4}))
     rows = rows[:n_rows]
     export_dataset(folder / 'cu_au.db', rows)
-    export_dataset(folder / 'frames.extxyz', rows)
     export_dataset(folder / 'first.db', rows[: n_rows // 2])
     export_dataset(folder / 'second.db', rows[n_rows // 2 :])
     (folder / 'vasp.yaml').write_text(yaml.safe_dump(VASP))

@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import InputModel
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.structures.provenance import mlip_label_source
 
 OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 """Settings of the model, which is a separate input of a job and is identified by its content."""
@@ -137,6 +138,19 @@ class CalculatorLoader(ABC):
             Settings of the calculator, as JSON.
         """
         return {name: value for name, value in settings.items() if name not in NOT_OF_LABELS}
+
+    @classmethod
+    def label_source(cls, settings: Mapping[str, Any], model: str | None) -> str:
+        """Return the name of the level of theory, such as ``mlip:mace:mp0.model``; it begins with the method.
+
+        Parameters
+        ----------
+        settings
+            Settings of the calculator, as JSON.
+        model
+            Name of the model file or of the shipped model, or the class of a custom calculator.
+        """
+        return mlip_label_source(str(settings['kind']), model)
 
     @property
     def uses_shipped_model(self) -> bool:

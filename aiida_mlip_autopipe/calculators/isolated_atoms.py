@@ -26,14 +26,21 @@ def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> t
     """
     energies, faults = {}, []
     for symbol in sorted(set(symbols)):
-        atoms = Atoms([symbol], positions=[[BOX_A / 2] * 3], cell=[BOX_A] * 3, pbc=False)
         try:
-            found = Evaluator(atoms, calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
+            energy = _evaluate_atom(symbol, calculator)
         except Exception as error:  # calculators raise various errors for unsupported structures
             faults.append(f'an isolated atom of {symbol} cannot be evaluated: {type(error).__name__}: {error}')
             continue
-        if np.isfinite(found.energy):
-            energies[symbol] = found.energy
+        if np.isfinite(energy):
+            energies[symbol] = energy
         else:
             faults.append(f'the energy of an isolated atom of {symbol} is not finite')
     return energies, faults
+
+
+def _evaluate_atom(symbol: str, calculator: Calculator) -> float:
+    # DFT needs other settings for an open shell than for condensed matter.
+    if hasattr(calculator, 'isolated_atom_energy'):
+        return float(calculator.isolated_atom_energy(symbol))
+    atoms = Atoms([symbol], positions=[[BOX_A / 2] * 3], cell=[BOX_A] * 3, pbc=False)
+    return Evaluator(atoms, calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array).energy

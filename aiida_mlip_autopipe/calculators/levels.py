@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.structures.level import UNKNOWN_SETTINGS, LevelOfTheory
@@ -58,9 +58,12 @@ def mlip_level(
         parameters['sources'] = {PurePath(name).name: sha256 for name, sha256 in sources.items()}
     if settings is None:
         parameters['settings'] = UNKNOWN_SETTINGS
-    else:
-        parameters |= CALCULATORS.load(kind).settings_of_labels(settings)
-    return LevelOfTheory(method='mlip', code=kind, name=mlip_label_source(kind, model), parameters=parameters)
+        return LevelOfTheory(method='mlip', code=kind, name=mlip_label_source(kind, model), parameters=parameters)
+    loader = CALCULATORS.load(kind)
+    name = loader.label_source(settings, model)
+    method: Literal['mlip', 'dft'] = 'dft' if name.startswith('dft:') else 'mlip'
+    parameters |= loader.settings_of_labels(settings)
+    return LevelOfTheory(method=method, code=kind, name=name, parameters=parameters)
 
 
 def _sources_of(*calculators: Mapping[str, Any]) -> set[str]:

@@ -42,7 +42,7 @@ _KNOWN: tuple[tuple[str, str, str, str], ...] = (
     ('mace', r'mace-off.*', ACADEMIC, 'https://github.com/ACEsuit/mace-off'),
     ('mace', r'(mace-mpa-0.*|mace-mp-0b3.*|mace[-_].*agnesi.*|.*mace-128-l[01]_.*|mace_mptrj.*)', 'MIT', MACE_TABLE),
 )
-NO_WEIGHTS = ('emt', 'lj')
+NO_WEIGHTS = ('emt', 'gpaw', 'lj')
 
 
 def licence_of(architecture: str, model: str | None) -> Licence:

@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.exploration import CALCULATORS
 
 PACKAGE = 'aiida-mlip-autopipe'
 CHECKOUT = Path(__file__).parents[2]
+GPAW_CONFIG = Path(__file__).with_name('gpaw_siteconfig.py')
 
 
 def installed_version(kind: str) -> str | None:
@@ -61,7 +62,8 @@ def install_environment(
         _run([sys.executable, '-m', 'venv', str(folder)], f'cannot create the environment {folder}')
     package = f'{source}[{extra}]' if extra else source
     options = ['--constraint', str(constraint)] if constraint else []
-    _run([str(python), '-m', 'pip', 'install', '--quiet', *options, package], f'pip cannot install {package}')
+    hint = '; building GPAW requires libxc and OpenBLAS (Debian: libxc-dev, libopenblas-dev)' if kind == 'gpaw' else ''
+    _run([str(python), '-m', 'pip', 'install', '--quiet', *options, package], f'pip cannot install {package}', hint)
     return python
 
 
@@ -94,8 +96,10 @@ def _this_package() -> str:
     return f'{PACKAGE}=={__version__}'
 
 
-def _run(command: list[str], failure: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], failure: str, hint: str = '') -> None:
+    # Only the build of GPAW reads this variable.
+    variables = {'GPAW_CONFIG': str(GPAW_CONFIG), **os.environ}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     if done.returncode:
         last = ((done.stderr or done.stdout).strip().splitlines() or ['no output'])[-1]
-        raise AutopipeError(Code.INSTALLATION_FAILED, f'{failure}: {last}')
+        raise AutopipeError(Code.INSTALLATION_FAILED, f'{failure}: {last}{hint}')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -158,10 +157,7 @@ def to_entry(row: Row, where: str) -> AtomsRow:
     from ase.db.core import now
     from ase.db.row import AtomsRow, atoms2dict
 
-    # A shallow copy without the calculator, which ASE would compare with the structure by a slow comparison.
-    bare = copy(row.atoms)
-    bare.calc = None
-    content = atoms2dict(bare)
+    content = atoms2dict(row.atoms.copy())
     if (calc := row.atoms.calc) is not None:
         if was_changed(row.atoms):
             # ASE would write the row without its labels, and without a warning.

@@ -133,14 +133,14 @@ class Row:
 def was_changed(atoms: Atoms) -> bool:
     """Return whether a structure with a calculator was changed after its labels were computed."""
     before = atoms.calc.atoms
-    # ASE's comparison with a tolerance takes a hundred times as long, and each command asks several times.
+    # ASE's comparison with a tolerance takes a hundred times as long.
     is_equal = (
         before is not None
-        and before.cell.array.tobytes() == atoms.cell.array.tobytes()
-        and before.pbc.tobytes() == atoms.pbc.tobytes()
+        and np.array_equal(before.cell.array, atoms.cell.array)
+        and np.array_equal(before.pbc, atoms.pbc)
         and all(
             (name in before.arrays) == (name in atoms.arrays)
-            and (name not in atoms.arrays or before.arrays[name].tobytes() == atoms.arrays[name].tobytes())
+            and np.array_equal(before.arrays.get(name, ()), atoms.arrays.get(name, ()))
             for name in ('numbers', 'positions', 'initial_magmoms', 'initial_charges')
         )
     )

@@ -3,7 +3,7 @@ import pytest
 from aiida_mlip_autopipe import calculators
 from aiida_mlip_autopipe.calculators import CALCULATORS, installed_calculators
 
-MODULES = {'sevennet': 'sevenn', 'mace': 'mace', 'chgnet': 'chgnet'}
+MODULES = {'sevennet': 'sevenn', 'mace': 'mace', 'chgnet': 'chgnet', 'gpaw': 'gpaw'}
 
 
 @pytest.fixture

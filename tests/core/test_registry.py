@@ -45,7 +45,7 @@ def test_the_error_names_a_broken_entry_point(monkeypatch, value):
 @pytest.mark.parametrize(
     ('registered', 'kinds'),
     [
-        (CALCULATORS, 'chgnet committee custom emt lj mace sevennet'),
+        (CALCULATORS, 'chgnet committee custom emt gpaw lj mace sevennet'),
         (
             GENERATORS,
             'adsorption alloy amorphous atom cluster covalent defect dimer dislocation formula grain_boundary '

@@ -73,10 +73,9 @@ def relabel(rows: Sequence[Row], shift: Mapping[str, float] | None = None, *, is
         atoms = row.atoms.copy()
         energy = row.labels['energy'] + sum(shift[symbol] for symbol in symbols)
         atoms.calc = SinglePointCalculator(atoms, **row.labels | {'energy': energy})
-        data = {key: value for key, value in row.data.items() if key not in ('isolated_atoms', 'level')}
+        data = {key: value for key, value in row.data.items() if key != 'isolated_atoms'}
         data['provenance'] = data['provenance'] | source
         if isolated_atoms:
             data['isolated_atoms'] = {symbol: ISOLATED[symbol] + shift[symbol] for symbol in sorted(set(symbols))}
-        pairs = {key: value for key, value in row.key_value_pairs.items() if key != 'level'} | source
-        relabelled.append(replace(row, atoms=atoms, key_value_pairs=pairs, data=data))
+        relabelled.append(replace(row, atoms=atoms, key_value_pairs=row.key_value_pairs | source, data=data))
     return relabelled

@@ -11,7 +11,6 @@ from ase import Atoms
 from pydantic import Field
 
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
 
 
 class DftSettings(Settings):
@@ -43,15 +42,12 @@ class DftResult:
         Forces in eV/Å, (n, 3).
     stress
         Stress in eV/Å³ with ASE's sign convention and Voigt order, (6,); None if the code did not compute it.
-    level
-        The level of theory as far as the output tells it; None if it tells nothing.
     """
 
     atoms: Atoms
     energy: float
     forces: np.ndarray
     stress: np.ndarray | None
-    level: LevelOfTheory | None = None
 
 
 class DftCode(ABC):
@@ -80,16 +76,6 @@ class DftCode(ABC):
             If the settings are unsuitable for the structure, for example because an element has no pseudopotential.
         """
 
-    @abstractmethod
-    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
-        """Write the inputs for a spin-polarised isolated atom with its magnetic moment, at Γ, with whole occupations.
-
-        Raises
-        ------
-        AutopipeError
-            If the settings are unsuitable for the element or for an isolated atom.
-        """
-
     @staticmethod
     @abstractmethod
     def read(folder: Path) -> DftResult:
@@ -101,13 +87,3 @@ class DftCode(ABC):
             If the output is missing, unreadable or incomplete, or the calculation did not converge. The message begins
             with the folder.
         """
-
-
-def k_mesh(atoms: Atoms, periodic: np.ndarray, kspacing_per_A: float) -> list[int]:
-    """Return the number of k-points along each reciprocal lattice vector."""
-    lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal(), axis=1)
-    # The tolerance avoids an extra point if a length is a multiple of the spacing apart from rounding errors.
-    return [
-        max(1, int(np.ceil(length / kspacing_per_A - 1e-6))) if p else 1
-        for length, p in zip(lengths, periodic, strict=True)
-    ]

@@ -1,0 +1,232 @@
+"""GPAW: density functional theory with plane waves and PAW setups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import atomic_numbers
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded
+from aiida_mlip_autopipe.calculators.k_points import k_mesh
+from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
+
+Preset = Literal['fast', 'balanced', 'accurate']
+
+PRESETS: dict[Preset, dict[str, float]] = {
+    'fast': {'plane_wave_cutoff_eV': 400.0, 'kspacing_per_A': 0.5, 'scf_density': 1e-4},
+    'balanced': {'plane_wave_cutoff_eV': 600.0, 'kspacing_per_A': 0.3, 'scf_density': 1e-5},
+    'accurate': {'plane_wave_cutoff_eV': 900.0, 'kspacing_per_A': 0.2, 'scf_density': 1e-6},
+}
+"""The settings that determine the numerical error and most of the cost."""
+
+# Hund's rule may put more electrons into one spin channel than half of all electrons would fill.
+EMPTY_BANDS_OF_ATOM = 5
+
+
+class GPAWSettings(CalculatorSettings):
+    """Density functional theory by GPAW, in plane waves."""
+
+    kind: Literal['gpaw'] = 'gpaw'
+    """GPAW."""
+    preset: Preset = 'balanced'
+    """Default values of the plane-wave cutoff, the spacing of the k-points and the convergence of the density."""
+    functional: Literal['LDA', 'PBE', 'PBEsol', 'RPBE', 'revPBE'] = 'PBE'
+    """Exchange-correlation functional."""
+    plane_wave_cutoff_eV: float = Field(default=PRESETS['balanced']['plane_wave_cutoff_eV'], gt=0)
+    """Cutoff of the plane waves in eV; by default, that of the preset."""
+    kspacing_per_A: float = Field(default=PRESETS['balanced']['kspacing_per_A'], gt=0)
+    """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``; by default, that of
+    the preset. The mesh is centred at Γ and has one k-point along non-periodic directions and along vacuum."""
+    scf_density: float = Field(default=PRESETS['balanced']['scf_density'], gt=0)
+    """Convergence of the density in electrons per valence electron; by default, that of the preset."""
+    max_scf_steps: int = Field(default=200, ge=1)
+    """Maximum number of steps of the SCF cycle. A structure that does not converge has no results."""
+    smearing: Literal['fermi-dirac', 'marzari-vanderbilt'] = 'fermi-dirac'
+    """Distribution of the occupations."""
+    smearing_eV: float = Field(default=0.1, gt=0)
+    """Width of this distribution in eV."""
+    energy: Literal['free_energy', 'extrapolated'] = 'free_energy'
+    """The energy of the results: the electronic free energy, whose derivatives are the forces and the stress, or its
+    extrapolation to zero width of the smearing."""
+    spin_polarized: bool = False
+    """Whether the calculation is spin-polarised."""
+    initial_magnetic_moments: dict[str, float] = Field(default_factory=dict)
+    """Initial magnetic moment in μB of the atoms of each element, if ``spin_polarized`` is true. If the structure has
+    initial moments, those are used instead."""
+    hubbard_U_eV: dict[str, dict[Literal['p', 'd', 'f'], float]] = Field(default_factory=dict)
+    """Effective Hubbard U in eV (Dudarev) of the shells of an element, such as ``{Fe: {d: 5.3}}``."""
+    charge: float = 0.0
+    """Total charge in units of the elementary charge."""
+    dipole_correction: bool = True
+    """Whether slabs have a dipole correction, if the vacuum is perpendicular to the two other cell vectors."""
+    vacuum_A: float = Field(default=6.0, gt=0)
+    """Thickness in Å of the vacuum on each side of the structure along non-periodic directions."""
+    cutoff_A: float = Field(default=5.0, gt=0)
+    """GPAW has no cutoff. Seeds are made as large as for an MLIP with this cutoff in Å."""
+
+    @model_validator(mode='before')
+    @classmethod
+    def _apply_preset(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping) and (preset := fields.get('preset', 'balanced')) in PRESETS:
+            return PRESETS[preset] | dict(fields)
+        return fields
+
+
+class SinglePointGPAW(Calculator):  # type: ignore[misc]
+    """GPAW with a new calculation for each structure, so that the results do not depend on earlier structures.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    """
+
+    implemented_properties = ('energy', 'free_energy', 'forces', 'stress', 'magmoms')
+
+    def __init__(self, settings: GPAWSettings):
+        super().__init__()
+        self._settings = settings
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = ('energy',), system_changes: Any = all_changes
+    ) -> None:
+        """Compute energy (eV), forces (eV/Å), the stress of a periodic structure (eV/Å³) and magnetic moments (μB)."""
+        from gpaw import GPAW
+
+        super().calculate(atoms, properties, system_changes)
+        computed, parameters = prepare(self.atoms, self._settings)
+        computed.calc = GPAW(**parameters, txt=None)
+        free_energy = float(computed.get_potential_energy(force_consistent=True))
+        extrapolated = float(computed.get_potential_energy())
+        energy = free_energy if self._settings.energy == 'free_energy' else extrapolated
+        self.results = {'energy': energy, 'free_energy': free_energy, 'forces': computed.get_forces()}
+        if self.atoms.pbc.all():
+            self.results['stress'] = computed.get_stress()
+        if self._settings.spin_polarized:
+            self.results['magmoms'] = computed.get_magnetic_moments()
+
+    def isolated_atom_energy(self, symbol: str) -> float:
+        """Return the energy in eV of an isolated atom with integer occupations and the spin of Hund's rule.
+
+        The box has three different lengths, so that an open shell can break the symmetry.
+        """
+        from gpaw import GPAW
+
+        atom, parameters = prepare(Atoms(symbol), self._settings)
+        atom.set_cell(atom.cell.lengths() + np.array([0.0, 0.5, 1.0]))
+        atom.center()
+        parameters |= {'hund': True, 'occupations': {'name': 'fixed-uniform'}, 'nbands': -EMPTY_BANDS_OF_ATOM}
+        del parameters['spinpol']
+        atom.calc = GPAW(**parameters, txt=None)
+        return float(atom.get_potential_energy())
+
+
+def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]]:
+    """Return the structure that GPAW computes, and the parameters of GPAW for it.
+
+    The structure has no constraints, vacuum along non-periodic directions, and initial magnetic moments only if the
+    calculation is spin-polarised. With a dipole correction, a slab is not periodic along its vacuum and lies in the
+    middle of the cell.
+    """
+    computed = atoms.copy()
+    computed.set_constraint()
+    if not atoms.pbc.all():
+        computed.center(vacuum=settings.vacuum_A, axis=np.flatnonzero(~atoms.pbc))
+    if not settings.spin_polarized:
+        computed.set_initial_magnetic_moments(None)
+    elif not atoms.get_initial_magnetic_moments().any():
+        moments = [settings.initial_magnetic_moments.get(symbol, 0.0) for symbol in atoms.symbols]
+        computed.set_initial_magnetic_moments(moments)
+    extended = computed.pbc & (empty_layers(computed) <= MIN_LAYER_OF_SLAB_A)
+    parameters: dict[str, Any] = {
+        'mode': {'name': 'pw', 'ecut': settings.plane_wave_cutoff_eV},
+        'xc': settings.functional,
+        'kpts': {'size': k_mesh(computed.cell, extended, settings.kspacing_per_A), 'gamma': True},
+        'occupations': {'name': settings.smearing, 'width': settings.smearing_eV},
+        'convergence': {'density': settings.scf_density},
+        'maxiter': settings.max_scf_steps,
+        'spinpol': settings.spin_polarized,
+        'charge': settings.charge,
+    }
+    if settings.hubbard_U_eV:
+        parameters['setups'] = {
+            # The zero keeps GPAW from scaling U by the norm of the truncated partial waves.
+            symbol: ':' + ';'.join(f'{shell},{value},0' for shell, value in shells.items())
+            for symbol, shells in settings.hubbard_U_eV.items()
+        }
+    axis = _axis_of_dipole(computed.cell.array, extended) if settings.dipole_correction else None
+    if axis is not None:
+        parameters['poissonsolver'] = {'dipolelayer': 'xyz'.replace('xyz'[axis], '')}
+        _move_to_middle(computed, axis)
+        computed.pbc[axis] = False
+    return computed, parameters
+
+
+def _axis_of_dipole(cell: np.ndarray, extended: np.ndarray) -> int | None:
+    """Return the axis of the vacuum of a slab if it is Cartesian and perpendicular to the slab; otherwise None."""
+    if extended.sum() != 2:
+        return None
+    axis = int(np.flatnonzero(~extended)[0])
+    mixed = [*np.delete(cell[axis], axis), *np.delete(cell[:, axis], axis)]
+    return axis if np.allclose(mixed, 0.0) else None
+
+
+def _move_to_middle(atoms: Atoms, axis: int) -> None:
+    """Shift the atoms so that the widest empty layer across a cell vector is at the boundary of the cell."""
+    fractions = atoms.get_scaled_positions(wrap=False)
+    wrapped = np.sort(fractions[:, axis] % 1.0)
+    gaps = np.diff(wrapped, append=wrapped[0] + 1.0)
+    widest = int(np.argmax(gaps))
+    fractions[:, axis] = (fractions[:, axis] - wrapped[widest] - gaps[widest] / 2) % 1.0
+    atoms.set_scaled_positions(fractions)
+
+
+class GPAWLoader(CalculatorLoader):
+    """Loads `SinglePointGPAW`."""
+
+    settings_class = GPAWSettings
+    settings: GPAWSettings
+    package = 'gpaw'
+    module = 'gpaw'
+    extra = 'gpaw'
+    uses_torch = False
+
+    def load(self) -> Loaded:
+        """Return the calculator, and the elements for which setups are installed."""
+        from gpaw import setup_paths
+
+        # GPAW uses the PBE setups for all functionals of the GGA type.
+        name = 'LDA' if self.settings.functional == 'LDA' else 'PBE'
+        files = [file for folder in setup_paths for file in Path(folder).glob(f'*.{name}.gz')]
+        symbols = {file.name.partition('.')[0] for file in files}
+        elements = frozenset(atomic_numbers[symbol] for symbol in symbols if symbol in atomic_numbers)
+        return Loaded(SinglePointGPAW(self.settings), elements=elements)
+
+    @classmethod
+    def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that change the results; the preset only determines other settings."""
+        found = super().settings_of_labels(settings)
+        return {name: value for name, value in found.items() if name not in ('preset', 'max_scf_steps')}
+
+    @classmethod
+    def label_source(cls, settings: Mapping[str, Any], model: str | None) -> str:
+        """Return the name of the level of theory, such as ``dft:gpaw:pbe``."""
+        return f'dft:gpaw:{str(settings["functional"]).lower()}'
+
+    def version(self) -> str | None:
+        """Return the versions of GPAW and of its setups."""
+        own = super().version()
+        try:
+            return own and f'{own}+setups.{version("gpaw-data")}'
+        except PackageNotFoundError:
+            return own
+
+
+VARIANT = GPAWLoader
