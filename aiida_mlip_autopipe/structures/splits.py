@@ -21,6 +21,8 @@ MAX_TEMPERATURES = 8
 """Temperatures are counted one by one up to this number, and in intervals beyond it."""
 
 UNASSIGNED = -1
+# Value of a property that a structure does not have.
+NO_VALUE = ''
 
 Category = tuple[str, str]
 """A property of structures and its value, such as ``('kind', 'alloy')``."""
@@ -88,11 +90,12 @@ class _Drawing:
         self._sets = np.array(
             [SPLITS.index(fixed[name]) if name in fixed else UNASSIGNED for name in self._names], dtype=np.int8
         )
+        properties = sorted({category[0] for counts in categories.values() for category in counts})
         # One entry for each category of each group.
         entries = [
             (group, category, number)
             for group, name in enumerate(self._names)
-            for category, number in sorted(categories.get(name, {}).items())
+            for category, number in sorted(_complete(categories.get(name, {}), properties, sizes[name]).items())
         ]
         self._known = sorted({category for _, category, _ in entries})
         place = {category: number for number, category in enumerate(self._known)}
@@ -101,7 +104,8 @@ class _Drawing:
         self._numbers = np.array([number for _, _, number in entries], dtype=float)
         self._n_groups = self._count_groups(np.ones(len(self._names), dtype=bool))
         # Whether one group of the category must stay in training.
-        self._is_kept = np.array([name == 'kind' for name, _ in self._known], dtype=bool) | (self._n_groups > 1)
+        self._is_kept = np.array([value != NO_VALUE for _, value in self._known], dtype=bool)
+        self._is_kept &= np.array([name == 'kind' for name, _ in self._known], dtype=bool) | (self._n_groups > 1)
 
     def sets(self) -> dict[str, Split]:
         """Return the set of each group."""
@@ -153,7 +157,7 @@ class _Drawing:
 
     def _ranking(self, fraction: float) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function of the members of a set. It gives each group a score; the lowest is next."""
-        names = [one if n * fraction >= 1 else (one[0], '') for one, n in zip(self._known, self._n_groups, strict=True)]
+        names = [one if n * fraction >= 1 else one[:1] for one, n in zip(self._known, self._n_groups, strict=True)]
         place = {name: number for number, name in enumerate(dict.fromkeys(names))}
         pooled = np.array([place[name] for name in names], dtype=np.int64)[self._categories]
         totals = np.bincount(pooled, self._numbers, len(place))
@@ -169,6 +173,18 @@ class _Drawing:
             return np.round(scores, 9)
 
         return rank
+
+
+def _complete(counts: Mapping[Category, int], properties: Sequence[str], size: int) -> dict[Category, int]:
+    """Return the counts of a group, and how many of its structures have no value of each property.
+
+    Without the latter, groups without a value would have fewer terms in the ranking, and be drawn more often.
+    """
+    known: Counter[str] = Counter()
+    for (name, _), number in counts.items():
+        known[name] += number
+    missing = {(name, NO_VALUE): size - known[name] for name in properties if known[name] < size}
+    return {**counts, **missing}
 
 
 def describe_sets(

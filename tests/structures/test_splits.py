@@ -140,6 +140,17 @@ def test_rare_compositions_are_drawn_as_often_as_common_ones():
     assert rare == 100
 
 
+def test_groups_without_a_label_are_drawn_as_often_as_others():
+    sizes, categories = grouped({'alloy': 100})
+    for name in list(sizes)[:50]:
+        categories[name][('label', 'hot')] = sizes[name]
+    for random_seed in range(5):
+        assigned = assign_groups(
+            sizes, valid_fraction=0, test_fraction=0.1, random_seed=random_seed, categories=categories
+        )
+        assert sum(assigned[name] == 'test' for name in list(sizes)[:50]) == 5
+
+
 def test_each_kind_can_be_drawn_if_every_kind_has_one_group():
     sizes, categories = grouped(dict.fromkeys('abcdefghij', 1))
     drawn = set()
