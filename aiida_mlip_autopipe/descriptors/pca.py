@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aiida_mlip_autopipe.core.threads import one_thread
+
 
 @dataclass(frozen=True, eq=False)
 class PCA:
@@ -35,12 +37,14 @@ class PCA:
         """Return the PCA with only the first directions, at least one."""
         return PCA(self.mean, self.directions[:, : max(n_directions, 1)], self.variances)
 
+    @one_thread()
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Return the coordinates of points (m, d) along the directions, float32 (m, c)."""
         projected: np.ndarray = (points - self.mean) @ self.directions
         return projected
 
 
+@one_thread()
 def fit_pca(points: np.ndarray) -> PCA:
     """Return the PCA of points (m, d) with all components."""
     mean = points.mean(axis=0, dtype=np.float64)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.core.threads import one_thread
 from aiida_mlip_autopipe.descriptors.pca import fit_pca
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.coverage.entropy import describe_by_quests, entropy_and_diversity
@@ -26,6 +27,7 @@ MAX_VENDI = 1000
 MAX_SAMPLED, MAX_ENVIRONMENTS = 200, 2000
 
 
+@one_thread()
 def assess_selection(
     trajectories: Sequence[Trajectory],
     selection: Selection,

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.core.threads import one_thread
 from aiida_mlip_autopipe.descriptors.describe import Descriptors
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
 from aiida_mlip_autopipe.sampling.coverage.score import CoverageTarget
@@ -93,6 +94,7 @@ class SelectionRequest:
         return select_frames(self.trajectories, self.settings, **fields)
 
 
+@one_thread()
 def select_frames(
     trajectories: Sequence[Trajectory],
     settings: SamplingSettings,

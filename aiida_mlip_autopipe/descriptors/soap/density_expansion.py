@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from itertools import pairwise
 from math import factorial, gamma, log, pi
-from typing import Any
 
 import numpy as np
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.threads import one_thread
 from aiida_mlip_autopipe.descriptors.soap.atomic_images import AtomicImages, Neighbours
 
 # An atom outside the cutoff radius is a neighbour if its Gaussian at this radius exceeds this fraction of the maximum.
@@ -54,12 +53,10 @@ class DensityExpansion:
         self.cutoff_A = r_cut_A + sigma_A * float(np.sqrt(-2.0 * np.log(TAIL)))
         eta = 1.0 / (2.0 * sigma_A**2)
         degrees = range(l_max + 1)
-        # The controller supports only libraries that are already loaded, so SciPy must be loaded first.
+        # Only libraries that are already loaded are limited to one thread, so SciPy must be loaded first.
         import scipy.linalg  # noqa: F401
-        from threadpoolctl import ThreadpoolController
 
-        self._threads = ThreadpoolController()
-        with self.one_thread():
+        with one_thread():
             exponents, mixing = zip(*(_radial_functions(r_cut_A, n_max, degree) for degree in degrees), strict=True)
         narrowing = [1.0 / (1.0 + alpha / eta) for alpha in exponents]
         # These are exponents to base 2, because exp2 is faster than exp.
@@ -77,11 +74,6 @@ class DensityExpansion:
         ends = np.cumsum([3, 1, *6 * (l_max + 1,), 2 * l_max + 1, n_max]).tolist()
         self._rows = [slice(*bounds) for bounds in pairwise([0, *ends])]
         self._workspace = np.empty((ends[-1], 0))
-
-    def one_thread(self) -> AbstractContextManager[Any]:
-        """Return a context in which BLAS uses one thread, because the number of threads affects rounding."""
-        limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api='blas')
-        return limited
 
     def expand(self, images: AtomicImages, part: slice | np.ndarray) -> list[np.ndarray]:
         """Expand the density around some atoms of a structure.

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.threads import one_thread
 from aiida_mlip_autopipe.descriptors.soap.atomic_images import find_images
 from aiida_mlip_autopipe.descriptors.soap.density_expansion import N_CENTRES, DensityExpansion
 
@@ -84,7 +85,7 @@ class PowerSpectrum:
 
     def _expand(self, atoms: Atoms, centres: np.ndarray) -> Iterator[list[np.ndarray]]:
         """Yield the coefficients in blocks of several atoms. The blocks depend only on the structure and the atoms."""
-        with self.expansion.one_thread():
+        with one_thread():
             images = find_images(atoms, self.species, self.expansion.cutoff_A)
             for start in range(0, len(centres), N_CENTRES):
                 yield self.expansion.expand(images, centres[start : start + N_CENTRES])

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from aiida_mlip_autopipe.core.threads import one_thread
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.pca import fit_pca
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
@@ -101,19 +102,21 @@ def cluster(points: np.ndarray, n_clusters: int) -> np.ndarray:
     BIRCH joins points within a threshold. The initial threshold is half the covering radius of farthest point sampling
     with as many points as there are clusters. It is halved until there are at least as many groups as clusters.
     """
+    # Only libraries that are already loaded are limited to one thread.
     from sklearn.cluster import AgglomerativeClustering, Birch
 
     n_distinct = len(np.unique(points, axis=0))
     n_clusters = min(n_clusters, n_distinct)
-    threshold = max(float(farthest_points(points, n_clusters)[2].max()) / 2.0, 1e-6)
-    groups = Birch(threshold=threshold, n_clusters=None).fit(points)
-    while len(groups.subcluster_centers_) < n_clusters and threshold > 1e-9:
-        threshold /= 2.0
+    with one_thread():
+        threshold = max(float(farthest_points(points, n_clusters)[2].max()) / 2.0, 1e-6)
         groups = Birch(threshold=threshold, n_clusters=None).fit(points)
-    centres = groups.subcluster_centers_
-    if len(centres) <= n_clusters or n_clusters < 2:
-        return groups.labels_ if n_clusters > 1 else np.zeros(len(points), dtype=np.int64)
-    joined = AgglomerativeClustering(n_clusters=n_clusters).fit_predict(centres)
+        while len(groups.subcluster_centers_) < n_clusters and threshold > 1e-9:
+            threshold /= 2.0
+            groups = Birch(threshold=threshold, n_clusters=None).fit(points)
+        centres = groups.subcluster_centers_
+        if len(centres) <= n_clusters or n_clusters < 2:
+            return groups.labels_ if n_clusters > 1 else np.zeros(len(points), dtype=np.int64)
+        joined = AgglomerativeClustering(n_clusters=n_clusters).fit_predict(centres)
     clusters: np.ndarray = joined[groups.labels_]
     return clusters
 
