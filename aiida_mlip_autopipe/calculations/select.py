@@ -43,6 +43,7 @@ class SelectionCalculation(CalculatorJob):
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
         spec.input('groups', valid_type=orm.Dict, help='The parent of each seed, by seed id.')
         spec.input('kinds', valid_type=orm.Dict, help='The kind of each seed, by seed id.')
+        spec.input('labels', valid_type=orm.Dict, help='The label of the entry of each seed that has one, by seed id.')
         spec.input(
             'stage_version', valid_type=orm.Str, help='Version of this stage; increased when its results change.'
         )
@@ -86,6 +87,7 @@ class SelectionCalculation(CalculatorJob):
             random_seed=request.random_seed,
             groups=dict(request.groups),
             kinds=dict(request.kinds),
+            labels=dict(request.labels),
             seed_ids=tuple(one.seed_id for one in request.trajectories),
             described={
                 key: DescribedBy(species=tuple(one.species), report=one.report)

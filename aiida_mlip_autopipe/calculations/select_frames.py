@@ -22,6 +22,7 @@ def select_frames(
     random_seed: orm.Int,
     groups: orm.Dict,
     kinds: orm.Dict,
+    labels: orm.Dict,
     stage_version: orm.Str,
     reference_dataset: DatasetData | None = None,
     **nodes: Mapping[str, orm.Data],
@@ -38,6 +39,8 @@ def select_frames(
         The parent of each seed, by seed id.
     kinds
         The kind of each seed, by seed id.
+    labels
+        The label of the entry of each seed that has one, by seed id.
     stage_version
         Version of this function; increased when its results change.
     reference_dataset
@@ -51,7 +54,14 @@ def select_frames(
     dict
         The nodes of `nodes_from_selection`.
     """
-    inputs = {'settings': settings, 'random_seed': random_seed, 'groups': groups, 'kinds': kinds, **nodes}
+    inputs = {
+        'settings': settings,
+        'random_seed': random_seed,
+        'groups': groups,
+        'kinds': kinds,
+        'labels': labels,
+        **nodes,
+    }
     try:
         request = request_from_nodes(inputs)
         if reference_dataset is not None:

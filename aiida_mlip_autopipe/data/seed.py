@@ -47,6 +47,12 @@ class SeedData(StructureData):
         """The identity of the seed, a hash of its content."""
         return str(self.base.attributes.get('seed_id'))
 
+    @property
+    def entry_label(self) -> str | None:
+        """The label of the entry in ``generation`` that made the seed. It is not AiiDA's label of the node."""
+        record = json.loads(self.base.repository.get_object_content(self._RECORD))
+        return record.get('label')
+
     def to_seed(self) -> Seed:
         """Return the seed, with values that are exact bit for bit.
 

@@ -42,6 +42,7 @@ def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
         random_seed=inputs['random_seed'].value,
         groups=inputs['groups'].get_dict(),
         kinds=inputs['kinds'].get_dict(),
+        labels=inputs['labels'].get_dict(),
         described=described,
     )
 

@@ -38,6 +38,8 @@ class SelectionJob(AnyJob):
     """The group of each seed, by its id."""
     kinds: dict[str, str]
     """The kind of each seed, by its id."""
+    labels: dict[str, str]
+    """The label of the entry of each seed, by its id."""
     seed_ids: tuple[str, ...]
     """The seed id of each trajectory in the file."""
     trajectories: str = TRAJECTORIES_FILE

@@ -68,6 +68,7 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
         random_seed=job.random_seed,
         groups=job.groups,
         kinds=job.kinds,
+        labels=job.labels,
         described=described,
         reference=reference,
     )

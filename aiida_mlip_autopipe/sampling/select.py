@@ -72,7 +72,9 @@ class SelectionRequest:
         The group of each seed, by its id. Whole groups are held out. A seed that is missing from this mapping forms
         its own group.
     kinds
-        The kind of each seed, by its id, for stratification by kind.
+        The kind of each seed, by its id.
+    labels
+        The label of the entry of each seed, by its id. Seeds of entries without a label are missing from this mapping.
     described
         Descriptors that jobs have computed for the trajectories, by the key of the descriptor.
     reference
@@ -85,13 +87,14 @@ class SelectionRequest:
     random_seed: int
     groups: Mapping[str, str]
     kinds: Mapping[str, str]
+    labels: Mapping[str, str]
     described: Mapping[str, Descriptors]
     reference: Sequence[Atoms] = ()
 
     def select(self) -> Selection:
         """Select the frames."""
-        fields = {name: getattr(self, name) for name in ('random_seed', 'groups', 'kinds', 'described', 'reference')}
-        return select_frames(self.trajectories, self.settings, **fields)
+        names = ('random_seed', 'groups', 'kinds', 'labels', 'described', 'reference')
+        return select_frames(self.trajectories, self.settings, **{name: getattr(self, name) for name in names})
 
 
 @one_thread()
@@ -102,6 +105,7 @@ def select_frames(
     random_seed: int,
     groups: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     described: Mapping[str, Descriptors] | None = None,
     reference: Sequence[Atoms] = (),
 ) -> Selection:
@@ -120,7 +124,9 @@ def select_frames(
         If no candidates are left, or if the settings name a reference dataset but ``reference`` is empty.
     """
     selection, sampler_settings = split_section(settings)
-    pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, reference=reference)
+    pool = collect_candidates(
+        trajectories, selection, random_seed=random_seed, kinds=kinds, labels=labels, reference=reference
+    )
     always = pool.has_kind(selection.always_selected_kinds)
     others = np.flatnonzero(~always)
     held_out = hold_out(pool.subset(others), selection, groups or {}, random_seed)

@@ -267,6 +267,7 @@ class DatasetWorkChain(ReferenceWorkChain):
             'random_seed': self.inputs.random_seed,
             'groups': orm.Dict(self._seed_attributes('parent')),
             'kinds': orm.Dict(self._seed_attributes('kind')),
+            'labels': orm.Dict({seed.seed_id: label for seed in self._seeds() if (label := seed.entry_label)}),
             'stage_version': orm.Str(sampling.STAGE_VERSION),
             'legs': link_labels('trajectory', self._legs()),
             'evaluations': link_labels('evaluation', self._evaluations()),

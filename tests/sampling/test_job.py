@@ -91,6 +91,7 @@ def make_request(tmp_path):
             random_seed=5,
             groups={'seed0': 'a', 'seed1': 'b', 'seed2': 'c'},
             kinds={'seed0': 'alloy', 'seed1': 'surface', 'seed2': 'alloy'},
+            labels={'seed1': 'hot'},
             described={descriptor_key(SMALL): descriptors},
             reference=structures_of_reference,
         )
@@ -110,6 +111,7 @@ def run(tmp_path):
             random_seed=request.random_seed,
             groups=request.groups,
             kinds=request.kinds,
+            labels=request.labels,
             seed_ids=tuple(one.seed_id for one in request.trajectories),
             described={
                 key: DescribedBy(species=one.species, report=one.report) for key, one in request.described.items()

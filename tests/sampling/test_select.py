@@ -206,6 +206,17 @@ def test_kinds_of_seeds_can_be_strata(trajectories, kind_of_seed):
     ]
 
 
+def test_labels_of_entries_can_be_strata(trajectories):
+    labels = {'seed1': 'hot', 'seed2': 'hot'}
+    settings = make_settings('stratified', by='label', n_structures=8, near_equilibrium_fraction=0)
+    selection = select_frames(trajectories, settings, random_seed=1, labels=labels)
+    assert [labels.get(seed, 'none') for seed, _ in identities(selection, trajectories)].count('none') == 4
+    assert selection.report['strata'] == [
+        {'stratum': 'hot', 'n_candidates': 16, 'n_selected': 4},
+        {'stratum': 'unlabelled', 'n_candidates': 8, 'n_selected': 4},
+    ]
+
+
 @pytest.fixture
 def crashing(trajectories):
     """Return trajectories. The first two become unstable just after their last frame."""

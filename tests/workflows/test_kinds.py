@@ -80,15 +80,18 @@ def test_the_dataset_of_a_campaign_with_eight_kinds_has_rows_of_each(run_campaig
 def test_amorphous_solids_and_molecules_go_through_a_campaign(run_campaign, tmp_path):
     molecules = [{'name': 'N2', 'count': 3}, {'name': 'CO', 'count': 2}]
     entries = [
-        {'kind': 'amorphous', 'composition': {'Cu': 1, 'Au': 1}, 'volume_per_atom_A3': 15, 'n_atoms': 24},
+        {'kind': 'amorphous', 'label': 'glass', 'composition': {'Cu': 1, 'Au': 1}, 'volume_per_atom_A3': 15}
+        | {'n_atoms': 24},
         {'kind': 'molecular', 'molecules': molecules, 'density_g_per_cm3': 0.5},
     ]
     campaign = run_campaign(
         generation=[{**entry, 'n_seeds': 1, 'validation': SMALL} for entry in entries],
         exploration={'temperature_K': 300, 'n_steps': 10, 'frame_interval': 2},
-        sampling={'n_structures': 8},
+        sampling={'kind': 'stratified', 'by': 'label', 'within': {'kind': 'stride'}, 'n_structures': 8},
     )
     assert campaign.is_finished_ok, campaign.exit_message
+    strata = campaign.outputs.selection_report['strata']
+    assert [stratum['stratum'] for stratum in strata] == ['glass', 'unlabelled']
     explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
     ensembles = {
         node.inputs.job.seed.to_seed().record['kind']: node.outputs.result['ensemble'] for node in explorations

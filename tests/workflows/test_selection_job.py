@@ -60,6 +60,7 @@ def inputs(emt_code, tmp_path_factory):
         'random_seed': orm.Int(3),
         'groups': orm.Dict({'seed0': 'a', 'seed1': 'b', 'seed2': 'c'}),
         'kinds': orm.Dict({'seed0': 'alloy'}),
+        'labels': orm.Dict({'seed1': 'hot'}),
         'stage_version': orm.Str(STAGE_VERSION),
         'reference_dataset': DatasetData.from_file(path),
         'legs': {f'leg{(place * 2) % 3}': node_from_trajectory(one, {}) for place, one in enumerate(trajectories)},

@@ -21,6 +21,7 @@ def collect_candidates(
     *,
     random_seed: int,
     kinds: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     reference: Sequence[Atoms] = (),
 ) -> FramePool:
     """Collect the candidates of a selection.
@@ -35,7 +36,7 @@ def collect_candidates(
             Code.VALUE_MISSING,
             f'the reference dataset {settings.reference_dataset} is set, but its structures were not passed',
         )
-    pool = collect_frames(trajectories, reference, kinds or {})
+    pool = collect_frames(trajectories, reference, kinds, labels)
     pool = _limit_crashes(_discard_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
     if not len(pool):
         reasons = ', '.join(f'{reason.replace("_", " ")} ({n})' for reason, n in pool.discarded.items() if n)

@@ -32,6 +32,8 @@ class FramePool:
         The structures of the reference dataset, which count as chosen.
     kind_of_seed
         The kind of each seed, by its id.
+    label_of_seed
+        The label of the entry of each seed, by its id.
     counted
         The frames that count as chosen (c, 2): the index of the trajectory and that of the frame.
     features
@@ -44,6 +46,7 @@ class FramePool:
     discarded: dict[str, int]
     reference: tuple[Atoms, ...] = ()
     kind_of_seed: Mapping[str, str] = field(default_factory=dict)
+    label_of_seed: Mapping[str, str] = field(default_factory=dict)
     counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     features: Mapping[str, Features] = field(default_factory=dict)
 
@@ -103,6 +106,10 @@ class FramePool:
     def kinds(self) -> list[str]:
         """Return the kind of the seed of each candidate, or ``unknown``."""
         return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
+
+    def labels(self) -> list[str]:
+        """Return the label of the entry of each candidate's seed, or ``unlabelled``."""
+        return [self.label_of_seed.get(seed_id, 'unlabelled') for seed_id in self.seed_ids()]
 
     def has_kind(self, kinds: Sequence[str]) -> np.ndarray:
         """Return whether the seed of each candidate has one of the given kinds (m,), bool."""
@@ -171,7 +178,10 @@ class FramePool:
 
 
 def collect_frames(
-    trajectories: Sequence[Trajectory], reference: Sequence[Atoms] = (), kind_of_seed: Mapping[str, str] | None = None
+    trajectories: Sequence[Trajectory],
+    reference: Sequence[Atoms] = (),
+    kind_of_seed: Mapping[str, str] | None = None,
+    label_of_seed: Mapping[str, str] | None = None,
 ) -> FramePool:
     """Collect the candidates.
 
@@ -207,7 +217,15 @@ def collect_frames(
             contents.add(content)
             chosen.append((i, f))
     pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
-    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(discarded), tuple(reference), kind_of_seed or {})
+    return FramePool(
+        trajectories,
+        pairs[:, 0],
+        pairs[:, 1],
+        dict(discarded),
+        tuple(reference),
+        kind_of_seed or {},
+        label_of_seed or {},
+    )
 
 
 def _empirical_formula(numbers: np.ndarray) -> str:

@@ -18,9 +18,9 @@ class StratifiedSettings(SamplerSettings):
 
     kind: Literal['stratified'] = 'stratified'
     """Chooses the same number of frames from each stratum."""
-    by: Literal['temperature', 'energy', 'composition', 'kind', 'seed'] = 'temperature'
+    by: Literal['temperature', 'energy', 'composition', 'kind', 'label', 'seed'] = 'temperature'
     """The property that defines the strata. ``energy`` is the energy per atom above the lowest one of the same
-    composition, and ``kind`` is the kind of the seed."""
+    composition, ``kind`` is the kind of the seed, and ``label`` is the label of its entry in ``generation``."""
     n_strata: int = Field(default=5, ge=1)
     """Number of strata of equal width, for ``temperature`` and ``energy``."""
     near_equilibrium_fraction: float = Field(default=0.2, ge=0, le=1)
@@ -71,7 +71,13 @@ class StratifiedSampler(Sampler):
             return _equal_strata(pool.temperatures(), self.settings.n_strata, 'K')
         if by == 'energy':
             return _equal_strata(excess, self.settings.n_strata, 'eV/atom')
-        names = np.array({'composition': pool.compositions, 'kind': pool.kinds, 'seed': pool.seed_ids}[by]())
+        names_by = {
+            'composition': pool.compositions,
+            'kind': pool.kinds,
+            'label': pool.labels,
+            'seed': pool.seed_ids,
+        }
+        names = np.array(names_by[by]())
         return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
 
