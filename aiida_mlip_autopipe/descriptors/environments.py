@@ -11,11 +11,12 @@ from ase import Atoms
 from aiida_mlip_autopipe.descriptors.pca import PCA, fit_pca
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, choose_compression, describe_environments
 
-# Maximum number of principal components.
-MAX_COMPONENTS = 64
-# Environments within this distance belong to the same cluster. The PCA has enough components if distances along the
-# omitted components are well below it. A fraction of the variance is not a suitable criterion, because differences
-# between elements are much larger than those due to displacements of atoms.
+# The PCA has at least this many components, and more if the omitted ones would contain more than this fraction of the
+# variance. A fraction alone is not sufficient, because the variance within a group of similar structures may be much
+# smaller than that between elements.
+MIN_COMPONENTS, LOST_FRACTION = 64, 1e-5
+# Environments within this distance belong to the same cluster. Components that change distances by much less than this
+# contain only rounding errors and are always omitted.
 ALIKE = 1e-4
 
 
@@ -24,8 +25,9 @@ def fit_components(structures: Iterable[Atoms], species: Sequence[int], settings
     pca = fit_pca(np.concatenate(list(describe_environments(structures, species, settings))))
     # The variance that is lost with 0, 1, 2, … components.
     lost_variances = np.cumsum(pca.variances[::-1])[::-1]
-    n_needed = int((lost_variances > (0.1 * ALIKE) ** 2).sum())
-    return pca.keep(min(n_needed, MAX_COMPONENTS))
+    n_above_rounding = int((lost_variances > (0.1 * ALIKE) ** 2).sum())
+    n_for_fraction = int((lost_variances > LOST_FRACTION * lost_variances[0]).sum())
+    return pca.keep(min(n_above_rounding, max(n_for_fraction, MIN_COMPONENTS)))
 
 
 def project_environments(

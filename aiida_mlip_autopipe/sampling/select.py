@@ -21,6 +21,7 @@ from aiida_mlip_autopipe.sampling.pool.describe import describe_ahead
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources
+from aiida_mlip_autopipe.sampling.pool.shares import report_few_chosen, warn_of_few_chosen
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
 from aiida_mlip_autopipe.structures.splits import Split, describe_sets
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
@@ -142,7 +143,7 @@ def select_frames(
         _extend(picks.distances, len(chosen)),
         _extend(picks.added, len(chosen)),
         splits,
-        _report(pool, chosen, splits, picks, held_out, settings),
+        _report(pool, chosen, splits, picks, held_out, settings, report_few_chosen(left, picks.indices)),
     )
 
 
@@ -172,6 +173,7 @@ def _report(
     picks: Picks,
     held_out: HeldOut,
     settings: SamplingSettings,
+    shares: dict[str, Any],
 ) -> dict[str, Any]:
     selected = pool.subset(chosen)
     properties = {'kind': selected.kinds(), 'composition': selected.compositions()}
@@ -191,8 +193,9 @@ def _report(
             {'sets': describe_sets(splits, properties, selected.temperatures().tolist())} if held_out.is_divided else {}
         ),
         **picks.report,
+        **shares,
         **report_committee(pool, chosen),
-        'warnings': _warnings(picks, held_out, pool.n_frames),
+        'warnings': [*_warnings(picks, held_out, pool.n_frames), *warn_of_few_chosen(shares['few_chosen'])],
     }
 
 

@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 # Maximum number of frames per job. With 64 atoms each, the job takes a minute on one core and returns about 20 MB.
 FRAMES_PER_JOB = 10_000
 # Maximum number of atoms per job that describes each atom. Such a job takes half a minute and returns 80 MB for 64
-# components.
+# components, or 210 MB for 168.
 ENVIRONMENTS_PER_JOB = 320_000
 
 

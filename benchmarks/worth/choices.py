@@ -20,6 +20,7 @@ CHOICES = {
     'fps': FPS,
     'direct': {'kind': 'direct'},
     'environment': ENVIRONMENT,
+    'environment, clusters of all': {'kind': 'environment', 'clusters_per_group': False},
     # The committee is EMT, with which the frames were explored, and SevenNet, which computed the labels.
     'disagreement': {'kind': 'disagreement'},
     'stratified by temperature, fps': strata('temperature', FPS),

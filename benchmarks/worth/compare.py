@@ -4,7 +4,8 @@
 
 Each repeat holds out a fifth of the groups of each kind, and a fifth of the frames of the other groups. Then it holds
 out all frames of one kind instead of the groups. All samplers choose from the same remaining frames, so that their
-errors can be compared in pairs. `table.py` makes the tables of the docs from the results.
+errors can be compared in pairs. `table.py` makes the tables of the docs from the results. For a pool of phases
+(``pool.py --phases``) there are also results for each phase and kind, with its fraction of the chosen structures.
 """
 
 import argparse
@@ -66,9 +67,10 @@ class Comparison:
                 for n in SIZES:
                     chosen = largest[:n] if nested else self.pool.choose(candidates, CHOICES[name], n, repeat)
                     weights = self.model.train(chosen, np.random.default_rng(repeat))
+                    fractions = {f'{part} {value}': f'{of[chosen].mean():.4f}' for part, value, of in self.pool.parts()}
                     for test, indices in tests.items():
                         figures = [f'{figure:.5f}' for figure in self.model.errors(weights, indices)]
-                        lines.append([repeat, name, len(chosen), test, *figures])
+                        lines.append([repeat, name, len(chosen), test, *figures, fractions.get(test, '')])
         return lines
 
 
@@ -93,7 +95,7 @@ def main():
     # Forked processes inherit this attribute. The object is too large to be sent to each process.
     Comparison.shared = Comparison(pool, LinearModel(pool, options.processes), options.samplers)
     print(pool.n_own, 'frames', flush=True)
-    fields = ['repeat', 'sampler', 'n', 'test', 'mean_eV_A', 'p95_eV_A', 'energy_eV_atom']
+    fields = ['repeat', 'sampler', 'n', 'test', 'mean_eV_A', 'p95_eV_A', 'energy_eV_atom', 'fraction']
     with options.result.open('a' if options.first else 'w', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
         if not options.first:

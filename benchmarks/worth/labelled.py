@@ -31,6 +31,8 @@ class Pool:
         self.is_own = np.arange(len(self.frames)) < len(own)
         self.info = [atoms.info for atoms in self.frames]
         self.kinds = np.array([info['kind'] for info in self.info])
+        # None for a pool without phases.
+        self.phases = np.array([info.get('phase') for info in self.info])
         self.groups = np.array(
             [('' if own else 'even ') + info['group'] for own, info in zip(self.is_own, self.info, strict=True)]
         )
@@ -86,6 +88,8 @@ class Pool:
         With an even pool, the test sets ``seeds`` and ``kind`` come from it: half of its groups, none of which are
         candidates, and all frames of the kind. The test sets ``own seeds`` and ``frames`` have the proportions of the
         first pool.
+
+        In a pool of phases, no kind is held out, but the test set ``seeds`` is also divided by phase and by kind.
         """
         rng = np.random.default_rng([repeat, 20])
         everything = np.arange(len(self.frames))
@@ -95,11 +99,21 @@ class Pool:
         tests = {'seeds': own, 'frames': frames}
         if not self.is_own.all():
             tests = {'seeds': self._draw_groups(~self.is_own, 0.5, rng), 'frames': frames, 'own seeds': own}
+        if self.phases[0] is not None:
+            tests |= {f'{name} {value}': tests['seeds'] & of for name, value, of in self.parts()}
         yield everything[self.is_own & ~own & ~frames], {name: everything[of] for name, of in tests.items()}
+        if self.phases[0] is not None:
+            return
         kind = self.kinds == kinds[repeat % len(kinds)]
         frames = self.is_own & ~kind & (rng.random(len(everything)) < HELD_OUT)
         test = kind if self.is_own.all() else kind & ~self.is_own
         yield everything[self.is_own & ~kind & ~frames], {'kind': everything[test]}
+
+    def parts(self):
+        """Yield the property, the value and the members (m,), bool, of each phase and each kind."""
+        for name, values in (('phase', self.phases), ('kind', self.kinds)):
+            for value in sorted({value for value in values if value is not None}):
+                yield name, value, values == value
 
     def _draw_groups(self, among, fraction, rng):
         """Draw a fraction of the groups of each kind, and return which frames belong to them."""

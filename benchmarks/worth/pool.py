@@ -5,8 +5,13 @@ The pool contains structures of six kinds and two metals, which are explored by 
 each temperature. An uneven pool is similar to the result of a campaign. Most of its frames are bulk alloys at low
 temperature and only 20 fs apart. Few frames are hot, of other kinds, or from unstable runs.
 
+With ``--phases`` the pool contains bulk and surfaces of five phases instead: both metals, the ordered compounds A3B
+(L1_2) and AB (L1_0), and random alloys. All phases have the same number of groups.
+
     python benchmarks/worth/pool.py Cu Au even_CuAu
     python benchmarks/worth/pool.py Cu Au uneven_CuAu --uneven
+    python benchmarks/worth/pool.py Cu Au even_phases_CuAu --phases
+    python benchmarks/worth/pool.py Cu Au uneven_phases_CuAu --phases --uneven
 
 The script saves each frame once it is labelled. If it is run again, it continues after the last one.
 """
@@ -18,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import bulk, fcc100, fcc110, fcc111
+from ase.build import bulk, fcc100, fcc110, fcc111, surface
 from ase.calculators.emt import EMT
 from ase.data import atomic_numbers
 from ase.io import Trajectory, read
@@ -28,7 +33,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetLoader, SevenNetSettings
 
 # PBE lattice constants of the face-centred cubic metals, Å (Haas, Tran and Blaha, Phys. Rev. B 79, 085104, 2009).
-LATTICE_A = {'Cu': 3.63, 'Au': 4.16, 'Ag': 4.15, 'Pd': 3.94, 'Ni': 3.52, 'Pt': 3.97}
+LATTICE_A = {'Cu': 3.63, 'Au': 4.16, 'Ag': 4.15, 'Pd': 3.94, 'Ni': 3.52, 'Pt': 3.97, 'Al': 4.04}
 TIMESTEP_FS = 4.0
 
 
@@ -55,6 +60,14 @@ UNEVEN_RECIPE = {
     'adsorption': (4, RARE),
     'perturbed': (4, RARE),
 }
+EVEN_OF_PHASE = [Run(300, 2, 20), Run(700, 2, 20), Run(1300, 2, 20), Run(2200, 2, 20)]
+UNEVEN_OF_PHASE = [Run(300, 24, 5), Run(700, 10, 5), Run(1300, 6, 20), Run(2200, 3, 20), Run(3500, 2, 20, every=3)]
+# The same for each phase.
+EVEN_PHASES_RECIPE = dict.fromkeys(('bulk', 'surface'), (6, EVEN_OF_PHASE))
+UNEVEN_PHASES_RECIPE = {'bulk': (4, UNEVEN_OF_PHASE), 'surface': (2, UNEVEN_OF_PHASE)}
+# Fraction of the first metal on the four sites of the cubic cell: the corner and the centres of the faces on the x, y
+# and z axes. None stands for a random decoration.
+PHASES = {'A': (1, 1, 1, 1), 'B': (0, 0, 0, 0), 'A3B': (0, 1, 1, 1), 'AB': (1, 1, 0, 0), 'random': None}
 
 
 def lattice_of(numbers, metals):
@@ -138,6 +151,39 @@ def make_perturbed(metals, rng):
     return crystal
 
 
+def make_phase(phase, metals, rng):
+    """Return the cubic cell of a phase, with a random strain; a random alloy is decorated later."""
+    sites = PHASES[phase] or (1, 1, 1, 1)
+    crystal = bulk('Cu', cubic=True, a=1.0)
+    crystal.numbers = [atomic_numbers[metals[0] if site else metals[1]] for site in sites]
+    return crystal
+
+
+def decorate_phase(crystal, phase, metals, rng):
+    """Decorate a random alloy, and set the lattice constant by Vegard's law."""
+    if PHASES[phase] is None:
+        first = rng.permutation(len(crystal)) < rng.integers(2, len(crystal) - 1)
+        crystal.numbers = np.where(first, atomic_numbers[metals[0]], atomic_numbers[metals[1]])
+    scale = lattice_of(crystal.numbers, metals) * (1 + 0.02 * rng.normal())
+    crystal.set_cell(crystal.cell * scale, scale_atoms=True)
+    return crystal
+
+
+def make_phase_bulk(phase, metals, rng):
+    """Return 8 or 16 atoms of a phase."""
+    crystal = make_phase(phase, metals, rng) * ((1, 1, 2), (1, 2, 2), (2, 2, 1))[rng.integers(3)]
+    return decorate_phase(crystal, phase, metals, rng)
+
+
+def make_phase_surface(phase, metals, rng):
+    """Return a slab of twelve atoms of a phase, with a low-index surface."""
+    indices = ((1, 0, 0), (1, 1, 0), (1, 1, 1))[rng.integers(3)]
+    slab = decorate_phase(surface(make_phase(phase, metals, rng), indices, 3, periodic=True), phase, metals, rng)
+    slab.center(vacuum=6.0, axis=2)
+    return slab
+
+
+PHASE_KINDS = {'bulk': make_phase_bulk, 'surface': make_phase_surface}
 KINDS = {
     'alloy': make_alloy,
     'surface': make_surface,
@@ -164,25 +210,40 @@ def explore(seed, run, rng):
         yield Atoms(atoms.numbers, positions=atoms.get_positions(wrap=True), cell=atoms.cell, pbc=atoms.pbc)
 
 
-def make_frames(metals, uneven):
+def seeds_of(metals, uneven, phases):
+    """Yield the kind, name, phase (or None), number and runs of each group, and a label for its random numbers."""
+    if phases:
+        recipe = UNEVEN_PHASES_RECIPE if uneven else EVEN_PHASES_RECIPE
+        for phase in PHASES:
+            for kind, (n_groups, runs) in recipe.items():
+                for group in range(n_groups):
+                    yield kind, f'{phase} {kind}{group}', phase, group, runs, f'{phase} {kind} {group}'
+    else:
+        for kind, (n_groups, runs) in (UNEVEN_RECIPE if uneven else EVEN_RECIPE).items():
+            for group in range(n_groups):
+                yield kind, f'{kind}{group}', None, group, runs, f'{kind} {group}'
+
+
+def make_frames(metals, uneven, phases):
     """Return all frames without labels, with their origin in ``info``."""
     frames = []
-    for kind, (n_groups, runs) in (UNEVEN_RECIPE if uneven else EVEN_RECIPE).items():
-        for group in range(n_groups):
-            label = f'{"-".join(metals)} {kind} {group}{" uneven" if uneven else ""}'
-            rng = np.random.default_rng(int(hashlib.sha256(label.encode()).hexdigest()[:16], 16))
-            seed = KINDS[kind](metals, rng)
-            for run in runs:
-                if group % run.every:
-                    continue
-                for step, atoms in enumerate(explore(seed, run, rng), start=1):
-                    atoms.info = {
-                        'kind': kind,
-                        'group': f'{kind}{group}',
-                        'temperature_K': run.temperature_K,
-                        'step': step * run.n_steps_apart,
-                    }
-                    frames.append(atoms)
+    for kind, name, phase, group, runs, text in seeds_of(metals, uneven, phases):
+        label = f'{"-".join(metals)} {text}{" uneven" if uneven else ""}'
+        rng = np.random.default_rng(int(hashlib.sha256(label.encode()).hexdigest()[:16], 16))
+        seed = PHASE_KINDS[kind](phase, metals, rng) if phase else KINDS[kind](metals, rng)
+        for run in runs:
+            if group % run.every:
+                continue
+            for step, atoms in enumerate(explore(seed, run, rng), start=1):
+                atoms.info = {
+                    'kind': kind,
+                    'group': name,
+                    'temperature_K': run.temperature_K,
+                    'step': step * run.n_steps_apart,
+                }
+                if phase:
+                    atoms.info['phase'] = phase
+                frames.append(atoms)
     # The order is random, so that the labelled part of a pool is always a representative sample.
     return [frames[i] for i in np.random.default_rng(0).permutation(len(frames))]
 
@@ -203,11 +264,12 @@ def main():
     parser.add_argument('metals', nargs=2, choices=LATTICE_A)
     parser.add_argument('path', type=Path, help='path of the pool, without suffix')
     parser.add_argument('--uneven', action='store_true', help='create an uneven pool')
+    parser.add_argument('--phases', action='store_true', help='create a pool of bulk and surfaces of five phases')
     options = parser.parse_args()
     bare, labelled = (options.path.with_suffix(ending) for ending in ('.bare.traj', '.traj'))
     if not bare.is_file():
         with Trajectory(bare, 'w') as file:
-            for atoms in make_frames(options.metals, options.uneven):
+            for atoms in make_frames(options.metals, options.uneven, options.phases):
                 file.write(atoms)
     frames = read(bare, ':')
     print(len(frames), 'frames,', sum(map(len, frames)), 'atoms', flush=True)

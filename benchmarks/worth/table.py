@@ -10,6 +10,8 @@ The other tables contain the 95th percentile at each size. The last column compa
 number of structures (``--at``): with this fraction of the structures, the sampler has the same 95th percentile. If the
 fraction is that of the smallest or largest size, it is an upper or lower limit.
 
+For a pool of phases, the last table contains the fractions of the phases and kinds in the selections of that number.
+
 The intervals are 95 % bootstrap intervals over the repeats.
 """
 
@@ -27,7 +29,7 @@ MEAN, TAIL = 'mean_eV_A', 'p95_eV_A'
 class Result:
     """The logarithms of the errors by test and measure, each as an array (sampler, repeat, size)."""
 
-    def __init__(self, path, tests, place):
+    def __init__(self, path, tests, place, at):
         with path.open() as file:
             rows = list(csv.DictReader(file))
         self.name = path.stem
@@ -49,6 +51,11 @@ class Result:
             )
             for test in tests
             for measure in (MEAN, TAIL)
+        }
+        self.fractions = {
+            (test, name): np.mean([float(every[test, name, repeat, n]['fraction']) for repeat in self.repeats])
+            for test, name, n in keys
+            if n == at and every[test, name, self.repeats[0], n].get('fraction')
         }
         # The results are resampled independently because they come from different pools.
         draws = np.random.default_rng(place).integers(0, len(self.repeats), (N_RESAMPLES, len(self.repeats)))
@@ -102,16 +109,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('results', type=Path, nargs='+')
     parser.add_argument('--tests', nargs='+', default=['seeds', 'kind'])
+    parser.add_argument('--mean', action='store_true', help='compare mean errors instead of the 95th percentile')
     parser.add_argument('--at', type=int, default=200, help='number of structures that random chooses')
     options = parser.parse_args()
-    results = [Result(path, options.tests, place) for place, path in enumerate(options.results)]
+    results = [Result(path, options.tests, place, options.at) for place, path in enumerate(options.results)]
     names = [name for name in results[0].samplers if all(name in result.samplers for result in results)]
     cases = [(result, test) for result in results for test in options.tests]
 
     def over_cases(measure, name):
         return np.mean([result.level(test, measure, name) for result, test in cases], axis=0)
 
-    levels = {name: over_cases(TAIL, name) for name in names}
+    measure = MEAN if options.mean else TAIL
+    levels = {name: over_cases(measure, name) for name in names}
     best = min(names, key=lambda name: levels[name][0])
     order = sorted(names, key=lambda name: levels[name][0])
     head = [
@@ -123,7 +132,7 @@ def main():
     ]
     rows = []
     for name in order:
-        ratios = [result.level(test, TAIL, name) - result.level(test, TAIL, REFERENCE) for result, test in cases]
+        ratios = [result.level(test, measure, name) - result.level(test, measure, REFERENCE) for result, test in cases]
         mean = over_cases(MEAN, name) - over_cases(MEAN, REFERENCE)
         columns = [*ratios, np.mean(ratios, axis=0), mean, levels[name] - levels[best]]
         rows.append([name, *(cell(np.exp(column)) for column in columns)])
@@ -143,6 +152,12 @@ def main():
                 for name in order
             ],
         )
+    for result in results:
+        tests = [test for test in options.tests if (test, REFERENCE) in result.fractions]
+        if tests:
+            print(f'\n{result.name}, fractions of {options.at} structures\n')
+            rows = [[name, *(f'{result.fractions[test, name]:.2f}' for test in tests)] for name in order]
+            table(['sampler', *tests], rows)
 
 
 if __name__ == '__main__':

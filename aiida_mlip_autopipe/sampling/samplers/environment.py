@@ -21,6 +21,10 @@ class EnvironmentSettings(SamplerSettings):
     """Chooses structures that cover the environments of all atoms."""
     n_clusters: int | None = Field(default=None, ge=1)
     """Number of environment clusters. The default is ten for each requested structure."""
+    clusters_per_group: bool = True
+    """Find clusters separately for each group of candidates with the same composition and kind of seed. The number of
+    clusters of a group is proportional to its number of candidates. Otherwise, few structures are chosen from
+    chemically simple groups, such as pure metals, because their environments are similar."""
     coverage: float | None = Field(default=None, gt=0, le=1)
     """Stop when this fraction of the clusters is covered, even with fewer than ``n_structures`` structures."""
     descriptor: SoapSettings = SoapSettings()
@@ -43,7 +47,8 @@ class EnvironmentSampler(Sampler):
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose structures until there are enough, the coverage is reached, or only duplicates are left."""
         settings = self.settings
-        clusters = find_clusters(pool, settings.descriptor, settings.n_clusters or 10 * n_structures)
+        n_clusters = settings.n_clusters or 10 * n_structures
+        clusters = find_clusters(pool, settings.descriptor, n_clusters, per_group=settings.clusters_per_group)
         n_clusters = len(clusters.covered)
         cover = _Cover(clusters, settings.duplicate_tolerance)
         indices: list[int] = []
