@@ -56,22 +56,35 @@ class Vasp(DftCode):
     settings_class = VaspSettings
     output = 'vasprun.xml'
 
+    def __init__(self, settings: DftSettings):
+        super().__init__(settings)
+        # The last INCAR, by the moments.
+        self._incars: dict[tuple[float, ...], str] = {}
+
     def write(self, folder: Path, atoms: Atoms) -> None:
         """Write the inputs. Atoms must be sorted by element, because POSCAR has one block for each element."""
         from ase.io.vasp import write_vasp
-        from pymatgen.io.vasp.inputs import Incar
 
         settings = self.settings
         assert isinstance(settings, VaspSettings)
         write_vasp(folder / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
-        magnetic = {}
-        if atoms.get_initial_magnetic_moments().any():
-            magnetic = {'ISPIN': 2, 'MAGMOM': atoms.get_initial_magnetic_moments().tolist()}
-        Incar(INCAR | magnetic | settings.incar).write_file(folder / 'INCAR')
+        moments = tuple(atoms.get_initial_magnetic_moments().tolist())
+        (folder / 'INCAR').write_text(self._incar(moments if any(moments) else ()))
         mesh = k_mesh(atoms.cell, atoms.info['periodic'], settings.kspacing_per_A)
         (folder / 'KPOINTS').write_text(f'k-points\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n')
         blocks = list(dict.fromkeys(atoms.get_chemical_symbols()))
         (folder / 'POTCAR.spec').write_text('\n'.join(blocks) + '\n')
+
+    def _incar(self, moments: tuple[float, ...]) -> str:
+        """Return the INCAR. It is made once for all rows without moments, because pymatgen checks each tag."""
+        if moments not in self._incars:
+            from pymatgen.io.vasp.inputs import Incar
+
+            settings = self.settings
+            assert isinstance(settings, VaspSettings)
+            magnetic = {'ISPIN': 2, 'MAGMOM': list(moments)} if moments else {}
+            self._incars = {moments: str(Incar(INCAR | magnetic | settings.incar))}
+        return self._incars[moments]
 
     @staticmethod
     def read(folder: Path) -> DftResult:
