@@ -287,6 +287,7 @@ class Code(ExplainedEnum):
     )
     ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'
     ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or value named in the message.'
+    SELECTION_MALFORMED = 'selection_malformed', 'A selection of rows is malformed.', 'Correct the part in the message.'
     SETS_OVERLAP = 'sets_overlap', 'Two sets share a group or a structure.', 'Draw new sets: `--by parent`.'
     SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Use fewer sets or smaller groups.'
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.selection import Comparison, parse_selection
 from aiida_mlip_autopipe.structures.row import Row, was_changed
-from aiida_mlip_autopipe.structures.row_keys import current_pairs
+from aiida_mlip_autopipe.structures.row_keys import LEVEL, current_pairs
 
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow
@@ -132,12 +133,24 @@ class Dataset:
         Parameters
         ----------
         selection
-            A query in the syntax of ASE, such as ``'Cu>2,temperature_K>900'``; by default, all rows match.
+            A query in the syntax of ASE, such as ``'kind=surface,temperature>900,Cu>2'``; by default, all rows match.
         equal
             Required key-value pairs.
+
+        Raises
+        ------
+        AutopipeError
+            If the query is malformed, or contains a former name of a key or a key that no row has.
         """
-        for found in self._database.select(selection or None, sort='id', **equal):
-            yield _from_database(found)
+        for_ase, own = self._parse(selection) if selection else (None, ())
+        for found in self._database.select(for_ase, sort='id', **equal):
+            row = _from_database(found)
+            if all(comparison.matches(row.key_value_pairs) for comparison in own):
+                yield row
+
+    def _parse(self, selection: str) -> tuple[list[str], tuple[Comparison, ...]]:
+        counts = self._database.count_keys()
+        return parse_selection(selection, counts.keys(), lacks_derived=counts.get(LEVEL, 0) < len(self))
 
     def _write(self, row: Row, where: str, row_id: int | None) -> int:
         try:

@@ -32,6 +32,11 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
         connection: AbstractContextManager[sqlite3.Connection] = super().managed_connection(commit_frequency)
         return connection
 
+    def count_keys(self) -> dict[str, int]:
+        """Return the number of rows that have each key."""
+        with self.managed_connection() as connection:
+            return dict(connection.execute('SELECT key, COUNT(*) FROM keys GROUP BY key'))
+
     def vacuum(self) -> None:
         """Do nothing, because compacting the file after a deletion would commit the changes."""
 

@@ -10,4 +10,4 @@ import typer
 DatasetFile = Annotated[Path, typer.Argument(help='Dataset, an ASE database.', show_default=False)]
 Force = Annotated[bool, typer.Option('--force', help='Overwrite existing files.')]
 JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON.')]
-Select = Annotated[str, typer.Option(help='Only these rows, in ASE syntax: "temperature_K>900,Cu>2".')]
+Select = Annotated[str, typer.Option(help='Only these rows, such as "kind=surface,label=hot,temperature>900,Cu>2".')]

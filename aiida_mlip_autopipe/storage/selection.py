@@ -1,0 +1,115 @@
+"""Selections of rows as users write them, such as ``kind=surface,label=hot``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any
+
+from ase.data import chemical_symbols
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.provenance import searchable
+from aiida_mlip_autopipe.structures.row_keys import DERIVED_KEYS, RENAMED_ROW_KEYS
+
+EXAMPLE = '"kind=surface,label=hot,temperature>900,Cu>2"'
+# Keys that ASE derives from the structure, the labels or the row itself.
+_OF_ASE = (
+    *('id', 'age', 'ctime', 'mtime', 'user', 'natoms', 'formula', 'energy', 'fmax', 'smax', 'magmom', 'charge'),
+    *('calculator', 'unique_id', 'volume', 'mass', 'pbc'),
+)
+# Text of the user, which a row stores with an underscore if it reads as a number.
+_TEXT = ('label', 'kind', 'campaign', 'model', 'parent')
+_COMPARISON = re.compile(r'([A-Za-z_]\w*)\s*(!=|<=|>=|=|<|>)\s*([^\s=<>!][^=<>!]*)')
+_RANGE = re.compile(r'[^=<>!\s]+\s*<=?\s*([A-Za-z_]\w*)\s*<=?\s*[^=<>!\s]+')
+_OPERATORS = {'=': eq, '!=': ne, '<': lt, '>': gt, '<=': le, '>=': ge}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A part of a selection that is evaluated for each row, because a database lacks the key.
+
+    Attributes
+    ----------
+    key, operator, value
+        Such as ``kind``, ``=`` and ``surface``.
+    """
+
+    key: str
+    operator: str
+    value: str
+
+    def matches(self, pairs: Mapping[str, Any]) -> bool:
+        """Return whether the key-value pairs of a row fulfil the comparison."""
+        found = pairs.get(self.key)
+        if found is None:
+            return False
+        if isinstance(found, str):
+            return bool(_OPERATORS[self.operator](found, self.value))
+        try:
+            return bool(_OPERATORS[self.operator](found, float(self.value)))
+        except ValueError:
+            return False
+
+
+def parse_selection(
+    selection: str, keys: Collection[str], *, lacks_derived: bool
+) -> tuple[list[str], tuple[Comparison, ...]]:
+    """Check a selection, and divide it into what ASE evaluates and what is evaluated for each row.
+
+    Parameters
+    ----------
+    selection
+        Comparisons with ``=``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``, keys and formulas, separated by commas.
+    keys
+        The keys of all rows.
+    lacks_derived
+        Whether the database has rows of earlier versions, whose derived keys it does not contain.
+
+    Raises
+    ------
+    AutopipeError
+        If a part is malformed, has a former name of a key, or has a key that no row has.
+    """
+    from ase.db.core import parse_selection as parse
+
+    for_ase: list[str] = []
+    own: list[Comparison] = []
+    for part in (part.strip() for part in selection.split(',')):
+        comparison, interval = _COMPARISON.fullmatch(part), _RANGE.fullmatch(part)
+        if not (comparison or interval or re.fullmatch(r'\w+', part)):
+            raise AutopipeError(
+                Code.SELECTION_MALFORMED, f'selection: {part!r} in {selection!r} is malformed; an example is {EXAMPLE}'
+            )
+        key = comparison[1] if comparison else interval[1] if interval else part
+        _check_key(key, keys, part, is_compared=bool(comparison or interval))
+        if comparison:
+            operator, value = comparison[2], comparison[3].strip()
+            value = searchable(value) if key in _TEXT else value
+            if lacks_derived and key in DERIVED_KEYS:
+                own.append(Comparison(key, operator, value))
+                continue
+            part = f'{key}{operator}{value}'
+        for_ase.append(part)
+    try:
+        parse(for_ase)
+    except (ValueError, IndexError) as error:
+        raise AutopipeError(
+            Code.SELECTION_MALFORMED, f'selection: {selection!r} is malformed: {error}; an example is {EXAMPLE}'
+        ) from error
+    return for_ase, tuple(own)
+
+
+def _check_key(key: str, keys: Collection[str], part: str, *, is_compared: bool) -> None:
+    if key in RENAMED_ROW_KEYS:
+        raise AutopipeError(Code.KEY_RENAMED, f'selection: {part!r}: this key is now called {RENAMED_ROW_KEYS[key]!r}')
+    if key in keys or key in _OF_ASE or key in DERIVED_KEYS or key in chemical_symbols:
+        return
+    if not is_compared and re.fullmatch(r'([A-Z][a-z]?\d*)+', key):
+        return
+    raise AutopipeError(
+        Code.KEY_UNKNOWN, f'selection: {part!r}: no row has the key {key!r}; the keys are {", ".join(sorted(keys))}'
+    )
