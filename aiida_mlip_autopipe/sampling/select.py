@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.sampling.pool.candidates import collect_candidates
 from aiida_mlip_autopipe.sampling.pool.committee import report_committee
 from aiida_mlip_autopipe.sampling.pool.describe import describe_ahead
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
-from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out
+from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out, known_labels
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources
 from aiida_mlip_autopipe.sampling.pool.shares import report_few_chosen, warn_of_few_chosen
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
@@ -176,7 +176,11 @@ def _report(
     shares: dict[str, Any],
 ) -> dict[str, Any]:
     selected = pool.subset(chosen)
-    properties = {'kind': selected.kinds(), 'composition': selected.compositions()}
+    properties: dict[str, Sequence[str | None]] = {
+        'kind': selected.kinds(),
+        'label': known_labels(selected),
+        'composition': selected.compositions(),
+    }
     return {
         'sampler': settings.kind,
         'n_trajectories': len(pool.trajectories),

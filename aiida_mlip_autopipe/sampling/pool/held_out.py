@@ -153,12 +153,18 @@ def _join(pool: FramePool, groups: Sequence[str], reference: ReferenceSets) -> t
 
 
 def _categories(pool: FramePool, names: Sequence[str], without: set[str]) -> dict[str, Counter[Category]]:
-    """Return the number of candidates of each group by their kind and composition."""
+    """Return the number of candidates of each group by their kind, label and composition."""
     found: dict[str, Counter[Category]] = {}
-    for name, kind, composition in zip(names, pool.kinds(), pool.compositions(), strict=True):
+    for name, *values in zip(names, pool.kinds(), known_labels(pool), pool.compositions(), strict=True):
         if name not in without:
-            found.setdefault(name, Counter()).update([('kind', kind), ('composition', composition)])
+            properties = zip(('kind', 'label', 'composition'), values, strict=True)
+            found.setdefault(name, Counter()).update((key, value) for key, value in properties if value is not None)
     return found
+
+
+def known_labels(pool: FramePool) -> list[str | None]:
+    """Return the label of the entry of each candidate's seed; None if it has no label."""
+    return [pool.label_of_seed.get(seed_id) for seed_id in pool.seed_ids()]
 
 
 def _warn_of_ambiguous(groups: set[str], n_frames: int) -> list[str]:
@@ -184,8 +190,8 @@ def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: S
             remedy='add seeds of other parents, or request another fraction',
         ),
         *absence_warnings(
-            describe_sets(splits, {'kind': pool.kinds()}, [None] * len(splits)),
-            expected={'kind'} if settings.held_out_kinds else (),
+            describe_sets(splits, {'kind': pool.kinds(), 'label': known_labels(pool)}, [None] * len(splits)),
+            expected={'kind', 'label'} if settings.held_out_kinds else (),
         ),
     ]
 

@@ -183,6 +183,21 @@ def test_a_kind_is_never_absent_from_the_candidates_for_training(trajectories):
         assert not any('surface' in warning for warning in selection.report['warnings'])
 
 
+def test_labels_are_divided_in_proportion_and_never_absent_from_training(trajectories):
+    labels = {f'seed{seed}': 'hot' if seed < 5 else 'cold' for seed in range(10)}
+    settings = sampling('random', n_structures=60, test_fraction=0.2, valid_fraction=0.2)
+    for random_seed in range(20):
+        selection = select_frames(trajectories, settings, random_seed=random_seed, labels=labels)
+        assert selection.report['warnings'] == []
+        for split in ('train', 'valid', 'test'):
+            seeds = {
+                trajectories[t].seed_id
+                for t, s in zip(selection.trajectory_indices, selection.splits, strict=True)
+                if s == split
+            }
+            assert {labels[seed] for seed in seeds} == {'hot', 'cold'} == set(selection.report['sets'][split]['label'])
+
+
 def test_the_test_set_does_not_depend_on_the_sampler(trajectories, groups):
     tests = []
     for settings in (
