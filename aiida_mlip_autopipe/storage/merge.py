@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.metadata import differing_fields
 from aiida_mlip_autopipe.structures.duplicates import are_identical, content_digest
 from aiida_mlip_autopipe.structures.level import describe_difference
 from aiida_mlip_autopipe.structures.row import Identity, Row
@@ -57,18 +58,21 @@ class Difference:
         Rows in both datasets whose structures (including tags, magnetic moments, charges and fixed atoms) or labels
         differ.
     same
-        Number of rows in both datasets that are bit-identical.
+        Number of rows in both datasets whose structures and labels are bit-identical.
+    metadata
+        The rows in both datasets whose metadata differ, by the name of the field; see `differing_fields`.
     """
 
     only_first: tuple[RowName, ...]
     only_second: tuple[RowName, ...]
     changed: tuple[RowName, ...]
     same: int
+    metadata: dict[str, tuple[RowName, ...]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether the datasets have the same content."""
-        return not (self.only_first or self.only_second or self.changed)
+        return not (self.only_first or self.only_second or self.changed or self.metadata)
 
 
 @dataclass(frozen=True)
@@ -140,11 +144,16 @@ def compare_datasets(first: Path, second: Path) -> Difference:
         if (other := repeated.pop(_frame_key(row), None)) is not None:
             pairs.append((before.pop(identity), after.pop(other)))
     changed = tuple(_name(one) for one, other in pairs if not _agree(one, other))
+    metadata: dict[str, tuple[RowName, ...]] = {}
+    for row, counterpart in pairs:
+        for name in differing_fields(row, counterpart):
+            metadata[name] = (*metadata.get(name, ()), _name(row))
     return Difference(
         only_first=tuple(map(_name, before.values())),
         only_second=tuple(map(_name, after.values())),
         changed=changed,
         same=len(pairs) - len(changed),
+        metadata=metadata,
     )
 
 

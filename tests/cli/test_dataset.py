@@ -9,6 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from support.errors import assert_refused
 
+from aiida_mlip_autopipe.config import config_hash, load_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
 from aiida_mlip_autopipe.storage.formats.export import FORMATS
@@ -81,6 +82,27 @@ def test_info_writes_a_card_with_the_config(run, campaign):
     assert result.exit_code == 0
     assert campaign.read_text().strip() in Path('cu.md').read_text()
     assert json.loads(Path('cu.json').read_text())['n_rows'] == 10
+    # The config is not that of the rows.
+    assert f'sha256:{"0" * 64}' in result.stderr
+    assert 'sha256:' + config_hash(load_config(campaign)) in result.stderr
+
+
+def test_info_accepts_the_config_of_the_rows_without_a_warning(run, campaign):
+    export_dataset(Path('own.db'), make_rows(2, config_sha256=config_hash(load_config(campaign))))
+    assert run('dataset', 'info', 'own.db', '--config', 'campaign.yaml').stderr == ''
+
+
+def test_select_and_diff_use_keys_as_users_type_them(run):
+    assert run('dataset', 'convert', 'cu.db', '-o', 'alloy.db', '--select', 'kind=alloy,step>50').exit_code == 0
+    malformed = run('dataset', 'convert', 'cu.db', '-o', 'no.db', '--select', 'kind==alloy')
+    assert_refused(malformed.stderr, Code.SELECTION_MALFORMED, 'kind==alloy')
+    renamed = run('dataset', 'convert', 'cu.db', '-o', 'no.db', '--select', 'seed_kind=alloy')
+    assert_refused(renamed.stderr, Code.KEY_RENAMED, 'seed_kind', 'kind')
+    export_dataset(Path('renamed.db'), make_rows(10, campaign='other'))
+    result = run('dataset', 'diff', 'cu.db', 'renamed.db')
+    assert result.exit_code == 1
+    assert 'different campaign: ' in result.stdout
+    assert 'different data.provenance.campaign: ' in result.stdout
 
 
 def test_report_writes_a_page_and_its_numbers(run):

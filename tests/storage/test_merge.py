@@ -105,3 +105,19 @@ def test_a_dataset_that_contains_a_frame_with_two_labels_is_refused(make_rows, w
     rows[1].atoms.calc.results['energy'] += 1.0
     with refused(Code.FRAMES_DIFFER, 'a.db', 'step 0'):
         merge_datasets([write('a.db', rows)], tmp_path / 'all.db')
+
+
+def test_a_difference_lists_the_fields_of_the_metadata_and_their_rows(make_rows, write):
+    other = make_rows(3)
+    other[1].key_value_pairs['split'] = 'test'
+    other[1].data['seed'] = other[1].data['seed'] | {'strain': [0.01, None, 0.5]}
+    difference = compare_datasets(write('a.db', make_rows(3)), write('b.db', other))
+    assert (difference.same, difference.is_empty) == (3, False)
+    assert {name: [row.step for row in rows] for name, rows in difference.metadata.items()} == {
+        'split': [1],
+        'data.seed.strain': [1],
+    }
+
+
+def test_the_uuid_of_a_repeated_run_is_no_difference(make_rows, write):
+    assert compare_datasets(write('a.db', make_rows(1)), write('b.db', make_rows(1, exploration='b' * 36))).is_empty

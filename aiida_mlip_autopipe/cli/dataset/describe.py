@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force, JsonOption
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.storage import Row
 
 
 def info(
@@ -25,7 +29,7 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """Describe the content and origin of a dataset."""
-    from aiida_mlip_autopipe.cli.console import console, print_json
+    from aiida_mlip_autopipe.cli.console import console, error_console, print_json
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.core.wording import counted
@@ -38,6 +42,8 @@ def info(
         raise AutopipeError(Code.FILE_MISSING, f'the config file {config} does not exist')
     with Dataset(file) as dataset:
         rows = list(dataset.query())
+    if config is not None and (warning := _compare_config(config, rows)):
+        error_console.print(warning, style='yellow', markup=False)
     if as_json:
         print_json(read_dataset_info(rows))
         return
@@ -46,6 +52,26 @@ def info(
         return
     write_card(card, rows, config=config.read_text(encoding='utf-8') if config else None, overwrite=force)
     console.print(f'[green]✓[/] card of {counted(len(rows), "row")} in [bold]{card}[/] and {card.with_suffix(".json")}')
+
+
+def _compare_config(path: Path, rows: Sequence[Row]) -> str | None:
+    """Return a warning if a config is not that of the rows, or cannot be compared."""
+    from aiida_mlip_autopipe.config import config_hash, load_config
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX
+
+    hashes = {row.key_value_pairs.get('config_sha256') for row in rows}
+    known = sorted(str(one) for one in hashes if one is not None)
+    try:
+        found = HASH_PREFIX + config_hash(load_config(path))
+    except AutopipeError as error:
+        return f'warning: {path} cannot be compared with the rows: {error}'
+    if known == [found]:
+        return None
+    return (
+        f'warning: {path} has the hash {found}, but the rows have {", ".join(known) or "none"}: the rows are from '
+        'another config, or from this one with other overrides or files'
+    )
 
 
 def report(
@@ -76,8 +102,9 @@ def diff(
     first: DatasetFile,
     second: Annotated[Path, typer.Argument(help='Another dataset.', show_default=False)],
 ) -> None:
-    """Compare two datasets.
+    """Compare the structures, labels and metadata of two datasets.
 
+    Paths and the UUIDs of repeated runs are ignored.
     The exit status is 1 if they differ.
     """
     from aiida_mlip_autopipe.core.wording import counted
@@ -93,5 +120,8 @@ def diff(
     for title, names in parts:
         for name in names:
             typer.echo(f'{title}: {name}, {name.label_source}')
+    for key, rows in difference.metadata.items():
+        others = f' and {counted(len(rows) - 1, "other row")}' if len(rows) > 1 else ''
+        typer.echo(f'different {key}: {rows[0]}{others}')
     if not difference.is_empty:
         raise typer.Exit(1)
