@@ -122,7 +122,7 @@ def make_datasets(folder: Path, n_rows: int) -> None:
                 random_seed=0,
                 config_sha256='0' * 64,
                 seed_id=seed.seed_id,
-                exploration='6a2f41a3-c54c-fce8-32d2-0324e1c32e22',
+                exploration=f'{seed.seed_id}-run',
                 step=step,
                 ensemble='npt',
                 temperature_K=float(rng.normal(600, 30)),
