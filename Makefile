@@ -43,7 +43,7 @@ run: $(USER_STAMP)  ## set up an environment, a profile and a calculator, and ru
 	mlip-autopipe run workchains/configs/cu_au.yaml --force
 
 .PHONY: test
-test: $(TOOLS_STAMP)  ## run all checks: lint, types, documentation, tests, wheel
+test: $(TOOLS_STAMP)  ## run all checks except the cluster tests and the long tests: lint, types, documentation, tests, wheel
 	# Installing MACE mostly waits for the network and the disk, so the checks run meanwhile.
 	$(MAKE) --jobs 2 --output-sync=target mace lint docs
 	$(MACE_VENV)/bin/pytest -m '' tests/calculators/kinds/test_mace.py tests/descriptors/test_learned.py

@@ -317,7 +317,7 @@ def flatten(hashes: Hashes, path: str = '') -> Iterator[tuple[str, str]]:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Print for each case whether its results are the same, and return the number of different cases."""
+    """Print for each case whether its results are the same, and return the number of cases that differ."""
     left, right = (json.loads((folder / RESULTS_FILE).read_text()) for folder in (before, after))
     n_different = 0
     for name in sorted(left.keys() | right.keys()):

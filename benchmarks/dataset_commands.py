@@ -27,6 +27,8 @@ title: Cu–Au crystals
 description: Random labels for a benchmark.
 authors: [{name: 'Example, Ada'}]
 licence: CC-BY-4.0
+version: 1.0.0
+links: ['https://example.org']
 """
 COMMANDS = {
     'info': 'info cu_au.db',
@@ -40,6 +42,13 @@ COMMANDS = {
     'convert to db': 'convert cu_au.db -o out.db',
     'convert to extxyz': 'convert cu_au.db -o out.extxyz',
     'convert to aselmdb': 'convert cu_au.db -o out.aselmdb',
+    'convert to deepmd': 'convert cu_au.db -o out --format deepmd',
+    'convert to nep': 'convert cu_au.db -o out.xyz --format nep',
+    'convert to gap': 'convert cu_au.db -o out.xyz --format gap',
+    'convert to ace': 'convert cu_au.db -o out.pckl.gzip',
+    'convert to mace-hdf5': 'convert cu_au.db -o out.h5',
+    'import': 'import frames.extxyz -o out.db --level dft:vasp:pbe',
+    'publish': 'publish cu_au.db --metadata metadata.yaml -o out.json',
 }
 
 
@@ -144,6 +153,7 @@ def make_datasets(folder: Path, n_rows: int) -> None:
             rows.append(make_row(atoms, provenance, seed.record, {'Cu': -0.5, 'Au': -0.4}))
     rows = rows[:n_rows]
     export_dataset(folder / 'cu_au.db', rows)
+    export_dataset(folder / 'frames.extxyz', rows)
     export_dataset(folder / 'first.db', rows[: n_rows // 2])
     export_dataset(folder / 'second.db', rows[n_rows // 2 :])
     (folder / 'vasp.yaml').write_text(yaml.safe_dump(VASP))

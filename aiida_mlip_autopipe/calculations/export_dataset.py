@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.structures.disagreement import MEASURES
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.provenance import Software
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 ERROR_STORAGE = 400
@@ -90,12 +91,8 @@ def _rows(
             ensemble=about['ensemble'],
             temperature_K=float(trajectory.temperatures[index]),
             target_temperature_K=None if targets is None else float(targets[index]),
-            architecture=about['calculator_name'],
-            model=about['model_name'],
-            model_sha256=about['model_sha256'],
-            package_version=about['versions']['package'],
-            **environment_of_label(about),
-            precision=about.get('precision'),
+            explored=software_of(about),
+            labelled=software_of(about),
             rank=rank,
             split=selection.base.attributes.get('splits')[rank],
             distance=_finite_or_none(distances[rank]),
@@ -115,7 +112,7 @@ def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) 
     measures = {name: _finite_or_none(trajectory.extra[name][index]) for name in MEASURES}
     return {
         'committee': level_of_labels(evaluation, about).name,
-        'committee_environment': environment_of_label(about)['environment'],
+        'committee_environment': software_of(about).environment,
         **measures,
     }
 
@@ -143,12 +140,21 @@ def level_of_labels(labels: orm.Data, about: Mapping[str, Any]) -> LevelOfTheory
     )
 
 
-def environment_of_label(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a row that describe the software that computed its label."""
+def software_of(about: Mapping[str, Any]) -> Software:
+    """Return the calculator and the software of a job from the part of its result that a leg stores."""
     found = Environment.model_validate(about['environment'])
     versions = {f'{name}_version': getattr(found, name) for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
     module = (about['model_name'] or '').partition(':')[0]
-    return {**versions, 'environment': found.identity, 'source_sha256': found.sources.get(module)}
+    return Software(
+        architecture=about['calculator_name'],
+        model=about['model_name'],
+        model_sha256=about['model_sha256'],
+        package_version=about['versions']['package'],
+        **versions,
+        environment=found.identity,
+        source_sha256=found.sources.get(module),
+        precision=about.get('precision'),
+    )
 
 
 def _finite_or_none(value: float) -> float | None:

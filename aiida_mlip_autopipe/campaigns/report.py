@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
 from aiida_mlip_autopipe.reporting.report_card import estimate_dft_cost, refuse_report_file, write_report_card
 from aiida_mlip_autopipe.sampling.assessment import assess_selection
 from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
@@ -141,15 +142,21 @@ class _Sources:
 
 
 def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Return the warnings of the selection, and one if the labels of the reference dataset come from another source."""
-    own = {str(row.key_value_pairs['label_source']) for row in rows}
-    others = sorted(set(report.get('reference_label_sources', ())) - own)
+    """Return the warnings of the selection, and one if the labels of the reference dataset have another level."""
+    own = {row.level_hash: row for row in rows if row.level_hash}
+    # The report of an earlier version contains only the names.
+    names = {str(row.key_value_pairs['label_source']) for row in rows}
+    others = [name for name in report.get('reference_label_sources', ()) if name not in names]
+    levels = report.get('reference_levels', {})
+    for key in sorted(set(levels) - set(own)):
+        found = levels[key] and LevelOfTheory.model_validate(levels[key])
+        others += [describe_difference(found, row.level) if found else key for row in list(own.values())[:1]]
     if not others:
         return list(report['warnings'])
     return [
         *report['warnings'],
-        f'the labels of the reference dataset come from {", ".join(others)}, those of this dataset from '
-        f'{", ".join(sorted(own))}: do not merge the two or train a model on both',
+        f'the labels of the reference dataset have another level of theory ({"; ".join(others)}) than those of this '
+        f'dataset, {", ".join(sorted(names))}: do not merge the two or train a model on both',
     ]
 
 

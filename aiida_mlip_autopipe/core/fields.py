@@ -110,7 +110,7 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
 def _resolve_model(model: str, info: ValidationInfo) -> str:
     """Resolve a model that is a path.
 
-    A string without a slash that is not a file is a name, which the calculator checks.
+    A string that contains no slash and is not a file is a name, which the calculator checks.
     """
     if not info.context:
         return model

@@ -10,7 +10,12 @@ from ase import Atoms
 from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
-from aiida_mlip_autopipe.sampling.pool.reference_dataset import count_splits, label_sources, read_reference_dataset
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import (
+    count_splits,
+    label_sources,
+    read_reference_dataset,
+    reference_levels,
+)
 
 DATASET_NODE_VERSION = 1
 """Version of the content of a `DatasetData`."""
@@ -22,7 +27,8 @@ class DatasetData(orm.SinglefileData):
 
     It is identified by its content. The folder and the name of the original file are ignored, although the name
     determines the format. The attributes ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``,
-    ``label_sources`` and ``splits`` (the number of structures in each) are for queries.
+    ``label_sources``, ``levels`` (the hashes of the levels of theory) and ``splits`` (the number of structures in each)
+    are for queries.
     """
 
     @classmethod
@@ -44,6 +50,7 @@ class DatasetData(orm.SinglefileData):
                 'n_atoms': sum(map(len, structures)),
                 'elements': sorted({symbol for atoms in structures for symbol in atoms.symbols}),
                 'label_sources': label_sources(structures),
+                'levels': sorted(reference_levels(structures)),
                 'splits': count_splits(structures),
             }
         )

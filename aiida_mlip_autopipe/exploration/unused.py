@@ -1,6 +1,7 @@
 """The names of the ensembles, and settings that have no effect in the ensemble of a run.
 
-If the settings name the ensemble, they are refused. If the ensemble depends on the seed, they are reported.
+If the settings name the ensemble, those without effect are refused. If the ensemble depends on the seed, they are
+reported.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def describe_unused(settings: Any, ensemble: str, reason: str) -> list[str]:
 
 
 def _unused_guards(guards: Any, ensemble: str) -> dict[str, Any]:
-    """Return the guards without effect in an ensemble that was chosen and that differ from their defaults."""
+    """Return the guards that differ from their defaults and have no effect in an ensemble that was chosen."""
     names = () if ensemble in CHANGING_SHAPE else SHAPE_GUARDS
     if ensemble not in (*NPT, 'relax_cell'):
         names = (*names, 'volume_factor')

@@ -1,4 +1,4 @@
-"""Limits on the time of long work and on the size of requested structures, and reports of progress.
+"""Limits on the time of long-running work and on the size of requested structures, and reports of progress.
 
 A limit never affects which seed is made: work that reaches it ends with an error. Long loops call `check_time`. Kinds
 call `check_size` before they build a structure, since a huge one could take hours or exhaust the memory.
@@ -67,7 +67,7 @@ def time_limit(seconds: float | None, message: str) -> Iterator[None]:
 
 @contextmanager
 def progress_shown(show: Callable[[str], None]) -> Iterator[None]:
-    """Call a function with the progress of long work within the block, such as ``draw 3 of 21``."""
+    """Call a function with the progress of long-running work within the block, such as ``draw 3 of 21``."""
     token = _progress.set(show)
     try:
         yield
@@ -76,7 +76,7 @@ def progress_shown(show: Callable[[str], None]) -> Iterator[None]:
 
 
 def show_progress(text: str) -> None:
-    """Report the progress of long work to the function of `progress_shown`, if any, and check the time."""
+    """Report the progress of long-running work to the function of `progress_shown`, if any, and check the time."""
     check_time()
     show = _progress.get()
     if show is not None:

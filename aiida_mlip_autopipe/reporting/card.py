@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.units import GPa
 
-from aiida_mlip_autopipe.calculators.licences import licence_of
 from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.reporting.checksum import content_checksum
+from aiida_mlip_autopipe.reporting.origins import count_levels, find_levels, list_licences, list_origins
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
+from aiida_mlip_autopipe.structures.level import describe_difference
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -42,7 +43,7 @@ TITLES = {
     'temperature_K': 'temperature, K',
     'force_disagreement_eV_A': 'force disagreement of a committee, eV/Å',
 }
-"""Titles on the card of the counts and distributions in `DatasetInfo`."""
+"""Titles of the counts and distributions in `DatasetInfo`, as on the card."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,11 @@ class DatasetInfo:
     counts
         Number of rows for each value of a property, by the name of the property.
     origins
-        Each combination of campaign, config, package, calculator and model, with its ``n_rows``. The most frequent
-        comes first.
+        Each combination of campaign and config, with the calculator and the software that ``explored`` and that
+        ``labelled`` the rows, and its ``n_rows``. The most frequent comes first.
     licences
-        The ``licence`` of the weights of each ``architecture`` and ``model``, and the ``source`` of this information.
+        The ``licence`` of the weights of each ``architecture`` and ``model`` that computed labels, and the ``source``
+        of this information. Labels of DFT have none.
     isolated_atom_energies_eV
         Energy of an isolated atom of each element, by symbol; None if unknown.
     distributions
@@ -118,9 +120,9 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
         n_rows=len(rows),
         n_atoms=sum(len(row.atoms) for row in rows),
         checksum=content_checksum(rows),
-        counts={name: _count(rows, of) for name, of in COUNTED.items()},
-        origins=tuple(_origins(rows)),
-        licences=tuple(_licences(rows)),
+        counts={'level_of_theory': count_levels(rows)} | {name: _count(rows, of) for name, of in COUNTED.items()},
+        origins=tuple(list_origins(rows)),
+        licences=tuple(list_licences(rows)),
         isolated_atom_energies_eV=isolated_atoms,
         distributions=_distributions(rows),
         warnings=tuple(warnings),
@@ -199,26 +201,42 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
         lines.append(f'| {title} | ' + ' | '.join(f'{value:.4g}' for value in values) + ' |')
     lines += ['', '## Origin', '']
     for origin in card['origins']:
-        facts = ', '.join(f'{key} {value}' for key, value in origin.items() if key != 'n_rows' and value is not None)
-        lines.append(f'- {counted(origin["n_rows"], "row")}: {facts}')
+        lines.append(f'- {counted(origin["n_rows"], "row")}: {_facts(origin)}')
+        same = origin['explored'].items() <= origin['labelled'].items()
+        if origin['explored'] and not same:
+            lines.append(f'    - explored by: {_facts(origin["explored"])}')
+        lines.append(
+            f'    - {"explored and " if origin["explored"] and same else ""}labelled by: {_facts(origin["labelled"])}'
+        )
     atoms = card['isolated_atom_energies_eV']
     if atoms:
         lines += [
             '',
             'Isolated atoms, eV: ' + ', '.join(f'{symbol} {energy:.6g}' for symbol, energy in atoms.items()) + '.',
         ]
-    lines += ['', '## Licences of the weights', '']
+    if card['licences']:
+        lines += ['', '## Licences of the weights', '']
     for found in card['licences']:
         of = ' '.join(filter(None, (found['architecture'], found['model'])))
         lines.append(f'- {of}: {found["licence"]}' + (f' (source: {found["source"]})' if found['source'] else ''))
-    lines += [
-        '',
-        'The licence of the weights may apply to these labels, because they are derived from the weights.',
-        '',
-    ]
+    if card['licences']:
+        lines += [
+            '',
+            'The licence of the weights may apply to the labels of these calculators, because they are derived from '
+            'the weights.',
+        ]
+    lines.append('')
     if 'config' in card:
         lines += ['## Config', '', '```yaml', card['config'].rstrip(), '```', '']
     return '\n'.join(lines)
+
+
+def _facts(known: Mapping[str, Any]) -> str:
+    return ', '.join(
+        f'{key} {value}'
+        for key, value in known.items()
+        if key != 'n_rows' and value is not None and not isinstance(value, Mapping)
+    )
 
 
 def _pair(key: str) -> Callable[[Row], list[str]]:
@@ -226,7 +244,6 @@ def _pair(key: str) -> Callable[[Row], list[str]]:
 
 
 COUNTED: dict[str, Callable[[Row], list[str]]] = {
-    'level_of_theory': _pair('label_source'),
     'elements': lambda row: sorted(set(row.atoms.get_chemical_symbols())),
     'compositions': lambda row: [row.empirical_formula],
     'kinds': _pair('kind'),
@@ -240,25 +257,6 @@ COUNTED: dict[str, Callable[[Row], list[str]]] = {
 def _count(rows: Sequence[Row], of: Callable[[Row], list[str]]) -> dict[str, int]:
     counts = Counter(value for row in rows for value in of(row))
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _origins(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    keys = (
-        *('file', 'file_sha256'),
-        *('campaign', 'random_seed', 'config_sha256', 'package_version', 'ase_version'),
-        *('architecture', 'calculator_version', 'torch_version', 'precision', 'model', 'model_sha256'),
-        *('source_sha256', 'numpy_version', 'scipy_version', 'environment'),
-    )
-    counts = Counter(tuple(row.key_value_pairs.get(key) for key in keys) for row in rows)
-    return [{'n_rows': n, **dict(zip(keys, values, strict=True))} for values, n in counts.most_common()]
-
-
-def _licences(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    models = Counter(tuple(row.key_value_pairs.get(key) for key in ('architecture', 'model')) for row in rows)
-    return [
-        {'architecture': architecture, 'model': model, **asdict(licence_of(str(architecture), model))}
-        for architecture, model in models
-    ]
 
 
 def _distributions(rows: Sequence[Row]) -> dict[str, Distribution]:
@@ -284,9 +282,12 @@ def _distributions(rows: Sequence[Row]) -> dict[str, Distribution]:
 
 def _warnings(rows: Sequence[Row]) -> list[str]:
     warnings = []
-    sources = _count(rows, COUNTED['level_of_theory'])
-    if len(sources) > 1:
-        warnings.append(f'the labels have {len(sources)} levels of theory, but a model can be trained on only one')
+    levels = list(find_levels(rows).values())
+    if len(levels) > 1:
+        differences = ', and '.join(describe_difference(levels[0], other) for other in levels[1:])
+        warnings.append(
+            f'the labels have {len(levels)} levels of theory, but a model can be trained on only one: {differences}'
+        )
     names = [str(index) for index in range(len(rows))]
     n_duplicates = len(rows) - len(set(join_alike(LabelledStructures.from_rows(rows), names)))
     if n_duplicates:

@@ -226,13 +226,13 @@ def _functional(level: LevelOfTheory) -> str | None:
 def _software(info: DatasetInfo) -> dict[str, str]:
     """Return the versions of the programs that the rows contain; several versions of one are listed together."""
     versions: dict[str, set[str]] = {}
-    for origin in info.origins:
+    for software in (origin[part] for origin in info.origins for part in ('explored', 'labelled')):
         for name, key in (
             ('aiida-mlip-autopipe', 'package_version'),
-            (str(origin.get('architecture')), 'calculator_version'),
+            (str(software.get('architecture')), 'calculator_version'),
             ('ASE', 'ase_version'),
             ('torch', 'torch_version'),
         ):
-            if origin.get(key):
-                versions.setdefault(name, set()).add(str(origin[key]))
+            if software.get(key):
+                versions.setdefault(name, set()).add(str(software[key]))
     return {name: ', '.join(sorted(found)) for name, found in versions.items()}

@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.sampling.pool.committee import report_committee
 from aiida_mlip_autopipe.sampling.pool.describe import describe_ahead
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out, known_labels
-from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources, reference_levels
 from aiida_mlip_autopipe.sampling.pool.shares import report_few_chosen, warn_of_few_chosen
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
 from aiida_mlip_autopipe.structures.splits import Split, describe_sets
@@ -188,6 +188,7 @@ def _report(
         'n_candidates': len(pool),
         'n_reference': len(pool.reference),
         'reference_label_sources': label_sources(pool.reference),
+        'reference_levels': reference_levels(pool.reference),
         'n_requested': settings.n_structures,
         'n_selected': len(chosen),
         'n_always_selected': int(pool.has_kind(settings.always_selected_kinds).sum()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -170,7 +171,10 @@ def to_entry(row: Row, where: str) -> AtomsRow:
     from ase.db.core import now
     from ase.db.row import AtomsRow, atoms2dict
 
-    content = atoms2dict(row.atoms.copy())
+    # A shallow copy without the calculator, which ASE would compare with the structure by a slow comparison.
+    bare = copy(row.atoms)
+    bare.calc = None
+    content = atoms2dict(bare)
     if (calc := row.atoms.calc) is not None:
         if was_changed(row.atoms):
             # ASE would write the row without its labels, and without a warning.

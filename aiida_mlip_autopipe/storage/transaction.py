@@ -13,6 +13,8 @@ from typing import Any
 
 from ase.db.sqlite import SQLite3Database
 
+from aiida_mlip_autopipe.storage.checked_pairs import CheckOnce
+
 # ASE writes an object to bytes as the position of its JSON text, then arrays, then the text. Without arrays, the text
 # starts here.
 START = (8).to_bytes(8, 'little')
@@ -20,7 +22,7 @@ START = (8).to_bytes(8, 'little')
 MARK = '"__'
 
 
-class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
+class TransactionalDatabase(CheckOnce, SQLite3Database):  # type: ignore[misc]
     """ASE's SQLite database, which commits only at the end of a ``with`` block."""
 
     def __init__(self, path: str):

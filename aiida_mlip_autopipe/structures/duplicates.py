@@ -1,7 +1,7 @@
 """Criteria for two structures to be the same, from the strictest to the most tolerant.
 
 - Identical (`are_identical`): everything that defines them is equal, including tags, moments, charges and constraints.
-  Merging and comparing datasets uses it for two rows with the same seed and step.
+  Merging and comparing datasets use it for two rows with the same seed and step.
 - Exact copies (`content_digest`): elements, periodic directions, positions and cell are equal, the numbers bit for bit.
   The pool of a selection uses it to discard copies of frames and of structures in the reference dataset.
 - The same crystal (`fingerprint`): equal up to rotation, reflection, origin and supercell, with distances compared in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -18,6 +19,36 @@ HASH_PREFIX = 'sha256:'
 def mlip_label_source(architecture: str, model: str | None) -> str:
     """Return the name of the level of theory of MLIP labels, such as ``mlip:sevennet:7net-0``."""
     return ':'.join(['mlip', architecture, *([model] if model else [])])
+
+
+class Software(Settings):
+    """A calculator and the software of its job."""
+
+    architecture: str
+    """Kind of the calculator, such as ``sevennet``, or the DFT code."""
+    model: str | None = None
+    """Name of the model file or of the weights in the package, or the class of a custom calculator."""
+    model_sha256: str | None = None
+    """Hash of the model file."""
+    package_version: str | None = None
+    """Version of this package that ran the calculator, or that read the results of the DFT code."""
+    ase_version: str | None = None
+    """Version of ASE in the job."""
+    calculator_version: str | None = None
+    """Version of the calculator's package in the job, or of the DFT code."""
+    torch_version: str | None = None
+    """Version of torch in the job, if the calculator uses it."""
+    numpy_version: str | None = None
+    """Version of NumPy in the job."""
+    scipy_version: str | None = None
+    """Version of SciPy in the job."""
+    environment: str | None = None
+    """Identity of the environment record of the job: ``env-`` and 16 hexadecimal digits. The record contains the
+    versions above, the device, the number of threads and the sources of a custom calculator."""
+    source_sha256: str | None = None
+    """Hash of the module of a custom calculator."""
+    precision: str | None = None
+    """Floating-point type of the model, such as ``float32``."""
 
 
 class Provenance(Settings):
@@ -41,31 +72,11 @@ class Provenance(Settings):
     """Instantaneous temperature of the frame."""
     target_temperature_K: float | None = None
     """Temperature of the thermostat, if there was one."""
-    architecture: str
-    """Kind of the calculator that computed the label, such as ``sevennet``."""
-    model: str | None = None
-    """Name of the model file or of the weights in the package, or the class of a custom calculator."""
-    model_sha256: str | None = None
-    """Hash of the model file."""
-    package_version: str
-    """Version of this package."""
-    ase_version: str | None = None
-    """Version of ASE in the job."""
-    calculator_version: str | None = None
-    """Version of the calculator's package in the job."""
-    torch_version: str | None = None
-    """Version of torch in the job, if the calculator uses it."""
-    numpy_version: str | None = None
-    """Version of NumPy in the job."""
-    scipy_version: str | None = None
-    """Version of SciPy in the job."""
-    environment: str | None = None
-    """Identity of the environment record of the job: ``env-`` and 16 hexadecimal digits. The record contains the
-    versions above, the device, the number of threads and the sources of a custom calculator."""
-    source_sha256: str | None = None
-    """Hash of the module of a custom calculator."""
-    precision: str | None = None
-    """Floating-point type of the model, such as ``float32``."""
+    explored: Software
+    """The calculator and the software that explored the frame."""
+    labelled: Software
+    """The calculator or the DFT code, and the software, that computed energy, forces and stress. It equals ``explored``
+    unless the row was labelled again."""
     rank: int = Field(ge=0)
     """Position in the order of selection, from 0."""
     distance: float | None = None
@@ -93,14 +104,33 @@ class Provenance(Settings):
 
     @model_validator(mode='before')
     @classmethod
-    def _name_label_source(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and 'architecture' in fields and 'label_source' not in fields:
-            return fields | {'label_source': mlip_label_source(fields['architecture'], fields.get('model'))}
+    def _complete(cls, fields: Any) -> Any:
+        """Name the source of the labels, and read the fields of earlier versions, which had one block of software."""
+        if not isinstance(fields, dict):
+            return fields
+        flat = {name: fields[name] for name in Software.model_fields if name in fields}
+        if 'explored' not in fields and flat:
+            fields = {name: value for name, value in fields.items() if name not in flat} | {'explored': flat}
+        explored = fields.get('explored')
+        if isinstance(explored, Software):
+            explored = explored.model_dump()
+        if not isinstance(explored, dict) or 'architecture' not in explored:
+            return fields
+        source = fields.get('label_source') or mlip_label_source(explored['architecture'], explored.get('model'))
+        fields = fields | {'label_source': source}
+        if 'labelled' not in fields:
+            method, _, rest = str(source).partition(':')
+            labelled = explored if method == 'mlip' else {'architecture': rest.partition(':')[0]}
+            fields |= {'labelled': labelled}
         return fields
 
     def key_value_pairs(self) -> dict[str, str | int | float]:
-        """Return the searchable keys of the database: the known fields, with values that ASE accepts."""
-        pairs = self.model_dump(exclude_none=True)
+        """Return the searchable keys of the database: the known fields, with values that ASE accepts.
+
+        Those of the software are of ``labelled``.
+        """
+        pairs = self.model_dump(exclude_none=True, exclude={'explored', 'labelled'})
+        pairs |= self.labelled.model_dump(exclude_none=True)
         pairs['seed'] = SEED_PREFIX + pairs.pop('seed_id')
         for key in ('config_sha256', 'model_sha256', 'source_sha256'):
             if key in pairs:
@@ -108,6 +138,7 @@ class Provenance(Settings):
         return {key: searchable(value) if isinstance(value, str) else value for key, value in pairs.items()}
 
 
+@lru_cache(maxsize=10_000)
 def searchable(text: str) -> str:
     """Return text for ASE's database. Text that can be read as a number or a Boolean gets an underscore as a prefix."""
     from ase.db.core import str_represents

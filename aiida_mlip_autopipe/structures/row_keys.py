@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiida_mlip_autopipe.structures.level import UNKNOWN_SETTINGS, LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX, searchable
+from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX, Software, searchable
 
 LEVEL = 'level'
 """Key of the hash of the level of theory; also the key in the data of a row for the level itself."""
@@ -41,6 +41,9 @@ def current_pairs(pairs: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str
         temperature = current.get('target_temperature_K', current.get('temperature_K'))
         current |= {} if temperature is None else {'temperature': temperature}
     if LEVEL not in current:
+        if str(current.get('label_source', '')).startswith('dft:'):
+            # Rows of earlier versions contain the calculator of the exploration here.
+            current = {key: value for key, value in current.items() if key not in Software.model_fields}
         level = read_level(current, data)
         current |= {} if level is None else {LEVEL: level.hash}
     return current

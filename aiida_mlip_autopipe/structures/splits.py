@@ -47,8 +47,9 @@ def assign_groups(
 
     Each set has about the same fraction of each category as of all structures: the next group is one whose categories
     are furthest from their fractions, by Webster's method of apportionment. Values that have too few groups for one of
-    them to belong in the set are counted together. A group stays in training if it is the last one there of a kind, or
-    of a label or composition with several groups. If this leaves no group for a set, the set gets other groups.
+    them to belong in the set are counted together. A group stays in the training set if it is the last one there of a
+    kind, or of a label or composition with several groups. If this leaves no group for a set, the set gets other
+    groups.
 
     Within equal categories, the order of the groups depends only on their names and the random seed. Therefore, the
     order of ``sizes`` has no effect, and adding a group moves hardly any others if the groups have equal sizes.
@@ -62,7 +63,7 @@ def assign_groups(
     random_seed
         The random seed of the campaign.
     categories
-        Number of structures of each group in each category. Values of ``kind`` are kept in training.
+        Number of structures of each group in each category. Each value of ``kind`` is kept in the training set.
     fixed
         Groups whose set is known. Those that are not in ``sizes`` are ignored.
     """
@@ -103,7 +104,7 @@ class _Drawing:
         self._categories = np.array([place[category] for _, category, _ in entries], dtype=np.int64)
         self._numbers = np.array([number for _, _, number in entries], dtype=float)
         self._n_groups = self._count_groups(np.ones(len(self._names), dtype=bool))
-        # Whether one group of the category must stay in training.
+        # Whether one group of the category must stay in the training set.
         self._is_kept = np.array([value != NO_VALUE for _, value in self._known], dtype=bool)
         self._is_kept &= np.array([name == 'kind' for name, _ in self._known], dtype=bool) | (self._n_groups > 1)
 
@@ -262,7 +263,7 @@ def size_warnings(
 
 
 def absence_warnings(contents: Mapping[str, Mapping[str, Any]], *, expected: Collection[str] = ()) -> list[str]:
-    """Return a sentence for each property whose values are missing in training, but occur in another set.
+    """Return a sentence for each property with values that are missing from the training set, but occur in another set.
 
     Parameters
     ----------

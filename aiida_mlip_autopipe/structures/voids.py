@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_wi
 # Å; a larger void is vacuum, since an interstitial site has atoms on all sides.
 MAX_RADIUS = 4.0
 MERGE_DISTANCE = 0.3  # Å; vertices closer than this are the same void
-TOUCH_TOLERANCE = 0.01  # Å; an atom touches a void if it is at most this far outside its radius
+TOUCH_TOLERANCE = 0.01  # Å; an atom touches a void if it is at most this far outside the radius of the void
 
 
 def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:

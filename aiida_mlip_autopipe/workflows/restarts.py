@@ -115,7 +115,10 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])
     def recover_from_last_good_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Recover from the last good frame with a lower temperature and time step, as often as the settings allow."""
+        """Recover from the last good frame, at a lower temperature and with a smaller time step.
+
+        This is repeated at most as often as the settings allow.
+        """
         self.report(f'leg {len(self.ctx.legs)} was unstable: {node.outputs.result["message"]}')
         allowed = read_settings(node.inputs).recovery.max_recoveries
         if self.ctx.recoveries == allowed or 'checkpoint' not in node.outputs:

@@ -83,7 +83,7 @@ class Pool:
         return [members[t][f] for t, f in places]
 
     def divide(self, repeat):
-        """Yield the candidates and test sets of a repeat: first with held-out groups and frames, then with a kind.
+        """Yield the candidates and test sets of a repeat: with held-out groups and frames, then with a held-out kind.
 
         With an even pool, the test sets ``seeds`` and ``kind`` come from it: half of its groups, none of which are
         candidates, and all frames of the kind. The test sets ``own seeds`` and ``frames`` have the proportions of the

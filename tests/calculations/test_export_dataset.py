@@ -158,6 +158,19 @@ def _relabelled(leg: Trajectory, n_frames: int) -> Trajectory:
     )
 
 
+def expected_software(about: dict[str, Any], place: int) -> dict[str, Any]:
+    return {
+        'architecture': about['calculator_name'],
+        'model': about['model_name'],
+        'model_sha256': about['model_sha256'],
+        'package_version': about['versions']['package'],
+        **{f'{name}_version': about['versions'][name] for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')},
+        'environment': Environment.model_validate(about['environment']).identity,
+        'source_sha256': f'source-leg{place}',
+        'precision': about['precision'],
+    }
+
+
 def expected_provenance(campaign, rank: int) -> dict[str, Any]:
     """Return the expected provenance of a row, from the data that the nodes were made from."""
     _, legs, abouts, jobs, seconds, committee, _ = campaign
@@ -173,15 +186,9 @@ def expected_provenance(campaign, rank: int) -> dict[str, Any]:
         'temperature_K': leg.temperatures[frame],
         'target_temperature_K': None if place == 2 else leg.extra['target_temperature_K'][frame],
         'ensemble': about['ensemble'],
-        'architecture': about['calculator_name'],
-        'model': about['model_name'],
-        'model_sha256': about['model_sha256'],
+        'explored': expected_software(about, place),
+        'labelled': expected_software(about, place),
         'label_source': f'mlip:architecture-leg{place}:model-leg{place}',
-        'package_version': about['versions']['package'],
-        **{f'{name}_version': about['versions'][name] for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')},
-        'environment': Environment.model_validate(about['environment']).identity,
-        'source_sha256': f'source-leg{place}',
-        'precision': about['precision'],
         'rank': rank,
         'distance': None if np.isnan(DISTANCES[rank]) else DISTANCES[rank],
         'gain': None if np.isnan(GAINS[rank]) else GAINS[rank],
@@ -220,7 +227,8 @@ def test_a_row_has_the_provenance_of_the_selected_frame(campaign, rank):
     row = campaign[-1][rank]
     expected, found = expected_provenance(campaign, rank), row.provenance.model_dump()
     assert found == expected
-    searchable = {name: value for name, value in expected.items() if value is not None}
+    flat = {name: value for name, value in expected.items() if name not in ('explored', 'labelled')}
+    searchable = {name: value for name, value in (flat | expected['labelled']).items() if value is not None}
     searchable['seed'] = f'seed-{searchable.pop("seed_id")}'
     for name in ('config_sha256', 'model_sha256', 'source_sha256'):
         searchable[name] = f'sha256:{searchable[name]}'

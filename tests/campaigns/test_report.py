@@ -9,6 +9,7 @@ from aiida_mlip_autopipe.campaigns.report import read_campaign_report, selection
 from aiida_mlip_autopipe.core.plain import to_json
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.structures.level import LevelOfTheory
 
 pytestmark = pytest.mark.integration
 
@@ -66,6 +67,22 @@ def test_a_reference_dataset_with_labels_of_another_source_gives_a_warning():
     assert first == 'too few frames'
     assert second.index('dft:vasp:pbe') < second.index('mlip:emt')
     assert selection_warnings(report | {'reference_label_sources': ['mlip:emt']}, rows) == ['too few frames']
+
+
+def test_a_reference_dataset_with_another_level_of_the_same_name_gives_a_warning_with_the_field():
+    levels = [
+        LevelOfTheory(method='mlip', code='mace', name='mlip:mace:a', parameters={'dispersion': dispersion})
+        for dispersion in (False, True)
+    ]
+    pairs = {'label_source': 'mlip:mace:a', 'level': levels[0].hash}
+    rows = [Row(bulk('Cu'), pairs, {'level': levels[0].model_dump()})]
+    report = {'warnings': [], 'reference_label_sources': ['mlip:mace:a']}
+    same = {levels[0].hash: levels[0].model_dump()}
+    assert selection_warnings(report | {'reference_levels': same}, rows) == []
+    (warning,) = selection_warnings(report | {'reference_levels': {levels[1].hash: levels[1].model_dump()}}, rows)
+    assert 'dispersion: true and false' in warning
+    (warning,) = selection_warnings(report | {'reference_levels': {'level-1': None}}, rows)
+    assert 'level-1' in warning
 
 
 def test_the_report_as_data_agrees_with_the_report_card(tiny_campaign):

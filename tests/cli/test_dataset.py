@@ -214,6 +214,7 @@ def test_dft_inputs_are_written_and_missing_calculations_are_reported_for_each_r
     result = run('dataset', 'dft-inputs', 'cu.db', '-o', 'runs', '--settings', 'dft.yaml', '--select', 'step<20')
     assert all(value in result.stdout for value in ('vasp', ' 2 ', 'runs'))
     assert Path('runs/seed-seed1_10/INCAR').is_file()
+    assert Path('runs/isolated_Cu/INCAR').is_file()
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db')
     assert result.exit_code == 2
     for places in (['runs/seed-seed0_0', 'vasprun.xml'], ['step 90 of seed-seed9', 'runs']):

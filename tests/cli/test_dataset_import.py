@@ -11,6 +11,7 @@ from support.errors import assert_refused
 from support.foreign_files import crystals, full, write_extxyz, write_vasprun
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources, read_reference_dataset
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
 
@@ -119,6 +120,26 @@ def test_imported_files_are_merged_split_described_and_exported_with_an_own_data
         np.testing.assert_allclose(atoms.get_stress(), labels['stress'], atol=1e-8)
 
 
+def test_an_imported_dataset_is_a_reference_dataset(run, files):
+    run('dataset', 'import', 'mace.extxyz', '-o', 'foreign.db', '--level', LEVEL)
+    structures = read_reference_dataset(Path('foreign.db'))
+    assert len(structures) == 4
+    assert label_sources(structures) == ['dft:vasp:pbe-400eV']
+
+
+def test_an_export_of_an_imported_dataset_is_imported_as_the_same_rows(run, files):
+    run('dataset', 'import', 'mace.extxyz', '-o', 'foreign.db', '--level', LEVEL)
+    run('dataset', 'convert', 'foreign.db', '-o', 'foreign.extxyz')
+    without = run('dataset', 'import', 'foreign.extxyz', '-o', 'again.db')
+    assert_refused(without.stderr, Code.LEVELS_MIXED, 'foreign.extxyz, frame 0', '--level')
+    result = run('dataset', 'import', 'foreign.extxyz', '-o', 'again.db', '--level', 'foreign.db')
+    assert result.exit_code == 0, result.stderr
+    with Dataset(Path('foreign.db')) as first, Dataset(Path('again.db')) as second:
+        before, after = list(first.query()), list(second.query())
+    assert [row.identity for row in after] == [row.identity for row in before]
+    assert [row.key_value_pairs for row in after] == [row.key_value_pairs for row in before]
+
+
 def test_a_different_level_is_refused_by_merge_with_its_field(run, files):
     run('dataset', 'import', 'mace.extxyz', '-o', 'a.db', '--level', LEVEL)
     run('dataset', 'import', 'gap.xyz', '-o', 'b.db', '--level', LEVEL.replace('400', '520'))
@@ -140,10 +161,13 @@ def test_the_level_is_a_file_a_name_a_dataset_or_that_of_the_output(run, files):
     assert (result.exit_code, 'dft:vasp:pbe-400eV' in result.stdout) == (0, True), result.stderr
 
 
-def test_frames_left_out_and_values_kept_are_printed(run, files):
+@pytest.mark.usefixtures('files')
+def test_frames_left_out_and_values_kept_are_printed(run):
     atoms, labels = crystals(1)[0]
     write_extxyz(Path('bad.extxyz'), [(atoms, {}, {'forces': labels['forces']})])
-    arguments = ('dataset', 'import', 'mace.extxyz', 'bad.extxyz', '-o', 'a.db', '--level', LEVEL)
+    write_mace_file(Path('same.extxyz'), crystals(1))
+    files = ('mace.extxyz', 'bad.extxyz', 'same.extxyz')
+    arguments = ('dataset', 'import', *files, '-o', 'a.db', '--level', LEVEL)
     refused = run(*arguments)
     assert refused.exit_code == 2
     assert_refused(refused.stderr, Code.LABELS_MISSING, 'bad.extxyz, frame 0', 'energy')
@@ -152,7 +176,10 @@ def test_frames_left_out_and_values_kept_are_printed(run, files):
     result = run(*arguments, '--skip-invalid')
     assert result.exit_code == 0
     printed = ' '.join(result.stdout.split())
-    assert all(value in printed for value in ('bad.extxyz, frame 0', 'labels_missing', 'config_type (4)', '4 rows'))
+    assert all(
+        value in printed
+        for value in ('bad.extxyz, frame 0', 'labels_missing', '1 duplicate', 'config_type (5)', '4 rows')
+    )
 
 
 @pytest.mark.parametrize(

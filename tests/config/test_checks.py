@@ -159,7 +159,7 @@ def test_the_summary_contains_the_time_step_of_each_entry(tmp_path):
     assert [entry.timestep_fs for entry in found] == [2.0, pytest.approx(0.35 * 12.011**0.5), 0.5, None]
 
 
-def test_the_check_names_entries_that_take_long_and_checks_the_others(tmp_path):
+def test_the_check_names_entries_that_take_too_long_and_checks_the_others(tmp_path):
     sqs = {**ALLOY, 'arrangement': 'sqs', 'n_atoms': 108, 'sqs': {'n_steps': 1_000_000}}
     config = validate_config({'name': 'x', 'generation': [sqs, ALLOY]}, tmp_path)
     summary = summarise_config(config)
@@ -184,7 +184,7 @@ def test_the_search_for_distinct_sites_is_part_of_the_time_of_the_check(tmp_path
     assert not summary.has_too_few_frames
 
 
-def test_a_substrate_that_takes_long_is_part_of_the_time_of_the_check(tmp_path):
+def test_a_substrate_that_takes_too_long_is_part_of_the_time_of_the_check(tmp_path):
     sqs = {key: value for key, value in ALLOY.items() if key != 'n_seeds'} | {'arrangement': 'sqs'}
     liquid = {'molecules': [{'name': 'H2O'}], 'density_g_per_cm3': 1.0, 'thickness_A': 8}
     entry = {'kind': 'interface', 'substrate': sqs, 'substrate_miller': [1, 1, 1], 'liquid': liquid}

@@ -64,7 +64,7 @@ def test_an_exploration_does_not_change_the_random_streams_of_an_entry(tmp_path)
         ({'committee': None}, Code.KEY_UNKNOWN, 'committee'),
     ],
 )
-def test_a_fault_in_the_exploration_of_an_entry_has_its_place(exploration, code, place, tmp_path):
+def test_a_fault_in_the_exploration_of_an_entry_is_reported_with_its_place(exploration, code, place, tmp_path):
     with pytest.raises(ConfigError) as caught:
         config(tmp_path, None, COPPER, COPPER | {'exploration': exploration})
     assert [(fault.code, fault.path) for fault in caught.value.faults] == [(code, f'generation[1].exploration.{place}')]
@@ -73,7 +73,7 @@ def test_a_fault_in_the_exploration_of_an_entry_has_its_place(exploration, code,
 @pytest.mark.parametrize(
     'exploration', [{'ensemble': 'nve', 'cell': 'flexible'}, {'kind': 'deform', 'mode': 'volumetric', 'direction': 'b'}]
 )
-def test_settings_of_an_entry_that_exclude_each_other_have_its_place(exploration, tmp_path):
+def test_settings_that_exclude_each_other_are_reported_with_the_place_of_their_entry(exploration, tmp_path):
     with pytest.raises(ConfigError) as caught:
         config(tmp_path, None, COPPER, COPPER | {'exploration': exploration})
     (fault,) = caught.value.faults

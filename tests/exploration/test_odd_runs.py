@@ -166,7 +166,7 @@ def test_a_trial_for_which_the_calculator_raises_an_error_is_rejected(job_folder
 
 def test_a_downhill_move_does_not_count_as_a_jump_of_the_energy(job_folder, copper, use_calculator):
     class Deep(OddEMT):
-        """The structures after the fourth step, and thus the first trial, have a lower energy by 100 eV."""
+        """The structures after the fourth step, and thus the first trial, have an energy that is lower by 100 eV."""
 
         def be_odd(self):
             self.results['energy'] -= 100.0

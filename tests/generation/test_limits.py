@@ -1,4 +1,4 @@
-"""Time limits and numbers of attempts end with an error, and long work reports its progress."""
+"""Work that reaches its time limit or its number of attempts ends with an error. Long-running work reports progress."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOPELESS = {**CRYSTALS, 'formula_units': [1], 'spacegroups': [2], 'validation': 
 
 
 @pytest.mark.parametrize('entry', [SQS, CRYSTALS])
-def test_a_time_limit_ends_with_an_error_and_never_changes_a_seed(generate, entry):
+def test_work_that_reaches_its_time_limit_ends_with_an_error_and_a_limit_never_changes_a_seed(generate, entry):
     with refused(Code.TIME_LIMIT, entry['kind'], 'validation.time_limit_s', '1e-06 s'):
         generate({**entry, 'validation': {'time_limit_s': 1e-6}})
     free, limited = generate(entry), generate({**entry, 'validation': {'time_limit_s': 600}})

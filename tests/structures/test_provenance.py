@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.structures.provenance import searchable
+from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,14 @@ def test_other_text_is_not_changed(text):
 def test_invalid_provenance_is_refused(make_provenance, fields):
     with pytest.raises(ValidationError):
         make_provenance(**fields)
+
+
+def test_provenance_of_an_earlier_version_has_one_block_of_software(make_provenance):
+    old = make_provenance(model='7net-0', architecture='sevennet', precision='float32').model_dump()
+    flat = old | old['explored']
+    del flat['explored'], flat['labelled'], flat['label_source']
+    assert Provenance.model_validate(flat).model_dump() == old
+    dft = Provenance.model_validate(flat | {'label_source': 'dft:vasp:pbe'})
+    assert (dft.explored.model, dft.labelled.model, dft.labelled.architecture) == ('7net-0', None, 'vasp')
+    assert dft.key_value_pairs()['architecture'] == 'vasp'
+    assert 'precision' not in dft.key_value_pairs()

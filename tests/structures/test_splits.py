@@ -28,7 +28,7 @@ def test_the_order_of_the_groups_does_not_matter_and_the_random_seed_does():
     assert assign_groups(sizes, valid_fraction=0.2, test_fraction=0.2, random_seed=4) != first
 
 
-def test_an_additional_group_moves_hardly_any_other():
+def test_an_additional_group_moves_hardly_any_others():
     sizes = {f'g{i}': 1 for i in range(100)}
     before = assign_groups(sizes, valid_fraction=0.1, test_fraction=0.1, random_seed=3)
     after = assign_groups(sizes | {'new': 1}, valid_fraction=0.1, test_fraction=0.1, random_seed=3)

@@ -73,9 +73,10 @@ def relabel(rows: Sequence[Row], shift: Mapping[str, float] | None = None, *, is
         atoms = row.atoms.copy()
         energy = row.labels['energy'] + sum(shift[symbol] for symbol in symbols)
         atoms.calc = SinglePointCalculator(atoms, **row.labels | {'energy': energy})
-        data = {key: value for key, value in row.data.items() if key != 'isolated_atoms'}
+        data = {key: value for key, value in row.data.items() if key not in ('isolated_atoms', 'level')}
         data['provenance'] = data['provenance'] | source
         if isolated_atoms:
             data['isolated_atoms'] = {symbol: ISOLATED[symbol] + shift[symbol] for symbol in sorted(set(symbols))}
-        relabelled.append(replace(row, atoms=atoms, key_value_pairs=row.key_value_pairs | source, data=data))
+        pairs = {key: value for key, value in row.key_value_pairs.items() if key != 'level'} | source
+        relabelled.append(replace(row, atoms=atoms, key_value_pairs=pairs, data=data))
     return relabelled

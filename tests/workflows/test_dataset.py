@@ -10,7 +10,7 @@ from support.environments import environment_of
 from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.storage.merge import merge_datasets
+from aiida_mlip_autopipe.storage.merge import MergeResult, merge_datasets
 from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
@@ -35,9 +35,9 @@ def test_a_campaign_gives_the_requested_rows_with_labels_and_provenance(tiny_cam
         assert row.provenance.rank == rank
         assert row.provenance.label_source == 'mlip:emt'
         assert row.provenance.campaign == 'tiny'
-        assert (row.provenance.ase_version, row.provenance.precision) == (ase.__version__, 'float64')
-        assert (row.provenance.numpy_version, row.provenance.torch_version) == (np.__version__, None)
-        assert row.provenance.environment == environment_of().identity
+        assert (row.provenance.explored.ase_version, row.provenance.labelled.precision) == (ase.__version__, 'float64')
+        assert (row.provenance.explored.numpy_version, row.provenance.explored.torch_version) == (np.__version__, None)
+        assert row.provenance.labelled.environment == environment_of().identity
         assert row.data['isolated_atoms'] == {
             symbol: {'Al': 3.28, 'Cu': 3.51, 'Au': 3.80}[symbol] for symbol in row.atoms.symbols
         }
@@ -142,7 +142,7 @@ def test_a_test_set_is_marked_and_an_extended_dataset_has_no_relatives_of_test_s
         with Dataset(datasets[-1]) as dataset:
             marked = [(row.provenance.split, row.key_value_pairs['split']) for row in dataset.query()]
         assert sorted(marked) == [('test', 'test'), ('train', 'train'), ('train', 'train')]
-    assert merge_datasets(datasets, tmp_path / 'merged.db') == 6
+    assert merge_datasets(datasets, tmp_path / 'merged.db') == MergeResult(6, 0)
     split = split_dataset(tmp_path / 'merged.db')
     assert split.report['by'] == 'stored'
     assert split.report['n_rows'] == {'train': 4, 'valid': 0, 'test': 2}

@@ -14,7 +14,8 @@ class EMTSettings(CalculatorSettings):
 
     kind: Literal['emt'] = 'emt'
     """Effective medium theory."""
-    # The neighbour list of ASE's EMT extends 0.5 Å beyond the midpoint of its cutoff function, which is at most 6.1 Å.
+    # ASE's EMT counts neighbours up to 5.88 Å, for all elements. Its neighbour list extends to 6.48 Å, with a skin of
+    # 0.3 Å around each atom.
     cutoff_A: float = Field(default=6.6, gt=0)
     """Cutoff in Å."""
     device: Literal['auto', 'cpu'] = 'auto'

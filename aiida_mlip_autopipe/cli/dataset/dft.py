@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force, Select
+
+
+class IsolatedAtoms(StrEnum):
+    """What happens to isolated atoms."""
+
+    ADD = 'add'
+    OMIT = 'omit'
+    ONLY = 'only'
 
 
 def dft_inputs(
@@ -18,6 +27,12 @@ def dft_inputs(
         typer.Option('--settings', help='YAML file with the DFT code, the level of theory and parameters.'),
     ],
     select: Select = '',
+    isolated_atoms: Annotated[
+        IsolatedAtoms,
+        typer.Option(
+            help='Add an isolated atom of each element, whose energy trainers need; omit them; or write only them.'
+        ),
+    ] = IsolatedAtoms.ADD,
 ) -> None:
     """Write the inputs of a DFT code for the rows of a dataset.
 
@@ -32,8 +47,12 @@ def dft_inputs(
 
     code = make_code(read_yaml_file(settings), str(settings))
     with Dataset(file) as dataset:
-        folders = write_dft_inputs(output, list(dataset.query(select)), code)
-    console.print(f'[green]✓[/] {code.settings.code} inputs for {counted(len(folders), "row")} in [bold]{output}[/]')
+        folders = write_dft_inputs(output, list(dataset.query(select)), code, isolated_atoms=isolated_atoms.value)
+    n_atoms = sum(folder.name.startswith('isolated_') for folder in folders)
+    console.print(
+        f'[green]✓[/] {code.settings.code} inputs for {counted(len(folders) - n_atoms, "row")} and '
+        f'{counted(n_atoms, "isolated atom")} in [bold]{output}[/]'
+    )
     console.print(
         f"run the code in each folder so that it writes {code.output}; then run 'mlip-autopipe dataset label-from'"
     )

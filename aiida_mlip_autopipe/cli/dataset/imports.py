@@ -146,7 +146,7 @@ def _show(result: ImportedDataset, output: Path) -> None:
     for path in result.replaced:
         note(f'not read: {path}, because the folder contains vasprun.xml')
     if result.n_copies:
-        note(f'left out: {counted(result.n_copies, "copy").replace("copys", "copies")} of earlier frames')
+        note(f'left out: {counted(result.n_copies, "duplicate")} of earlier frames')
     for first, second in result.conflicts[:10]:
         note(f'{first} and {second} have the same structure and different labels', 'yellow')
     if len(result.conflicts) > 10:
@@ -155,6 +155,9 @@ def _show(result: ImportedDataset, output: Path) -> None:
         note(f'without stress: {counted(result.without_stress, "periodic row")}', 'yellow')
     if result.n_groups_joined:
         note(f'{counted(result.n_groups_joined, "group")} joined with groups that have the same structures')
+    if result.isolated_atoms:
+        energies = ', '.join(f'{symbol} {energy:g} eV' for symbol, energy in result.isolated_atoms.items())
+        note(f'isolated atoms: {energies}')
     for title, counts in (('kept in the data of the rows', result.kept), ('not kept', result.dropped)):
         if counts:
             note(f'{title}: ' + ', '.join(f'{name} ({number})' for name, number in sorted(counts.items())))

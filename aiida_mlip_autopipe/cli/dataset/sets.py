@@ -86,7 +86,8 @@ def split(
         str | None,
         typer.Option(
             metavar='FILE',
-            help='Fine-tune MACE with replay: extended XYZ with frames on which MODEL was trained, and their labels.',
+            help='Fine-tune MACE with replay: an extended XYZ file with labelled frames on which MODEL was trained, '
+            'or a name that MACE knows, such as mp.',
         ),
     ] = None,
     weight: Annotated[
@@ -163,6 +164,8 @@ def _table(report: Mapping[str, Any]) -> Table:
         total: Counter[str] = sum(map(Counter, counts.values()), Counter())
         unit = name.removesuffix('_K')
         shown = [value for value, _ in total.most_common(MAX_VALUES)]
+        if unit != name:
+            shown.sort(key=lambda value: float(value.partition('–')[0]))
         for value in shown:
             title = f'{unit} {value}' if unit == name else f'{unit} {value} K'
             table.add_row(title, *(str(counts[one].get(value, 0)) for one in sets))

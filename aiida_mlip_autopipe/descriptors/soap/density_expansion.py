@@ -28,7 +28,7 @@ class DensityExpansion:
     Each neighbour is a Gaussian exp(-η|r|²), η = 1/(2σ²). The radial functions g_nl(r) = r^l Σ_k β_nkl exp(-α_kl r²)
     are orthonormal. The overlap of a Gaussian at R with r^l exp(-α r²) Y_lm is, by completing the square,
     (π/η)^(3/2) (1 + α/η)^-(l + 3/2) exp(-R² α/(1 + α/η)) R^l Y_lm. Up to a factor, R^l Y_lm is the real or imaginary
-    part of (x + iy)^m times a polynomial of z, H_lm = z H_(l-1)m - b R² H_(l-2)m. The coefficient of the
+    part of (x + iy)^m times a polynomial in z, H_lm = z H_(l-1)m - b R² H_(l-2)m. The coefficient of the
     highest power is 1.
 
     Parameters

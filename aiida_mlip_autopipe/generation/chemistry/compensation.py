@@ -233,7 +233,7 @@ def _describe(by_symbol: dict[str, int]) -> str:
 
 
 def _shifts(counts: Counts) -> Iterator[Counts]:
-    """Yield the counts, and those with up to three ions of a main element replaced by its minority element, or back."""
+    """Yield the counts, and those with up to three main ions replaced by ions of the minority element or vice versa."""
     yield counts
     for shift in (1, -1, 2, -2, 3, -3):
         for role in sorted(counts):

@@ -98,7 +98,7 @@ class MolecularCrystals:
         from pyxtal.symmetry import Group
 
         numbers = list(spacegroups)
-        # The search for positions would take long for very many molecules.
+        # The search for positions would take too long for very many molecules.
         smallest = min(len(Group(number)[0]) for number in numbers)
         check_size(self._n_atoms * self.z_prime * smallest, 'the smallest cell of the spacegroups')
         found, impossible = [], {}

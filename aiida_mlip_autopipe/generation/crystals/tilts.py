@@ -62,7 +62,7 @@ def tilted_cell(name: str, tilt_deg: float) -> tuple[Atoms, np.ndarray]:
     of the out-of-phase axes, in the direction that the parity of i + j + k determines, and then about the in-phase
     axis, in the direction that the parity of the sum of the other two indices determines (A. M. Glazer, Acta Cryst. B
     28, 3384, 1972). In this order the octahedra fit together exactly (M. O'Keeffe and B. G. Hyde, Acta Cryst. B 33,
-    3802, 1977). The A ions are at the centre of eight B ions; with tilts of both kinds, they move along a as in CaTiO3.
+    3802, 1977). Each A ion is at the centre of eight B ions; with tilts of both kinds, it moves along a as in CaTiO3.
 
     Parameters
     ----------

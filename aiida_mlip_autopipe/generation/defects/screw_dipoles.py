@@ -55,7 +55,8 @@ def screw_dipole(stack: Stack, separation_A: float, min_width_A: float) -> tuple
     n_half = int(np.ceil(max(separation_A, min_width_A / 2) / length - 1e-9))
     n_across = int(np.ceil(max(separation_A, min_width_A) / height - 1e-9))
     n_along = int(max(1, np.ceil(min_width_A / burgers_A - 1e-9)))
-    # The second vector is shifted by half of the first one, so that opposite signs are above each other.
+    # The second vector is shifted by half of the first one, so that dislocations of opposite sign lie one above the
+    # other.
     rows = [[2 * n_half, 0, 0], [*(n_across * across + [n_half, 0]).tolist(), 0], [0, 0, n_along]]
     distance_A = n_half * length
     check_size(
@@ -67,7 +68,7 @@ def screw_dipole(stack: Stack, separation_A: float, min_width_A: float) -> tuple
     core = _middle(column) + n_half // 2 * first + n_across // 2 * (across @ [first, second])
     other = core + n_half * first
     field = _periodic_field(plane, core, other)
-    # The jump across the line between the two, which is along x, and its share of the cell.
+    # The jump across the line between the two, which is along x, and the mean gradient that it contributes to the cell.
     middle, step = (core + other) / 2, np.array([0.0, 1e-6])
     jump = float(field(middle + step) - field(middle - step))
     slope = np.array([0.0, jump * n_half * length / abs(np.linalg.det(plane))])

@@ -76,7 +76,7 @@ class InterfaceSettings(GeneratorSettings):
     mean spacing of the planes of both crystals, or the smallest distance at which no two atoms are closer than the sum
     of their covalent radii (van der Waals radii for two anions, and on a layered crystal) if that is larger."""
     vacuum_A: float = Field(default=15.0, ge=0)
-    """Thickness of the vacuum in Å, at least 5. 0 makes a periodic stack, which contains a second interface."""
+    """Thickness of the vacuum in Å, at least 5, or 0 for a periodic stack, which contains a second interface."""
     polar: Literal['refuse', 'allow'] = 'refuse'
     """Discard terminations with a net formal charge or a dipole along the normal, or allow them."""
 

@@ -47,7 +47,7 @@ class IonicSettings(GeneratorSettings):
     """The structure type."""
     sites: dict[Literal['A', 'B', "B'", 'T', 'X'], Occupation]
     """Elements on the cation sites and on the anion sites X: one element, or a composition, such as {A: {Zr: 0.9, Y:
-    0.1}, X: O}. All structure types have cation sites A; perovskite, spinel and layered_rocksalt also have B,
+    0.1}, X: O}. All structure types have cation sites A; perovskite, spinel and layered_rocksalt also have B;
     double_perovskite and inverse_spinel have ordered sites B and B', such as {A: Sr, B: Fe, B': Mo, X: O}; olivine,
     garnet and NASICON have A, B and the tetrahedral sites T, such as {A: Li, B: Fe, T: P, X: O}."""
     tilts: Literal['a0a0a0', 'a0a0c+', 'a0a0c-', 'a0b-b-', 'a-a-a-', 'a-b+a-'] = 'a0a0a0'

@@ -28,8 +28,8 @@ LIKE_ANIONS, LIKE_CATIONS, MIN_ANIONS = 1.5, 1.0, 2.2
 def make_family(shape: Family, n_shells: int, a_A: float) -> Atoms:
     """Return the member of a family of fcc clusters with a given number of shells around its centre.
 
-    The numbers of atoms are 13, 55, 147 … for icosahedra [1]_, for decahedra of Ino's type [2]_ and for cuboctahedra,
-    6, 19, 44 … for octahedra, and 38, 201, 586 … for truncated octahedra with regular hexagons.
+    The numbers of atoms are 13, 55, 147 … for icosahedra [1]_, for decahedra of Ino's type [2]_ and for cuboctahedra;
+    6, 19, 44 … for octahedra; and 38, 201, 586 … for truncated octahedra with regular hexagons.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ def rotation_onto_z(direction: np.ndarray) -> Rotation:
 
     axis = np.cross(direction, [0, 0, 1])
     sine = np.linalg.norm(axis)
-    # Opposite directions have no common normal; a rotation about any axis in the plane exchanges them.
+    # Opposite directions have no unique common normal; a rotation by 180° about any axis normal to them exchanges them.
     axis = axis / sine if sine > 1e-9 else np.array([1.0, 0.0, 0.0])
     return Rotation.from_rotvec(np.arctan2(sine, direction[2]) * axis)
 

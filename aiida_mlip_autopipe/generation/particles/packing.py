@@ -61,7 +61,7 @@ class Packing:
         the boundary of the cell.
     scale
         1 if all contact distances are reached. Otherwise an estimate of the factor by which all of them would have to
-        be smaller: the mean ratio of the distances and the contact distances of overlapping atoms, weighted by their
+        be smaller: the mean ratio of the distances to the contact distances of overlapping atoms, weighted by their
         overlaps. For equal spheres, it gives the density of random close packing, 0.64, within 4 %.
     """
 

@@ -243,7 +243,7 @@ def _nearest(shells: list[Shells], n_atoms: int, weight: float = 0.0) -> np.ndar
 
 
 def _neutralise(atoms: Atoms, members: np.ndarray) -> np.ndarray:
-    """Remove outer ions of the surplus sign until a particle is neutral, one after another.
+    """Remove outer ions of the surplus sign, one after another, until a particle is neutral.
 
     Of the outermost tenth of these ions, the one whose removal leaves the smallest dipole is removed.
 

@@ -27,8 +27,8 @@ from aiida_mlip_autopipe.generation.surfaces.superlattices import (
     superlattices,
 )
 
-# Bases of determinant 1 with components -1, 0 and 1. Strained by up to 20 %, a reduced cell that is not long and narrow
-# is one of them.
+# Bases of determinant 1 with components -1, 0 and 1. If a lattice is strained by up to 20 %, its former reduced cell,
+# unless long and narrow, is one of these bases in units of the new reduced cell.
 NEARLY_REDUCED = np.array(
     [[[a, b], [c, d]] for a, b, c, d in product((0, 1, -1), repeat=4) if a * d - b * c == 1], dtype=int
 )
@@ -236,7 +236,7 @@ def _coincidences(
 def _order(
     films: np.ndarray, substrates: np.ndarray, cells: np.ndarray, deformations: np.ndarray, film_fraction: float
 ) -> np.ndarray:
-    """Return the order of matches by strain, then by a small twist, and then by a compact cell."""
+    """Return the order of matches by strain, then by twist, and then by the compactness of the cell."""
     stretches = np.linalg.svd(deformations, compute_uv=False)
     strains = np.concatenate([stretches**film_fraction, stretches ** (film_fraction - 1)], axis=1) - 1
     twists = np.round(_twists(deformations), 4)

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures
 from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.row_keys import LEVEL, read_level
 from aiida_mlip_autopipe.structures.splits import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -69,6 +70,21 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
 def label_sources(structures: Iterable[Atoms]) -> list[str]:
     """Return the sources of the labels in the metadata of structures from a database or an extended XYZ file."""
     return sorted({str(pairs['label_source']) for pairs in map(_metadata, structures) if 'label_source' in pairs})
+
+
+def reference_levels(structures: Iterable[Atoms]) -> dict[str, dict[str, Any] | None]:
+    """Return the levels of theory of the labels by their hashes; None if a file contains only the hash."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for atoms in structures:
+        pairs, data = _metadata(atoms), atoms.info.get('data', {})
+        key = pairs.get(LEVEL)
+        if key in found:
+            continue
+        level = read_level(pairs, data)
+        if level is not None:
+            known = key is None or key == level.hash
+            found[str(key or level.hash)] = level.model_dump() if known else None
+    return dict(sorted(found.items()))
 
 
 def count_splits(structures: Iterable[Atoms]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from ase import Atoms
 from pydantic import Field
 
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.structures.level import LevelOfTheory
 
 
 class DftSettings(Settings):
@@ -42,12 +43,15 @@ class DftResult:
         Forces in eV/Å, (n, 3).
     stress
         Stress in eV/Å³ with ASE's sign convention and Voigt order, (6,); None if the code did not compute it.
+    level
+        The level of theory as far as the output tells it; None if it tells nothing.
     """
 
     atoms: Atoms
     energy: float
     forces: np.ndarray
     stress: np.ndarray | None
+    level: LevelOfTheory | None = None
 
 
 class DftCode(ABC):
@@ -74,6 +78,16 @@ class DftCode(ABC):
         ------
         AutopipeError
             If the settings are unsuitable for the structure, for example because an element has no pseudopotential.
+        """
+
+    @abstractmethod
+    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
+        """Write the inputs for a spin-polarised isolated atom with its magnetic moment, at Γ, with whole occupations.
+
+        Raises
+        ------
+        AutopipeError
+            If the settings are unsuitable for the element or for an isolated atom.
         """
 
     @staticmethod

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode
+from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, hash_settings, write_isolated_atoms
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
 from aiida_mlip_autopipe.storage.settings import combine_faults
@@ -70,7 +71,9 @@ def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
         raise combine_faults(error, where) from None
 
 
-def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[Path]:
+def write_dft_inputs(
+    folder: Path, rows: Sequence[Row], code: DftCode, *, isolated_atoms: Literal['add', 'omit', 'only'] = 'omit'
+) -> list[Path]:
     """Write a folder for each row, named after its seed, its step and, if a seed has several runs, its run.
 
     The inputs are for a single-point calculation of energy, forces and stress. Constraints are omitted, because some
@@ -85,11 +88,14 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         The rows. They do not need labels.
     code
         The code, with its settings.
+    isolated_atoms
+        Whether to add a folder for an isolated atom of each element, omit them, or write no others. Trainers need their
+        energies.
 
     Returns
     -------
     list of pathlib.Path
-        The folder of each row.
+        The folder of each row, and then those of isolated atoms.
 
     Raises
     ------
@@ -103,7 +109,8 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder.parent} of {folder.name} does not exist')
     if not rows:
         raise AutopipeError(Code.DATASET_EMPTY, 'no inputs were written, because no rows were found')
-    frames = [frame_of(row, index) for index, row in enumerate(rows)]
+    labelled = [] if isolated_atoms == 'only' else list(rows)
+    frames = [frame_of(row, index) for index, row in enumerate(labelled)]
     if duplicates := [frame for frame, n_rows in Counter(frames).items() if n_rows > 1]:
         run, step, seed = duplicates[0]
         raise AutopipeError(
@@ -111,7 +118,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         )
     names = _folder_names(frames)
     with TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as unfinished:
-        for name, row, frame in zip(names, rows, frames, strict=True):
+        for name, row, frame in zip(names, labelled, frames, strict=True):
             inner = Path(unfinished, folder.name, name)
             inner.mkdir(parents=True)
             atoms, order = prepare_structure(row.atoms, code.settings.vacuum_A)
@@ -121,11 +128,18 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
                 raise AutopipeError(error.code, f'{name}: {error}') from None
             about: dict[str, Any] = {
                 **frame._asdict(),
+                SETTINGS: hash_settings(code),
                 'code': code.settings.code,
                 'label_source': code.settings.label_source,
                 'order': order,
+                'settings': code.settings.model_dump(mode='json'),
             }
             (inner / ID_FILE).write_text(json.dumps(about) + '\n')
+        if isolated_atoms != 'omit':
+            inner = Path(unfinished, folder.name)
+            inner.mkdir(exist_ok=True)
+            symbols = {symbol for row in rows for symbol in row.atoms.get_chemical_symbols()}
+            names += [one.name for one in write_isolated_atoms(inner, symbols, code)]
         os.replace(Path(unfinished, folder.name), folder)
     return [folder / name for name in names]
 

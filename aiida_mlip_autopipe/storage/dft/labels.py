@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
+from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, add_isolated_atoms, read_isolated_atoms
+from aiida_mlip_autopipe.storage.dft.levels import join_calculations
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.provenance import Software, searchable
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 from aiida_mlip_autopipe.structures.row_keys import LEVEL
 
@@ -103,8 +107,9 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
 
     This replaces the energy, the forces, ``label_source`` and, if the structure is periodic in all directions, the
     stress. The previous labels are kept under ``labels_before`` in the data of the row, keyed by their
-    ``label_source``. Energies of isolated atoms are removed, because they belong to the previous labels. The structure
-    and its constraints do not change.
+    ``label_source``. Energies of isolated atoms are removed, because they belong to the previous labels, and those that
+    the code has calculated with the same settings are added. If the folder contains only isolated atoms, the rows keep
+    their labels. The structure and its constraints do not change.
 
     Parameters
     ----------
@@ -116,11 +121,15 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     Raises
     ------
     AutopipeError
-        If no calculation is found, two belong to the same row, or one belongs to no row.
+        If no calculation is found, two belong to the same row, one belongs to no row, or two calculations, or the
+        isolated atoms and the rows, have different levels of theory.
     """
     if not folder.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder} does not exist')
     calculations = _find_calculations(folder)
+    atoms = read_isolated_atoms(folder, CODES)
+    if not calculations and atoms.label_source is not None:
+        return LabelResult(tuple(add_isolated_atoms(rows, atoms)), atoms.faults)
     if not calculations:
         raise AutopipeError(
             Code.CALCULATION_MISSING,
@@ -145,7 +154,7 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
                 f'{where} and {found[frame][0]} are both calculations of step {step} of {seed}',
             )
         found[frame] = where, about
-    labelled: list[Row] = []
+    results: list[tuple[Row, Path, dict[str, Any], DftResult]] = []
     faults: list[AutopipeError] = []
     for row, frame in zip(rows, frames, strict=True):
         if frame not in found:
@@ -154,10 +163,22 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
             continue
         where, about = found[frame]
         try:
-            labelled.append(_relabel(row, CODES[about['code']].read(where), about, where))
+            result = CODES[about['code']].read(where)
+            _check_structure(row, result, about, where)
+            results.append((row, where, about, result))
         except AutopipeError as fault:
             faults.append(fault)
-    return LabelResult(tuple(labelled), tuple(faults))
+    level = join_calculations((where, about, result) for _, where, about, result in results)
+    labelled: list[Row] = []
+    for row, where, about, result in results:
+        try:
+            assert level is not None  # there is a result
+            labelled.append(_relabel(row, result, about, where, level))
+        except AutopipeError as fault:
+            faults.append(fault)
+    if atoms.label_source is not None:
+        labelled = add_isolated_atoms(labelled, atoms)
+    return LabelResult(tuple(labelled), (*faults, *atoms.faults))
 
 
 def _find_calculations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -175,7 +196,7 @@ def _find_calculations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
-def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) -> Row:
+def _check_structure(row: Row, result: DftResult, about: dict[str, Any], where: Path) -> None:
     order: Sequence[int] = about['order']
     expected = row.atoms[list(order)] if sorted(order) == list(range(len(row.atoms))) else None
     if expected is None or expected.get_chemical_symbols() != result.atoms.get_chemical_symbols():
@@ -190,7 +211,10 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
             Code.CALCULATION_MISMATCH,
             f'{where}: a position or cell vector differs from that in the row by {deviation:.2g} Å',
         )
-    inverse = np.argsort(order)
+
+
+def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path, level: LevelOfTheory) -> Row:
+    inverse = np.argsort(about['order'])
     labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}
     if row.atoms.pbc.all():
         if result.stress is None:
@@ -203,20 +227,33 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     atoms = row.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, **labels)
     atoms.calc.name = about['code']
-    source = str(about['label_source'])
-    level = LevelOfTheory(method='dft', code=about['code'], name=source, parameters={'label_source': source})
     data = {key: value for key, value in row.data.items() if key != ISOLATED_ATOMS}
+    data.pop(SETTINGS, None)
+    if SETTINGS in about:
+        data[SETTINGS] = about[SETTINGS]
     data['labels_before'] = {**row.data.get('labels_before', {}), **_labels_before(row)}
     data[LEVEL] = level.model_dump()
+    labelled = Software(
+        architecture=level.code,
+        calculator_version=level.parameters.get('version'),
+        package_version=version('aiida-mlip-autopipe'),
+    )
     if 'provenance' in data:
-        data['provenance'] = data['provenance'] | {'label_source': level.name}
-    pairs = row.key_value_pairs | {'label_source': level.name, LEVEL: level.hash}
+        fields = {'label_source': level.name, 'labelled': labelled}
+        data['provenance'] = row.provenance.model_copy(update=fields).model_dump()
+    pairs = {key: value for key, value in row.key_value_pairs.items() if key not in Software.model_fields}
+    pairs |= {key: searchable(value) for key, value in labelled.model_dump(exclude_none=True).items()}
+    pairs |= {'label_source': level.name, LEVEL: level.hash}
     return replace(row, atoms=atoms, key_value_pairs=pairs, data=data, id=None)
 
 
 def _labels_before(row: Row) -> dict[str, Any]:
-    source = row.key_value_pairs.get('label_source')
-    return {str(source): row.labels} if source and row.atoms.calc is not None else {}
+    """Return the labels of a row with their level, by the name of the level, and its hash if a level has this name."""
+    level = row.level
+    if level is None or row.atoms.calc is None:
+        return {}
+    name = level.name if level.name not in row.data.get('labels_before', {}) else f'{level.name} {level.hash}'
+    return {name: {**row.labels, LEVEL: level.model_dump()}}
 
 
 def _max_deviation(expected: Atoms, found: Atoms) -> float:

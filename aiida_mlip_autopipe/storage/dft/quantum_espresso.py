@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings
+from aiida_mlip_autopipe.storage.imports.quantum_espresso import level_from_pw
 
 # Labels require these entries, so the user cannot change them.
 CONTROL = {'calculation': 'scf', 'tprnfor': True, 'tstress': True}
@@ -59,6 +60,34 @@ class QuantumEspresso(DftCode):
 
     def write(self, folder: Path, atoms: Atoms) -> None:
         """Write ``pw.in``."""
+        mesh = k_mesh(atoms.cell, atoms.info['periodic'], self.settings.kspacing_per_A)
+        self._write(folder, atoms, self._namelists(), mesh)
+
+    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
+        """Write ``pw.in`` with fixed occupations and a fixed total moment."""
+        namelists = self._namelists()
+        smearing = ('smearing', 'degauss', 'nspin', 'tot_magnetization')
+        kept = {
+            key: value
+            for key, value in namelists['system'].items()
+            if key not in smearing and not key.startswith('starting_magnetization')
+        }
+        (moment,) = atoms.get_initial_magnetic_moments().tolist()
+        spin = {'nspin': 2, 'tot_magnetization': moment} if moment else {}
+        namelists['system'] = kept | {'occupations': 'fixed', 'nosym': True} | spin
+        # With fixed occupations, orbitals that are almost degenerate alternate, so the residual does not fall further.
+        namelists['electrons'] = namelists['electrons'] | {'conv_thr': 1e-6}
+        self._write(folder, atoms, namelists, None)
+
+    def _namelists(self) -> dict[str, dict[str, Any]]:
+        settings = self.settings
+        assert isinstance(settings, EspressoSettings)
+        namelists = {name: DEFAULTS[name] | settings.input.get(name, {}) for name in DEFAULTS}  # type: ignore[call-overload]
+        namelists['control'] = namelists['control'] | {'pseudo_dir': settings.pseudo_dir}
+        namelists['system'] = {'ecutwfc': settings.ecutwfc_Ry} | namelists['system']
+        return namelists
+
+    def _write(self, folder: Path, atoms: Atoms, namelists: dict[str, dict[str, Any]], mesh: list[int] | None) -> None:
         from ase.io.espresso import write_espresso_in
 
         settings = self.settings
@@ -66,16 +95,13 @@ class QuantumEspresso(DftCode):
         missing = sorted(set(atoms.get_chemical_symbols()) - set(settings.pseudopotentials))
         if missing:
             raise AutopipeError(Code.VALUE_MISSING, f'pseudopotentials: no file is given for {", ".join(missing)}')
-        namelists = {name: DEFAULTS[name] | settings.input.get(name, {}) for name in DEFAULTS}  # type: ignore[call-overload]
-        namelists['control'] = namelists['control'] | {'pseudo_dir': settings.pseudo_dir}
-        namelists['system'] = {'ecutwfc': settings.ecutwfc_Ry} | namelists['system']
         with (folder / 'pw.in').open('w') as file:
             write_espresso_in(
                 file,
                 atoms,
                 input_data=namelists,
                 pseudopotentials=settings.pseudopotentials,
-                kpts=k_mesh(atoms.cell, atoms.info['periodic'], settings.kspacing_per_A),
+                kpts=mesh,
             )
 
     @staticmethod
@@ -110,4 +136,5 @@ class QuantumEspresso(DftCode):
             float(results['energy']),
             np.asarray(results['forces']),
             None if stress is None else np.asarray(stress),
+            level_from_pw(text, atoms),
         )

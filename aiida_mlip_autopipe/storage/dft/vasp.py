@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings
+from aiida_mlip_autopipe.storage.imports.vasp_level import level_from_vasprun
 
 # A static calculation with accurate forces and stress. It writes no large files.
 INCAR: dict[str, Any] = {
@@ -30,6 +31,9 @@ INCAR: dict[str, Any] = {
     'LWAVE': False,
     'LCHARG': False,
 }
+
+# An isolated atom: spin-polarised, no symmetry, and a smearing that leaves occupations whole.
+ISOLATED: dict[str, Any] = {'ISPIN': 2, 'ISYM': 0, 'ISMEAR': 0, 'SIGMA': 0.01, 'LREAL': False}
 
 
 class VaspSettings(DftSettings):
@@ -86,6 +90,26 @@ class Vasp(DftCode):
             self._incars = {moments: str(Incar(INCAR | magnetic | settings.incar))}
         return self._incars[moments]
 
+    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
+        """Write the inputs. The total moment is fixed, so that the small smearing gives whole occupations."""
+        from ase.io.vasp import write_vasp
+        from pymatgen.io.vasp.inputs import Incar
+
+        settings = self.settings
+        assert isinstance(settings, VaspSettings)
+        if lists := sorted(tag for tag, value in settings.incar.items() if tag.startswith('LDAU') and _is_list(value)):
+            raise AutopipeError(
+                Code.VALUE_INVALID,
+                f'incar.{lists[0]} has values for the elements of a row, but isolated atoms have one; omit them',
+            )
+        (moment,) = atoms.get_initial_magnetic_moments().tolist()
+        incar = INCAR | settings.incar | ISOLATED | {'MAGMOM': [moment], 'NUPDOWN': moment}
+        incar.pop('KSPACING', None)
+        Incar(incar).write_file(folder / 'INCAR')
+        write_vasp(folder / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
+        (folder / 'KPOINTS').write_text('k-points\n0\nGamma\n1 1 1\n0 0 0\n')
+        (folder / 'POTCAR.spec').write_text(f'{atoms.get_chemical_symbols()[0]}\n')
+
     @staticmethod
     def read(folder: Path) -> DftResult:
         """Read ``vasprun.xml``."""
@@ -124,6 +148,9 @@ class Vasp(DftCode):
         if not {'free_energy', 'forces'} <= set(results):
             raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} lacks the energy or the forces')
         stress = results.get('stress')
-        return DftResult(
-            atoms, float(results['free_energy']), np.asarray(results['forces']), None if stress is None else stress
-        )
+        level = level_from_vasprun(document.getroot(), atoms)
+        return DftResult(atoms, float(results['free_energy']), np.asarray(results['forces']), stress, level)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and len(value.split()) > 1)

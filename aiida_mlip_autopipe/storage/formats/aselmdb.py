@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.checked_pairs import CheckOnce
 from aiida_mlip_autopipe.storage.dataset import to_entry
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.structures.row import Row
@@ -44,8 +45,12 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
             Code.PACKAGE_MISSING,
             f'writing {path.name} requires ase-db-backends: pip install "aiida-mlip-autopipe[fairchem]"',
         ) from None
+
+    class Database(CheckOnce, LMDBDatabase):  # type: ignore[misc]
+        pass
+
     n_rows = 0
-    with LMDBDatabase(path, use_lock_file=False) as database:
+    with Database(path, use_lock_file=False) as database:
         for index, row in enumerate(require_one_level(rows)):
             _ = row.labels
             pairs = row.key_value_pairs

@@ -18,10 +18,16 @@ from aiida_mlip_autopipe.storage.imports.copies import join_groups, leave_out_co
 from aiida_mlip_autopipe.storage.imports.frames import Frame
 from aiida_mlip_autopipe.storage.imports.keys import LabelFinder, LabelKeys
 from aiida_mlip_autopipe.storage.imports.levels import complete_level, join_levels
-from aiida_mlip_autopipe.storage.imports.rows import GroupBy, make_imported_row, own_pairs, restore_row
+from aiida_mlip_autopipe.storage.imports.rows import (
+    GroupBy,
+    is_isolated_atom,
+    make_imported_row,
+    own_pairs,
+    restore_row,
+)
 from aiida_mlip_autopipe.storage.imports.sources import READERS, find_sources
 from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.row import ENERGY_TOLERANCE, Row
 from aiida_mlip_autopipe.structures.row_keys import LEVEL, read_level
 
 
@@ -66,6 +72,8 @@ class ImportedDataset:
         Number of groups that were joined because they share a structure.
     conflicts
         Frames with the same structure as an earlier frame and other labels, both by name. Both are kept.
+    isolated_atoms
+        Energies of isolated atoms by symbol, eV, which all rows contain.
     without_stress
         Number of rows that are periodic in all directions and have no stress.
     replaced
@@ -83,6 +91,7 @@ class ImportedDataset:
     n_copies: int = 0
     n_groups_joined: int = 0
     conflicts: list[tuple[str, str]] = field(default_factory=list)
+    isolated_atoms: dict[str, float] = field(default_factory=dict)
     without_stress: int = 0
     replaced: list[Path] = field(default_factory=list)
     kept: Counter[str] = field(default_factory=Counter)
@@ -128,7 +137,7 @@ def import_dataset(
         exists. Nothing is written.
     """
     refuse_existing(target, overwrite)
-    sources, replaced = find_sources(paths)
+    sources, replaced = find_sources(paths, target)
     files: list[ImportedFile] = []
     frames: list[tuple[ImportedFile, list[Frame]]] = []
     faults: list[AutopipeError] = []
@@ -144,6 +153,7 @@ def import_dataset(
         empty = AutopipeError(Code.DATASET_EMPTY, f'{target} was not written, because no frame has valid labels')
         raise CombinedError([*shorten(faults), empty])
     result = ImportedDataset(_common_level(frames, level), files, replaced=replaced, faults=faults)
+    result.isolated_atoms = _isolated_atoms(frames)
     rows, names = _make_rows(frames, result, group_by)
     del frames
     written, result.n_copies, conflicts = leave_out_copies(rows)
@@ -236,6 +246,21 @@ def _level_of_own(
     return level
 
 
+def _isolated_atoms(frames: Sequence[tuple[ImportedFile, list[Frame]]]) -> dict[str, float]:
+    """Return the energies of the frames that are marked as isolated atoms, by symbol."""
+    energies: dict[str, float] = {}
+    for file, found in frames:
+        for frame in filter(is_isolated_atom, found):
+            symbol, energy = frame.atoms.get_chemical_symbols()[0], float(frame.labels['energy'])
+            if abs(energies.setdefault(symbol, energy) - energy) > ENERGY_TOLERANCE:
+                raise AutopipeError(
+                    Code.LABELS_AMBIGUOUS,
+                    f'{file.path}, frame {frame.index}: an isolated atom of {symbol} has {energy:g} eV, but '
+                    f'{energies[symbol]:g} eV in another frame; remove one of them',
+                )
+    return energies
+
+
 def _make_rows(
     frames: Sequence[tuple[ImportedFile, list[Frame]]], result: ImportedDataset, group_by: GroupBy
 ) -> tuple[list[Row], dict[int, str]]:
@@ -249,7 +274,12 @@ def _make_rows(
                 row = restore_row(frame, result.level)
             else:
                 row, dropped = make_imported_row(
-                    frame, result.level, file=file.path.name, sha256=sha256, group_by=group_by
+                    frame,
+                    result.level,
+                    file=file.path.name,
+                    sha256=sha256,
+                    group_by=group_by,
+                    isolated_atoms=result.isolated_atoms,
                 )
                 result.dropped.update(dropped)
                 result.kept.update(name for name in frame.values if name not in dropped)

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of
 from aiida_mlip_autopipe.structures.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX, searchable
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 from aiida_mlip_autopipe.structures.row_keys import LEVEL, current_pairs
 
 IMPORTED = 'imported'
@@ -21,6 +21,9 @@ GROUP_KEYS = ('config_type',)
 
 FOR_TRAINERS = ('config_type', 'config_weight')
 """Keys that exports of this program contain for trainers. They are no keys of a row."""
+
+ISOLATED_ATOM = 'isolatedatom'
+"""The ``config_type`` of an isolated atom in files for MACE and GAP, in lower case and without underscores."""
 
 GroupBy = Literal['composition', 'file']
 
@@ -38,7 +41,13 @@ def own_pairs(frame: Frame) -> dict[str, Any] | None:
 
 
 def make_imported_row(
-    frame: Frame, level: LevelOfTheory, *, file: str, sha256: str, group_by: GroupBy
+    frame: Frame,
+    level: LevelOfTheory,
+    *,
+    file: str,
+    sha256: str,
+    group_by: GroupBy,
+    isolated_atoms: Mapping[str, float] | None = None,
 ) -> tuple[Row, list[str]]:
     """Return the row of a frame that another program wrote, and the keys whose values cannot be stored.
 
@@ -52,6 +61,8 @@ def make_imported_row(
         Name and hash of its file, which together with its index identify the row.
     group_by
         What determines its group.
+    isolated_atoms
+        Energies of isolated atoms by symbol, eV, at the same level.
     """
     run = f'file-{sha256[:16]}'
     kept, dropped = storable(frame.values)
@@ -61,13 +72,22 @@ def make_imported_row(
         'file_sha256': HASH_PREFIX + sha256,
         'seed': run,
         'step': frame.index,
-        'kind': IMPORTED,
+        'kind': 'atom' if is_isolated_atom(frame) else IMPORTED,
         'parent': run if group_by == 'file' else f'composition-{formula_of(frame.atoms)}',
     }
     for name in GROUP_KEYS:
         if isinstance(frame.values.get(name), str):
             pairs['label'] = searchable(frame.values[name])
-    return _row(frame, pairs, {IMPORTED: origin}, level), dropped
+    data: dict[str, Any] = {IMPORTED: origin}
+    if isolated_atoms:
+        data[ISOLATED_ATOMS] = dict(isolated_atoms)
+    return _row(frame, pairs, data, level), dropped
+
+
+def is_isolated_atom(frame: Frame) -> bool:
+    """Return whether a file marks a frame as an isolated atom, whose energy is a reference for other structures."""
+    group = str(frame.values.get('config_type', '')).lower().replace('_', '')
+    return len(frame.atoms) == 1 and group == ISOLATED_ATOM
 
 
 def restore_row(frame: Frame, level: LevelOfTheory) -> Row:

@@ -30,11 +30,11 @@ NAMES = (*DATABASES, '*.extxyz', '*.xyz', '*.traj', '*vasprun*.xml', '*OUTCAR*',
 _BEGINNING = 4096  # bytes from which a format is recognised
 
 
-def find_sources(paths: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[Path]]:
+def find_sources(paths: Sequence[Path], target: Path | None = None) -> tuple[list[tuple[Path, str]], list[Path]]:
     """Return the files to import with their formats, and the files that another file of the same folder replaces.
 
     Folders are searched at any depth for files with the names `NAMES`, which may end in ``.gz``. ``OUTCAR`` is left out
-    if the same folder contains ``vasprun.xml``, which has more digits.
+    if the same folder contains ``vasprun.xml``, which has more digits. So is ``target``, the file of an earlier import.
 
     Raises
     ------
@@ -44,7 +44,8 @@ def find_sources(paths: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[Pa
     found: dict[Path, str] = {}
     for path in paths:
         if path.is_dir():
-            inside = {file: kind for file in _files(path) if (kind := format_of(file)) is not None}
+            others = (file for file in _files(path) if target is None or file.resolve() != target.resolve())
+            inside = {file: kind for file in others if (kind := format_of(file)) is not None}
             if not inside:
                 raise AutopipeError(
                     Code.STRUCTURES_MISSING, f'{path} contains no file to import; the names are {", ".join(NAMES)}'

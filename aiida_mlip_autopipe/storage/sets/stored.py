@@ -68,9 +68,9 @@ def check_stored_splits(splits: Sequence[Split], groups: Sequence[str], joined: 
     more = f'; and {len(found) - MAX_NAMED} more' if len(found) > MAX_NAMED else ''
     raise AutopipeError(
         Code.SETS_OVERLAP,
-        f'by: stored: number of groups in more than one of the stored sets, which would make a test too optimistic: '
-        f'{len(found)} of {len(sets)}: {named}{more}. Draw new sets from all rows (by: parent), or extend a dataset '
-        'with a campaign whose reference_dataset contains its sets',
+        'by: stored: a group in more than one of the stored sets would make a test too optimistic '
+        f'(found: {len(found)} of {len(sets)}): {named}{more}. Draw new sets from all rows (by: parent), or extend a '
+        'dataset with a campaign whose reference_dataset contains its sets',
     )
 
 

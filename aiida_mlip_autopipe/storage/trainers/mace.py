@@ -32,7 +32,7 @@ def mace_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTuning
     rows
         Not used, since MACE reads the rows from the file.
     fine_tuning
-        The model to fine-tune, and for replay frames of its training data; None for a new model.
+        The model to fine-tune and, for replay, frames of its training data; None for a new model.
 
     Raises
     ------

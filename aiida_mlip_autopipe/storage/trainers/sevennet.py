@@ -101,7 +101,7 @@ def _sections(
             'optimizer': 'adam',
             'optim_param': {'lr': lr},
             'scheduler': 'exponentiallr',
-            # The learning rate ends at a hundredth of the first.
+            # The learning rate ends at a hundredth of its initial value.
             'scheduler_param': {'gamma': round(0.01 ** (1 / n_epochs), 6)},
             'force_loss_weight': 1.0,
             'stress_loss_weight': 0.01,

@@ -31,8 +31,8 @@ def check_request(trainers: Sequence[str], fine_tuning: FineTuning | None) -> No
     Raises
     ------
     AutopipeError
-        If a trainer is unknown, a model to fine-tune has not exactly one trainer, replay is not possible, or the model
-        or the frames for replay cannot be found.
+        If a trainer is unknown, a model to fine-tune does not have exactly one trainer, replay is not possible, or the
+        model or the frames for replay cannot be found.
     """
     if unknown := [name for name in trainers if name not in TRAINERS]:
         raise AutopipeError(
@@ -125,7 +125,8 @@ def _describe(
     weights: Mapping[str, float],
 ) -> TrainingData:
     # Each file has one level, but those of two files may differ.
-    sources = {str(row.key_value_pairs.get('label_source', '')) for row in require_one_level(rows)}
+    *_, last = require_one_level(rows)
+    level = last.level
     types = tuple(sorted({config_type(row) for row in training}))
     if unknown := sorted(set(weights) - set(types)):
         raise AutopipeError(
@@ -143,7 +144,7 @@ def _describe(
         numbers=tuple(sorted({int(number) for row in rows for number in row.atoms.numbers})),
         isolated_atoms=isolated_atom_energies(rows),
         unknown_atoms=_unknown_atoms(rows),
-        is_mlip=all(source.startswith('mlip:') for source in sources),
+        is_mlip=level is not None and level.method == 'mlip',
         config_types=types,
         weights=dict(weights),
         random_seed=random_seed,

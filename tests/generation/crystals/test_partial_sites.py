@@ -58,7 +58,7 @@ def test_no_exchange_of_an_ion_lowers_the_energy_further(garnet):
                 assert partial._energy(charges, (moved == 0).astype(float)) > energy - 2e-5
 
 
-def test_nearly_full_sites_with_exclusion_are_found(garnet):
+def test_an_arrangement_on_nearly_full_sites_with_exclusion_is_found(garnet):
     fixed, _, sites = garnet
     pools = np.array([0] * 24 + [1] * 96)
     partial = PartialSites(fixed, sites, pools, lambda one, other: 2.3)

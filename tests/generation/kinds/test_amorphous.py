@@ -130,7 +130,7 @@ def test_rounded_fractions_are_recognised():
 def test_the_first_total_that_is_neutral_and_close_to_the_composition_is_chosen():
     fractions, charges = {'Li': 0.1, 'X': 0.1, 'H2O': 0.8}, {'Li': 1.0, 'X': -1.0}
     assert choose_counts(fractions, range(7, 30), 0.05, charges, 'molecules') == {'Li': 1, 'X': 1, 'H2O': 8}
-    # Of 15 molecules, one ion too many would have no partner.
+    # With 15 molecules in total, there would be an odd number of ions, one of them without a partner.
     with refused(Code.COMPOSITION_IMPOSSIBLE, '15 molecules'):
         choose_counts(fractions, [15], 0.05, charges, 'molecules')
     with refused(Code.COMPOSITION_IMPOSSIBLE, '13 molecules', 'Li 1 X 1 H2O 11'):

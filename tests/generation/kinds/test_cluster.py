@@ -105,7 +105,7 @@ def test_a_wulff_particle_is_that_of_ase(generate):
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_wulff_particle_contains_all_lattice_points_within_facets_at_distances_of_their_energies(generate):
+def test_a_wulff_particle_contains_all_lattice_points_within_facets_at_distances_proportional_to_energies(generate):
     (seed,) = generate(
         cluster('wulff', n_atoms=586, surface_energies=energies(_111=1.0, _100=1.15), validation={'max_atoms': 600})
     ).seeds

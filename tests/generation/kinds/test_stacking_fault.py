@@ -177,7 +177,7 @@ def test_equivalent_directions_have_the_same_energy_and_opposite_ones_do_not(gen
     for direction in ((1, -2, 1), (-2, 1, 1)):
         assert curves[direction] == pytest.approx(curves[1, 1, -2], abs=1e-3)
     assert curves[1, -1, 0] == pytest.approx(curves[-1, 1, 0], abs=1e-3)
-    # Against the twinning direction atoms come to lie on top of each other at 1/3.
+    # In the anti-twinning direction, atoms come to lie on top of each other at 1/3.
     assert curves[-1, -1, 2][3] > 5 * abs(curves[1, 1, -2][3])
 
 

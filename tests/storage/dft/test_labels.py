@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 from aiida_mlip_autopipe.storage.dft import label_rows, write_dft_inputs
 from aiida_mlip_autopipe.storage.dft.inputs import make_code
+from aiida_mlip_autopipe.storage.merge import merge_datasets
 
 # Output of pw.x 6.7 for the inputs of these rows: 12 Ry, Al.pz-vbc.UPF, k-point spacing 0.6/Å, 3 Å of vacuum.
 PW = Path(__file__).parent / 'pw'
@@ -82,11 +83,22 @@ def test_labels_are_read_from_the_output_of_pw(calculated, rows, tmp_path):
     result = label_rows(calculated, rows[::-1])
     assert result.faults == ()
     layer_row, row = result.rows
-    expected = {'label_source': 'dft:quantum-espresso:lda', 'level': row.level.hash}
-    assert row.key_value_pairs == rows[0].key_value_pairs | expected
-    assert (row.level.method, row.level.code) == ('dft', 'quantum-espresso')
+    assert row.key_value_pairs['level'] == row.level.hash
+    assert row.key_value_pairs['label_source'] == 'dft:quantum-espresso:lda'
+    # Nothing says that the calculator of the exploration computed the labels.
+    assert row.key_value_pairs['architecture'] == row.provenance.labelled.architecture == 'quantum-espresso'
+    assert {'precision', 'model'}.isdisjoint(row.key_value_pairs)
+    assert (row.level.method, row.level.code, row.level.name) == ('dft', 'quantum-espresso', 'dft:quantum-espresso:lda')
+    parameters = row.level.parameters
+    assert (parameters['version'], parameters['functional']) == ('6.7MaX', 'SLA PZ NOGX NOGC')
+    assert parameters['cutoff_eV'] == pytest.approx(12 * 13.605693, abs=1e-3)
+    assert parameters['potentials'] == {'Al': 'c34c8b369e81ee50c191f4345b5f621b'}
+    # The spacing is that of the settings, although the meshes of the two cells differ.
+    assert parameters['kspacing_per_A'] == 0.6
+    assert layer_row.level.hash == row.level.hash
+    assert row.provenance.labelled.calculator_version == '6.7MaX'
     assert row.provenance.label_source == 'dft:quantum-espresso:lda'
-    assert (row.provenance.seed_id, row.provenance.architecture) == ('abc0', 'emt')
+    assert (row.provenance.seed_id, row.provenance.explored.architecture) == ('abc0', 'emt')
     # The values in crystal.out are in Ry and kbar. A pressure is positive there and negative in ASE.
     assert row.labels['energy'] == pytest.approx(-8.34463162 * 13.605693, abs=1e-4)
     kbar = np.array([85.22, 25.61, 64.53, -42.18, -38.29, -6.01])
@@ -120,7 +132,7 @@ def test_inputs_of_pw_compute_the_labels_of_the_unchanged_structure(calculated):
     assert 'K_POINTS automatic 3 3 1 0 0 0' in ' '.join((calculated / 'seed-abc1_10' / 'pw.in').read_text().split())
 
 
-def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200):
+def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200, cutoff_eV=520):
     """Write the required parts of a vasprun.xml. VASP's stress is in kbar and positive for a compressed crystal."""
 
     def vectors(name, values):
@@ -136,7 +148,8 @@ def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200):
     energy = f'<energy><i name="e_fr_energy">{labels["energy"]:.12f}</i><i name="e_0_energy">1.0</i></energy>'
     (folder / 'vasprun.xml').write_text(
         '<modeling><kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>'
-        f'</kpoints><parameters><separator><i type="int" name="NELM">{limit}</i></separator></parameters>'
+        f'</kpoints><incar><i name="ENCUT">{cutoff_eV}</i></incar>'
+        f'<parameters><separator><i type="int" name="NELM">{limit}</i></separator></parameters>'
         f'<atominfo><array name="atoms"><set>{species}</set></array></atominfo>'
         f'<structure name="initialpos">{structure}</structure>'
         f'<calculation>{f"<scstep>{energy}</scstep>" * n_electronic}'
@@ -278,3 +291,61 @@ def test_no_folder_remains_if_inputs_cannot_be_written(rows, tmp_path):
     (tmp_path / 'runs').mkdir()
     with refused(Code.FOLDER_EXISTS, str(tmp_path / 'runs')):
         write_dft_inputs(tmp_path / 'runs', rows, code)
+
+
+def test_rows_and_isolated_atoms_are_read_together(rows, tmp_path):
+    folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(ESPRESSO, 'x'), isolated_atoms='add')
+    for folder, output in zip(folders, ('pw/crystal.out', 'pw/layer.out', 'pw_atom/atom.out'), strict=True):
+        shutil.copy(PW.parent / output, folder / 'pw.out')
+    result = label_rows(tmp_path / 'runs', rows)
+    assert result.faults == ()
+    assert [row.data['isolated_atoms'] for row in result.rows] == [{'Al': pytest.approx(-52.8383635, abs=1e-6)}] * 2
+    # A crystal of aluminium is bound by about 4 eV per atom in this approximation.
+    cohesive = result.rows[0].data['isolated_atoms']['Al'] - result.rows[0].labels['energy'] / 2
+    assert cohesive == pytest.approx(3.9, abs=0.2)
+
+
+def labelled_at(row, folder, labels, cutoff_eV):
+    order = json.loads((folder / 'row.json').read_text())['order']
+    write_vasprun(folder, row.atoms[order], labels | {'forces': labels['forces'][order]}, cutoff_eV=cutoff_eV)
+    return label_rows(folder, [row]).rows
+
+
+def test_dft_datasets_with_different_cutoffs_are_not_merged(vasp, tmp_path):
+    row, folder, labels = vasp
+    paths = []
+    for cutoff_eV in (400, 520):
+        paths.append(tmp_path / f'{cutoff_eV}.db')
+        export_dataset(paths[-1], labelled_at(row, folder, labels, cutoff_eV))
+    with refused(Code.LEVELS_MIXED, 'cutoff_eV: 400 and 520', 'dft:vasp:pbe'):
+        merge_datasets(paths, tmp_path / 'all.db')
+
+
+def test_calculations_of_one_dataset_with_different_cutoffs_are_refused(row_of, vasp, tmp_path):
+    _, _, labels = vasp
+    rows = [row_of(alloy(), name) for name in ('abc3', 'abc4')]
+    folders = write_dft_inputs(tmp_path / 'two', rows, make_code(VASP, 'x'))
+    for row, folder, cutoff_eV in zip(rows, folders, (400, 520), strict=True):
+        order = json.loads((folder / 'row.json').read_text())['order']
+        write_vasprun(folder, row.atoms[order], labels, cutoff_eV=cutoff_eV)
+    with refused(Code.LEVELS_MIXED, 'seed-abc4_10', 'cutoff_eV: 400 and 520'):
+        label_rows(tmp_path / 'two', rows)
+
+
+def test_labels_of_all_levels_are_kept_when_a_row_is_labelled_again_under_the_same_name(vasp):
+    row, folder, labels = vasp
+    (first,) = labelled_at(row, folder, labels, 400)
+    (second,) = labelled_at(first, folder, labels | {'energy': -16.0}, 520)
+    (third,) = labelled_at(second, folder, labels | {'energy': -17.0}, 600)
+    before = third.data['labels_before']
+    assert [before[name]['energy'] for name in before] == [row.labels['energy'], first.labels['energy'], -16.0]
+    assert [before[name]['level']['parameters'].get('cutoff_eV') for name in before] == [None, 400, 520]
+
+
+def test_calculations_of_the_same_seed_explored_twice_are_told_apart(row_of, tmp_path):
+    rows = [row_of(crystal(), 'abc5'), row_of(crystal(), 'abc5')]
+    rows[1] = replace(rows[1], key_value_pairs=rows[1].key_value_pairs | {'exploration': 'b' * 36})
+    names = [folder.name for folder in write_dft_inputs(tmp_path / 'runs2', rows, make_code(VASP, 'x'))]
+    assert names == ['seed-abc5_10_6a2f41a3', 'seed-abc5_10_bbbbbbbb']
+    with refused(Code.FRAME_TWICE, 'seed-abc5'):
+        write_dft_inputs(tmp_path / 'runs3', [rows[0], rows[0]], make_code(VASP, 'x'))

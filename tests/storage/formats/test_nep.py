@@ -6,7 +6,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from aiida_mlip_autopipe.storage.formats.export import convert_rows
 
 
-def read_like_gpumd(path):
+def read_as_gpumd_does(path):
     """Yield the frames of a file in the way that the documentation of GPUMD describes."""
     lines = iter(path.read_text().splitlines())
     for first in lines:
@@ -33,7 +33,7 @@ def read_like_gpumd(path):
 def test_labels_are_read_with_the_sign_and_units_of_gpumd(tmp_path, varied):
     path = tmp_path / 'train.xyz'
     assert convert_rows(path, varied, format='nep').n_rows == 6
-    frames = list(read_like_gpumd(path))
+    frames = list(read_as_gpumd_does(path))
     for frame, row in zip(frames, varied, strict=True):
         results = row.atoms.calc.results
         assert frame['species'] == row.atoms.get_chemical_symbols()
@@ -55,7 +55,7 @@ def test_labels_are_read_with_the_sign_and_units_of_gpumd(tmp_path, varied):
 def test_a_cluster_and_a_layer_get_a_periodic_cell_with_vacuum(tmp_path, varied):
     written = convert_rows(tmp_path / 'train.xyz', varied, format='nep')
     assert [n for remark, n in written.remarks.items() if 'vacuum' in remark] == [2]
-    *_, layer, cluster = read_like_gpumd(tmp_path / 'train.xyz')
+    *_, layer, cluster = read_as_gpumd_does(tmp_path / 'train.xyz')
     for frame, row, axes in ((layer, varied[4], [2]), (cluster, varied[5], [0, 1, 2])):
         extent = np.ptp(row.atoms.positions, axis=0)[axes]
         np.testing.assert_allclose(np.diag(frame['lattice'])[axes], extent + 20, atol=1e-9)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import read
 from support.errors import refused
 from support.foreign_files import crystals, write_extxyz
@@ -11,6 +12,7 @@ from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.storage import Dataset, export_dataset
 from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset, shorten
 from aiida_mlip_autopipe.storage.imports.sources import find_sources
+from aiida_mlip_autopipe.structures.row import isolated_atom_energies
 
 LEVEL = {'method': 'dft', 'code': 'gpaw', 'functional': 'pbe'}
 
@@ -70,6 +72,21 @@ def test_exact_copies_are_written_once_and_other_labels_are_reported(tmp_path):
     assert (result.n_rows, len(rows), result.n_copies) == (5, 5, 2)
     ((kept, other),) = result.conflicts
     assert (kept.rpartition('/')[2], other.rpartition('/')[2]) == ('a.extxyz, frame 0', 'c.extxyz, frame 0')
+
+
+def test_energies_of_isolated_atoms_are_those_of_the_frames_that_are_marked(tmp_path):
+    atom = Atoms('Cu', cell=[12, 12, 12], pbc=True)
+    atoms, labels = crystals(1)[0]
+    frames = [
+        (atom, {'energy': -0.25, 'config_type': 'IsolatedAtom'}, {'forces': np.zeros((1, 3))}),
+        (atoms, {'energy': labels['energy'], 'config_type': 'bulk'}, {'forces': labels['forces']}),
+    ]
+    result, rows = rows_of(write_extxyz(tmp_path / 'a.extxyz', frames), target=tmp_path / 'all.db')
+    assert result.isolated_atoms == isolated_atom_energies(rows) == {'Cu': -0.25}
+    assert [row.key_value_pairs['kind'] for row in rows] == ['atom', 'imported']
+    frames.append((atom, {'energy': -0.3, 'config_type': 'isolated_atom'}, {'forces': np.zeros((1, 3))}))
+    with refused(Code.LABELS_AMBIGUOUS, 'a.extxyz, frame 2', 'Cu', '-0.25', '-0.3'):
+        rows_of(write_extxyz(tmp_path / 'a.extxyz', frames), target=tmp_path / 'all.db')
 
 
 def test_files_that_share_a_structure_are_one_group(tmp_path):
@@ -140,6 +157,9 @@ def test_folders_are_searched_and_other_files_are_ignored_or_refused(tmp_path):
     (tmp_path / 'deep' / 'notes.txt').write_text('4\nnot a file to import\n')
     sources, replaced = find_sources([tmp_path])
     assert ([path.name for path, _ in sources], replaced) == (['a.extxyz'], [])
+    rows_of(tmp_path, target=tmp_path / 'all.db')
+    result, _ = rows_of(tmp_path, target=tmp_path / 'all.db')
+    assert [file.path.name for file in result.files] == ['a.extxyz']  # and not the dataset of the first import
     (tmp_path / 'other.dat').write_text('What is this?\n')
     with refused(Code.FILE_UNREADABLE, 'other.dat', 'extended XYZ', 'OUTCAR'):
         find_sources([tmp_path / 'other.dat'])

@@ -135,7 +135,7 @@ def test_weights_are_written_where_each_trainer_reads_them(rows, write, tmp_path
 
 def test_rows_of_two_levels_in_different_sets_are_refused(rows, write, tmp_path):
     mixed = [*rows[:8], *relabel(rows[8:])]
-    with refused(Code.LEVELS_MIXED):
+    with refused(Code.LEVELS_MIXED, 'method', 'mlip', 'dft'):
         write(mixed)
     assert not (tmp_path / 'cu-mace.yaml').exists()
 

@@ -14,7 +14,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
-from aiida_mlip_autopipe.calculations.export_dataset import environment_of_label
+from aiida_mlip_autopipe.calculations.export_dataset import software_of
 from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTSettings
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
@@ -88,7 +88,8 @@ def test_an_edited_custom_calculator_is_reported_and_only_its_first_version_is_r
     assert not edited.base.caching.is_created_from_cache
     energies = [node.outputs.trajectory.get_array('energies') for node in (first, edited)]
     assert not np.allclose(*energies)
-    rows = [environment_of_label(node.outputs.trajectory.base.attributes.get('about')) for node in (first, edited)]
+    rows = [software_of(node.outputs.trajectory.base.attributes.get('about')) for node in (first, edited)]
+    rows = [row.model_dump() for row in rows]
     assert {name for name in rows[0] if rows[0][name] != rows[1][name]} == {'environment', 'source_sha256'}
     assert rows[0]['source_sha256'] is not None
     mine(1.0)

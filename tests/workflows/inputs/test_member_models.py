@@ -68,7 +68,7 @@ def test_the_models_are_named_by_their_members_and_the_settings_contain_no_path(
     assert inputs['member_models'] == one.member_models
 
 
-def test_moving_the_files_changes_no_input_but_another_content_or_order_does(make):
+def test_moving_the_files_changes_no_input_but_other_content_or_another_order_does(make):
     expected, key = hashes_of(make()), make().key
     assert expected.keys() == {'code', 'calculator', 'environment', 'member_1', 'member_2'}
     for moved in (make(folder='there'), make(folder='hash-only', store_model=False)):

@@ -27,7 +27,8 @@ class VacancySettings(MoveSettings):
     three times the root mean square displacement of an atom along one axis."""
     min_size: float = Field(default=0.8, gt=0, le=1)
     """Minimum radius of a void, as a fraction of that of the largest void. With the default, vacancies of an fcc or bcc
-    crystal are voids, and its interstitial sites are not."""
+    crystal are voids, and its interstitial sites are not. The move is refused if the radius of the largest void in the
+    structure is less than this fraction of the smallest distance from an atom to its nearest neighbour."""
 
 
 class Vacancy(Move):
@@ -53,8 +54,8 @@ class Vacancy(Move):
         if _largest_void(self._atoms) < self.settings.min_size * _spaces(self._atoms)[free].min():
             raise MoveRefusedError(
                 Code.MOVE_IMPOSSIBLE,
-                'the structure has no vacancy: the radius of its largest void is less than min_size, '
-                f'{self.settings.min_size:g}, times the distance from an atom to its nearest neighbour',
+                'the structure has no vacancy: the radius of its largest void is less than min_size '
+                f'({self.settings.min_size:g}) times the smallest distance from an atom to its nearest neighbour',
             )
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
@@ -97,7 +98,7 @@ class Vacancy(Move):
 
 
 def _voids(atoms: Atoms, min_size: float) -> np.ndarray:
-    """Return the centres of the voids (m, 3); none if the atoms lie in a plane and have no periodic images outside."""
+    """Return the centres of the voids (m, 3); none if the atoms and all their periodic images lie in one plane."""
     from scipy.spatial import QhullError
 
     try:

@@ -1,0 +1,60 @@
+"""The level of theory of a set of DFT calculations: from their outputs, and from the settings of their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.dft.base import DftResult
+from aiida_mlip_autopipe.storage.imports.levels import SPACING, join_levels
+from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
+
+BY_MOMENTS = 'where a structure has magnetic moments'
+"""Value of the parameter ``spin`` if the inputs make only structures with magnetic moments spin-polarised."""
+
+
+def join_calculations(calculations: Iterable[tuple[Path, Mapping[str, Any], DftResult]]) -> LevelOfTheory | None:
+    """Return the common level of theory of calculations; None if there are none.
+
+    Potentials and Hubbard parameters of all elements are joined, since each calculation contains only its own elements.
+
+    Parameters
+    ----------
+    calculations
+        The folder of each calculation, the content of its ``row.json`` and its result.
+
+    Raises
+    ------
+    AutopipeError
+        If two calculations differ in another field.
+    """
+    joined: LevelOfTheory | None = None
+    for where, about, result in calculations:
+        level = _level_of(about, result)
+        if joined is None:
+            joined = level
+            continue
+        try:
+            joined = join_levels(joined, level)
+        except AutopipeError as error:
+            raise AutopipeError(
+                error.code,
+                f'{where} has another level of theory than the calculations before it: '
+                f'{describe_difference(joined, level)}; label the rows of each level separately',
+            ) from None
+    return joined
+
+
+def _level_of(about: Mapping[str, Any], result: DftResult) -> LevelOfTheory:
+    name = str(about['label_source'])
+    parameters = {'label_source': name} if result.level is None else dict(result.level.parameters)
+    settings = about.get('settings')
+    if settings is not None:
+        # The mesh of k-points depends on the cell, the requested spacing does not.
+        parameters[SPACING] = settings['kspacing_per_A']
+        given = {**settings.get('incar', {}), **settings.get('input', {}).get('system', {})}
+        if not {'ispin', 'nspin', 'lnoncollinear', 'noncolin'} & {key.lower() for key in given}:
+            parameters['spin'] = BY_MOMENTS
+    return LevelOfTheory(method='dft', code=about['code'], name=name, parameters=parameters)
