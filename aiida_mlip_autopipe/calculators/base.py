@@ -25,7 +25,7 @@ from aiida_mlip_autopipe.structures.provenance import mlip_label_source
 OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 """Settings of the model, which is a separate input of a job and is identified by its content."""
 NOT_OF_LABELS = OF_THE_MODEL | {'kind', 'device', 'dtype', 'cutoff_A'}
-"""Settings that do not change the labels, or that a level of theory contains by another name."""
+"""Settings that do not change the labels, or that a level of theory contains under another name."""
 
 
 class CalculatorRefusedError(AutopipeError):
@@ -130,7 +130,7 @@ class CalculatorLoader(ABC):
     def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that change energies, forces or stresses. They are part of the level of theory.
 
-        The model, the precision and, because it only determines the sizes of the seeds, ``cutoff_A`` are left out.
+        The model and the precision are left out, and so is ``cutoff_A``, which only determines the sizes of the seeds.
 
         Parameters
         ----------

@@ -41,14 +41,15 @@ def mlip_level(
     version
         Version of the package of the calculator; for a committee, the names and versions of all packages.
     sources
-        sha256 of the user's code, for a committee of all members, by the name of the module or the path of the file.
+        sha256 of the user's code (for a committee, that of all members), by the name of the module or the path of the
+        file.
     """
     if kind == 'committee' and settings is not None:
         settings, *others = settings['members']
         excluded = _sources_of(*others) - _sources_of(settings)
         sources = {name: sha256 for name, sha256 in (sources or {}).items() if name not in excluded}
         kind = str(settings['kind'])
-        # A committee names its first member by its kind if that has no model.
+        # A committee names its first member by its kind if this member has no model.
         model = None if model == kind else model
         version = version and version.partition(',')[0].rpartition(' ')[2]
     parameters: dict[str, Any] = {'model_sha256': model_sha256, 'precision': precision}
@@ -67,6 +68,6 @@ def mlip_level(
 
 
 def _sources_of(*calculators: Mapping[str, Any]) -> set[str]:
-    """Return the names of the user's code that the settings of calculators name."""
+    """Return the names of the user's modules and files in the settings of calculators."""
     modules = {str(one.get('calculator', '')).partition(':')[0] for one in calculators}
     return modules.union(*(one.get('extra_sources') or () for one in calculators))

@@ -33,7 +33,7 @@ def set_warnings(
 ) -> tuple[str, ...]:
     """Return sentences about requested sets that the groups of the seeds do not allow.
 
-    Each seed counts with the maximum number of frames of its exploration. Groups that are joined because they share a
+    Each seed counts as the maximum number of frames of its exploration. Groups that are joined because they share a
     structure, and discarded seeds and frames, are not known before the campaign runs.
 
     Parameters

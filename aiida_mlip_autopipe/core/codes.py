@@ -274,9 +274,9 @@ class Code(ExplainedEnum):
         'Some rows have no valid DFT calculation.',
         'Correct the calculations listed in the message, or leave out their rows with `--skip-failed`.',
     )
-    LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys may be the label.', 'Name one, such as with `--energy-key`.'
+    LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys could be the label.', 'Use an option such as `--energy-key`.'
     LABELS_MALFORMED = 'labels_malformed', 'A label has the wrong shape.', 'Name another key, or correct the file.'
-    LABELS_UNIT = 'labels_unit', 'The unit or the sign of labels is probably wrong.', 'Set the option in the message.'
+    LABELS_UNIT = 'labels_unit', 'The unit or sign of labels is probably wrong.', 'Set the option that the error names.'
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
     LABELS_OUTDATED = 'labels_outdated', 'The structure was changed after it was labelled.', 'Compute the labels again.'
     LEVELS_MIXED = 'levels_mixed', 'The rows have different levels of theory.', 'Write one file for each level.'

@@ -1,4 +1,4 @@
-"""The checksum of a dataset: of its content, whatever the file and the order of its rows."""
+"""The checksum of the content of a dataset, independent of the file and the order of its rows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from aiida_mlip_autopipe.structures.seed import structure_arrays
 def content_checksum(rows: Iterable[Row]) -> str:
     """Return ``sha256:`` and the hash of the structures, labels, key-value pairs and data of all rows.
 
-    Two files with the same rows have the same checksum, even if they were written at other times or in another order.
-    Numbers are compared bit for bit.
+    Two files with the same rows have the same checksum, even if they were written at different times or in a different
+    order. Numbers are compared bit for bit.
     """
     digests = sorted(_digest(row) for row in rows)
     return 'sha256:' + hashlib.sha256(b''.join(digests)).hexdigest()

@@ -45,7 +45,7 @@ class PublicationFields(Settings):
     title: str | None = None
     """Title of the dataset."""
     description: str | None = None
-    """What the dataset contains, and for what it was made."""
+    """What the dataset contains, and what it was made for."""
     authors: tuple[Author, ...] = ()
     """Authors, in order."""
     licence: str | None = Field(default=None, pattern=r'^[A-Za-z0-9.+-]+$')

@@ -47,8 +47,8 @@ class RowName(NamedTuple):
 class Difference:
     """The differences between two datasets.
 
-    Rows with the same run, step and level of theory are compared. Of the others, those are compared that have the same
-    seed, step and level, because a repeated run has another UUID.
+    Rows with the same run, step and level of theory are compared. Of the others, rows with the same
+    seed, step and level are compared, because a repeated run has a different UUID.
 
     Attributes
     ----------

@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 from aiida_mlip_autopipe.core.settings import Settings
 
 UNKNOWN_SETTINGS = 'unknown'
-"""Value of the parameter ``settings`` of a level whose settings were not recorded. It differs from all known levels."""
+"""Value of the parameter ``settings`` of a level whose settings were not recorded. Such a level
+differs from all known ones."""
 
 
 class LevelOfTheory(Settings):
@@ -28,8 +29,8 @@ class LevelOfTheory(Settings):
     name: str = Field(min_length=1)
     """Short readable name, such as ``mlip:mace:mp0.model``; not part of the identity. Two levels may share a name."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """All that changes a number, as JSON types: for an MLIP, the sha256 of the model, its head, the dispersion and the
-    precision; for DFT, the version, the functional, the cutoff, the density of k-points and the hashes of the
+    """Everything that changes a number, as JSON types: for an MLIP, the sha256 of the model, its head, the dispersion
+    and the precision; for DFT, the version, the functional, the cutoff, the density of k-points and the hashes of the
     potentials. Parameters without a value are omitted."""
 
     @field_validator('parameters')

@@ -125,7 +125,7 @@ class Row:
             if value is None:
                 where = 'a row' if self.id is None else f'row {self.id}'
                 raise AutopipeError(
-                    Code.ROW_KEY_MISSING, f'{where} has no key {name}, so it cannot be told from other rows'
+                    Code.ROW_KEY_MISSING, f'{where} has no key {name}, so it cannot be distinguished from other rows'
                 )
         return Identity(str(run), int(pairs['step']), self.level_hash)
 
@@ -167,7 +167,7 @@ def make_row(
     isolated_atoms
         Known energies of isolated atoms by symbol, eV, from the calculator of the labels.
     level
-        The level of theory of the labels; by default, what the provenance tells of it.
+        The level of theory of the labels; by default, it is derived from the provenance.
 
     Raises
     ------

@@ -68,7 +68,7 @@ def read_level(pairs: Mapping[str, Any], data: Mapping[str, Any]) -> LevelOfTheo
         code = rest.partition(':')[0]
         return LevelOfTheory(method='mlip', code=code, name=name, parameters=_parameters_of_mlip(pairs, code))
     code = rest.partition(':')[0] or name
-    # Only the name tells the levels of old DFT labels apart.
+    # Only the name distinguishes the levels of old DFT labels.
     return LevelOfTheory(
         method='dft' if method == 'dft' else 'unknown',
         code=code,

@@ -34,7 +34,7 @@ def mace(sha256=SHA256, **settings):
         (mace(dtype='float64'), 'precision: float32 and float64'),
     ],
 )
-def test_models_of_one_file_name_have_different_levels(other, field):
+def test_models_with_the_same_file_name_have_different_levels(other, field):
     assert mace().name == other.name == 'mlip:mace:mp0.model'
     assert mace().hash != other.hash
     assert field in mace().differences(other)

@@ -246,7 +246,7 @@ links: ['https://example.org']
 """
 
 
-def test_publish_lists_missing_metadata_and_writes_complete_ones(run):
+def test_publish_lists_missing_metadata_and_writes_complete_metadata(run):
     missing = run('dataset', 'publish', 'cu.db', '--check', '-o', 'meta.json')
     assert missing.exit_code == 1
     assert all(name in missing.stdout for name in ('title', 'authors', 'licence', 'sha256:'))

@@ -80,7 +80,7 @@ def files(empty_folder):
     write_gap_file(Path('gap.xyz'), crystals(6, symbol='Au', scale=0.97))
 
 
-def test_imported_files_are_merged_split_described_and_exported_with_an_own_dataset(run, files):
+def test_imported_files_are_merged_split_described_and_exported_with_the_dataset_of_a_campaign(run, files):
     imported = run(
         'dataset', 'import', 'mace.extxyz', 'gap.xyz', '-o', 'foreign.db', '--level', LEVEL, '--group-by', 'file'
     )
@@ -140,14 +140,14 @@ def test_an_export_of_an_imported_dataset_is_imported_as_the_same_rows(run, file
     assert [row.key_value_pairs for row in after] == [row.key_value_pairs for row in before]
 
 
-def test_a_different_level_is_refused_by_merge_with_its_field(run, files):
+def test_merge_refuses_a_different_level_and_names_the_field(run, files):
     run('dataset', 'import', 'mace.extxyz', '-o', 'a.db', '--level', LEVEL)
     run('dataset', 'import', 'gap.xyz', '-o', 'b.db', '--level', LEVEL.replace('400', '520'))
     result = run('dataset', 'merge', 'a.db', 'b.db', '-o', 'all.db')
     assert_refused(result.stderr, Code.LEVELS_MIXED, 'a.db', 'b.db', 'cutoff_eV', '400', '520')
 
 
-def test_the_level_is_a_file_a_name_a_dataset_or_that_of_the_output(run, files):
+def test_the_level_can_be_a_file_a_name_a_dataset_or_that_of_the_output(run, files):
     Path('level.yaml').write_text('method: dft\ncode: vasp\nfunctional: PBE\ncutoff_eV: 400\n')
     levels = []
     for name, level in (('a', 'level.yaml'), ('b', LEVEL), ('c', 'a.db'), ('d', 'dft:vasp:pbe')):

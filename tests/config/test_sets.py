@@ -46,7 +46,7 @@ def test_enough_equal_groups_give_no_warning(make_config):
     assert warnings_of(make_config((1, 1, {}), n_structures=40)) == ()
 
 
-def test_a_set_that_cannot_have_its_size_is_reported_before_the_campaign_runs(make_config):
+def test_a_set_that_cannot_have_the_requested_size_is_reported_before_the_campaign_runs(make_config):
     # 90 % of the 200 frames have one parent, and the other two parents have 10 each.
     config = make_config((1, 18, {}), (2, 1, {}), n_structures=100, test_fraction=0.3)
     too_few, size = warnings_of(config)
@@ -55,7 +55,7 @@ def test_a_set_that_cannot_have_its_size_is_reported_before_the_campaign_runs(ma
     assert {too_few, size} <= set(summarise_config(config).warnings)
 
 
-def test_a_single_group_cannot_have_a_test_set(make_config):
+def test_a_single_group_does_not_allow_a_test_set(make_config):
     (warning,) = warnings_of(make_config((1, 10, {}), n_structures=50, test_fraction=0.2))
     assert all(text in warning for text in ('test', '0 of 10'))
 

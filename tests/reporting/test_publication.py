@@ -28,7 +28,7 @@ def test_without_metadata_all_fields_are_missing_each_with_an_example(make_rows)
 
 
 @pytest.mark.parametrize('name', ['title', 'description', 'authors', 'licence', 'version', 'links'])
-def test_each_required_field_is_missed(make_rows, name):
+def test_each_missing_required_field_is_reported(make_rows, name):
     fields = {key: value for key, value in COMPLETE.items() if key != name}
     assert names(check_publication(make_rows(1), fields, 'meta.yaml')) == [name]
 

@@ -37,7 +37,7 @@ def test_current_keys_and_the_keys_of_a_foreign_row_do_not_change():
     assert read_level({'mine': 1}, {}) is None
 
 
-def test_old_rows_of_two_models_of_one_name_have_different_levels():
+def test_old_rows_of_two_models_with_the_same_name_have_different_levels():
     other = OLD | {'model_sha256': 'sha256:' + 'b' * 64}
     assert read_level(OLD, {}).hash != read_level(other, {}).hash
     known = LevelOfTheory(method='mlip', code='mace', name='x', parameters={'model_sha256': 'a' * 64, 'head': 'omat'})

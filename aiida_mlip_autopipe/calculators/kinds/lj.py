@@ -84,7 +84,7 @@ class LennardJonesLoader(CalculatorLoader):
 
     @classmethod
     def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters of the potential, to which the cutoff belongs."""
+        """Return the parameters of the potential, which include the cutoff."""
         return {name: settings[name] for name in ('epsilon_eV', 'sigma_A', 'cutoff_A')}
 
     def load(self) -> Loaded:

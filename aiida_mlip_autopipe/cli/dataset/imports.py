@@ -1,4 +1,4 @@
-"""Import files of other programs."""
+"""Import files from other programs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StressUnit(StrEnum):
 
 
 class StressSign(StrEnum):
-    """Under which load a stress is positive."""
+    """The load under which a stress is positive."""
 
     TENSION = 'tension'
     COMPRESSION = 'compression'
@@ -62,13 +62,13 @@ def import_files(
         ),
     ] = None,
     group_by: Annotated[
-        ImportGroup, typer.Option(help='Which structures form a group, which is not split between sets.')
+        ImportGroup, typer.Option(help='Which structures form a group. No group is divided between sets.')
     ] = ImportGroup.COMPOSITION,
-    energy_key: Annotated[str | None, typer.Option(help='Key of the energy, if it is not found.')] = None,
-    forces_key: Annotated[str | None, typer.Option(help='Key of the forces, if it is not found.')] = None,
-    stress_key: Annotated[str | None, typer.Option(help='Key of the stress, if it is not found.')] = None,
+    energy_key: Annotated[str | None, typer.Option(help='Key of the energy, if it is not recognised.')] = None,
+    forces_key: Annotated[str | None, typer.Option(help='Key of the forces, if it is not recognised.')] = None,
+    stress_key: Annotated[str | None, typer.Option(help='Key of the stress, if it is not recognised.')] = None,
     virial_key: Annotated[
-        str | None, typer.Option(help='Key of the virial (eV; minus stress times volume), if it is not found.')
+        str | None, typer.Option(help='Key of the virial (eV; minus stress times volume), if it is not recognised.')
     ] = None,
     energy_unit: Annotated[
         EnergyUnit | None, typer.Option(help='Unit of the energy; eV by default.', show_default=False)
@@ -78,14 +78,14 @@ def import_files(
     ] = None,
     stress_sign: Annotated[
         StressSign | None,
-        typer.Option(help='When the stress is positive: under tension (ASE, the default) or compression (VASP).'),
+        typer.Option(help='Load under which the stress is positive: tension (ASE, the default) or compression (VASP).'),
     ] = None,
     skip_invalid: Annotated[
         bool, typer.Option('--skip-invalid', help='Leave out frames without valid labels, and report them.')
     ] = False,
     force: Force = False,
 ) -> None:
-    """Import labelled structures of other programs as a dataset.
+    """Import labelled structures from other programs as a dataset.
 
     The rows can be merged, split, reported and exported like those of a campaign.
     """
@@ -150,7 +150,8 @@ def _show(result: ImportedDataset, output: Path) -> None:
     for first, second in result.conflicts[:10]:
         note(f'{first} and {second} have the same structure and different labels', 'yellow')
     if len(result.conflicts) > 10:
-        note(f'{len(result.conflicts) - 10} more pairs have the same structure and different labels', 'yellow')
+        more = counted(len(result.conflicts) - 10, 'more pair')
+        note(f'{more} of frames with the same structure and different labels', 'yellow')
     if result.without_stress:
         note(f'without stress: {counted(result.without_stress, "periodic row")}', 'yellow')
     if result.n_groups_joined:

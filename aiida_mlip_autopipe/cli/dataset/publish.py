@@ -41,7 +41,7 @@ def publish(
         raise AutopipeError(Code.VALUES_INCOMPLETE, 'nothing is uploaded; use --check, or --output to write a file')
     if output is not None:
         if output.suffix != '.json':
-            raise AutopipeError(Code.FILE_SUFFIX, f'the file of the metadata must end in .json; got {output}')
+            raise AutopipeError(Code.FILE_SUFFIX, f'the metadata file must end in .json; got {output}')
         refuse_existing(output, force)
     fields = read_yaml_file(metadata) if metadata else {}
     with Dataset(file) as dataset:

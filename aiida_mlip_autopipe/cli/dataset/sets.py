@@ -188,6 +188,7 @@ def _read_weights(texts: Sequence[str]) -> dict[str, float]:
             weights[name] = math.nan
         if not name or not 0 <= weights[name] < math.inf:
             raise AutopipeError(
-                Code.WRONG_PATTERN, f'--weight {text}: write a kind or label and a number from 0, such as surface=2'
+                Code.WRONG_PATTERN,
+                f'--weight {text}: write a kind or label and a number of at least 0, such as surface=2',
             )
     return weights

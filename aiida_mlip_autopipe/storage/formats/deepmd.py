@@ -22,9 +22,9 @@ Key = tuple[tuple[int, ...], bool, bool]
 def write_deepmd(path: Path, rows: Iterable[Row]) -> int:
     """Write a system for each composition: a subfolder with ``type.raw``, ``type_map.raw`` and ``set.000``.
 
-    Atoms are sorted by element, since the frames of a system have the same order of elements. ``energy.npy`` is in eV,
-    ``force.npy`` in eV/Å and ``virial.npy`` in eV, positive for a compressed crystal. Non-periodic frames, and frames
-    without stress, are in separate systems. All systems have the same ``type_map.raw``. Numbers are in float64.
+    Atoms are sorted by element, since all frames of a system must have the same order of elements. ``energy.npy`` is in
+    eV, ``force.npy`` in eV/Å and ``virial.npy`` in eV, positive for a compressed crystal. Non-periodic frames, and
+    frames without stress, are in separate systems. All systems have the same ``type_map.raw``. Numbers are in float64.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a format cannot store of a row: a sentence for each, so that nothing is dropped without a report."""
+"""Report what a format cannot store of a row, so that nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def prepare_rows(
     rows
         The rows.
     missing
-        The features (keys of `FEATURES`) that the format does not store, and what to do about it, which may be empty.
+        The features (keys of `FEATURES`) that the format does not store, each with advice, which may be empty.
     periodicity
         Which periodic directions the format can store. If a structure has others, its non-periodic directions become
         periodic, with `VACUUM_A` on both sides of the atoms.

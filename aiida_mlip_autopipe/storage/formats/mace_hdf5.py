@@ -80,7 +80,7 @@ def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
 
 
 def _write_arrays(group: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write small datasets by the low-level interface of h5py, which takes half the time."""
+    """Write small datasets through the low-level interface of h5py, which takes half the time."""
     from h5py import h5d, h5p, h5s, h5t
 
     properties = h5p.create(h5p.DATASET_CREATE)

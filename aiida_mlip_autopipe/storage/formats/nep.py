@@ -13,8 +13,8 @@ from aiida_mlip_autopipe.structures.row import Row
 def write_nep(path: Path, rows: Iterable[Row]) -> int:
     """Write frames with ``energy`` (eV), ``force`` (eV/Å) and ``virial`` (eV, positive for a compressed crystal).
 
-    GPUMD reads other entries, such as ``temperature``, as settings of a frame, so the file contains only the kind of
-    the seed in addition, as ``config_type``.
+    GPUMD reads other entries, such as ``temperature``, as settings of a frame, so the only other entry is the kind of
+    the seed, as ``config_type``.
 
     Parameters
     ----------

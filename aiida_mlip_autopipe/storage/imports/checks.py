@@ -1,4 +1,4 @@
-"""Check whether the labels of a file are probably in another unit, or have another sign."""
+"""Refuse labels that probably have the wrong unit or sign."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of
 from aiida_mlip_autopipe.storage.imports.keys import LabelKeys
 
 HIGH_STRESS = 0.5
-"""eV/Å³. If the median of the largest component is higher (80 GPa), the unit is probably another."""
+"""eV/Å³. If the median of the largest component is higher (80 GPa), the unit is probably wrong."""
 N_FOR_SIGN = 8
-"""Smallest number of frames of one composition from which the sign of the stress is checked."""
+"""Minimum number of frames of one composition for a check of the sign of the stress."""
 CORRELATION = 0.7
 """Correlation of pressure and volume, which is negative if the sign is correct."""
 MIN_SPREAD = 0.005
-"""Smallest relative spread of the volumes from which the sign of the stress is checked."""
+"""Minimum relative spread of the volumes for a check of the sign of the stress."""
 LOW_ENERGY = 1.0
-"""eV. Lower energies, such as those of EMT, may agree at random."""
+"""eV. Smaller energies, such as those of EMT, may agree by coincidence."""
 SIZE_RATIO = 1.5
-"""Smallest ratio of the numbers of atoms of two structures whose energies are compared."""
+"""Minimum ratio of the numbers of atoms in two structures whose energies are compared."""
 
 
 def check_plausible(frames: Sequence[Frame], file: Path, keys: LabelKeys) -> None:
-    """Refuse labels of a file that are probably in another unit or have another sign, unless the user gave these.
+    """Refuse labels of a file that probably have the wrong unit or sign, unless the user has set the unit or sign.
 
     - Stresses whose median is above 80 GPa are probably in GPa or kbar.
-    - In frames of the same composition, the pressure falls if the volume grows. If it grows (correlation above 0.7),
-      the sign is probably opposite.
+    - In frames of the same composition, the pressure decreases as the volume increases. If it increases (correlation
+      above 0.7), the sign is probably wrong.
     - If energies of the same composition do not depend on the number of atoms, they are probably energies per atom.
 
     Raises
     ------
     AutopipeError
-        With the code ``LABELS_UNIT`` and the option that says what is right.
+        With the code ``LABELS_UNIT`` and the option to set.
     """
     stressed = [frame for frame in frames if 'stress' in frame.labels]
     if stressed:
@@ -57,19 +57,19 @@ def check_plausible(frames: Sequence[Frame], file: Path, keys: LabelKeys) -> Non
         if keys.stress_sign is None and correlation > CORRELATION:
             raise AutopipeError(
                 Code.LABELS_UNIT,
-                f'{file}: {key}: the pressure would grow with the volume (correlation {correlation:.2f}); set '
+                f'{file}: {key}: the pressure would increase with the volume (correlation {correlation:.2f}); set '
                 '--stress-sign to tension if a stress is positive under tension, as in ASE, or to compression',
             )
     if keys.energy_unit is None and (sizes := _sizes_with_equal_energies(frames)):
         raise AutopipeError(
             Code.LABELS_UNIT,
-            f'{file}: {frames[0].keys.get("energy")}: structures of {sizes[0]} and {sizes[1]} atoms have the same '
-            'energy; set --energy-unit to eV or eV/atom',
+            f'{file}: {frames[0].keys.get("energy")}: structures of {sizes[0]} and {sizes[1]} atoms have about the '
+            'same energy; set --energy-unit to eV or eV/atom',
         )
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, groups: Sequence[Hashable]) -> float:
-    """Return the correlation of the deviations from the means of the groups; 0 if there are too few."""
+    """Return the correlation of the deviations from the means of the groups; 0 if no group is large enough."""
     members: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
@@ -83,7 +83,7 @@ def _correlation(first: np.ndarray, second: np.ndarray, groups: Sequence[Hashabl
 
 
 def _sizes_with_equal_energies(frames: Sequence[Frame]) -> tuple[int, int] | None:
-    """Return two numbers of atoms with the same composition and the same mean energy, if there are any."""
+    """Return two numbers of atoms with the same composition and about the same mean energy, if there are any."""
     energies: dict[str, dict[int, list[float]]] = {}
     for frame in frames:
         energies.setdefault(formula_of(frame.atoms), {}).setdefault(len(frame.atoms), []).append(frame.labels['energy'])

@@ -1,4 +1,4 @@
-"""Leave out copies of structures, and join the groups of structures that are the same."""
+"""Leave out copies of structures, and join groups that have a structure in common."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from aiida_mlip_autopipe.structures.row import Row
 def leave_out_copies(rows: Sequence[Row]) -> tuple[list[Row], int, list[tuple[Row, Row]]]:
     """Leave out rows whose structure and labels are those of an earlier row.
 
-    Structures are copies if all their numbers are equal. Their labels agree within the tolerances of `join_alike`.
+    Structures are the same if all their numbers are equal, and labels if they agree within the tolerances of
+    `join_alike`.
 
     Returns
     -------

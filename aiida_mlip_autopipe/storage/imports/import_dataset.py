@@ -1,4 +1,4 @@
-"""Import files of other programs as a dataset."""
+"""Import files from other programs as a dataset."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.core.hashing import file_sha256
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.storage.imports.checks import check_plausible
 from aiida_mlip_autopipe.storage.imports.copies import join_groups, leave_out_copies
@@ -71,7 +72,7 @@ class ImportedDataset:
     n_groups_joined
         Number of groups that were joined because they share a structure.
     conflicts
-        Frames with the same structure as an earlier frame and other labels, both by name. Both are kept.
+        Names of pairs of frames with the same structure and different labels. Both are kept.
     isolated_atoms
         Energies of isolated atoms by symbol, eV, which all rows contain.
     without_stress
@@ -79,7 +80,7 @@ class ImportedDataset:
     replaced
         Files that were not read, because another file of the same folder has the same results.
     kept, dropped
-        Number of rows by the key of other values that are kept in their data, or cannot be stored.
+        For each key of another value, the number of rows that keep the value in their data, or cannot store it.
     faults
         The reason why each of the other frames was left out.
     """
@@ -109,7 +110,7 @@ def import_dataset(
     skip_invalid: bool = False,
     overwrite: bool = False,
 ) -> ImportedDataset:
-    """Write the labelled structures of files of other programs to a dataset.
+    """Write the labelled structures of files from other programs to a dataset.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def import_dataset(
     level
         The level of theory of the labels; see `complete_level`. It may be omitted if all files contain theirs.
     keys
-        How the labels are named in ASE databases, trajectories and extended XYZ, and their units.
+        The keys and units of the labels in ASE databases, trajectories and extended XYZ.
     group_by
         Which structures form a group that no split divides: those with the same composition, or those of a file. Groups
         that share a structure are joined.
@@ -132,9 +133,9 @@ def import_dataset(
     Raises
     ------
     AutopipeError
-        If a frame has no valid labels and ``skip_invalid`` is false, if keys are ambiguous, if labels are probably in
-        another unit, if the level of theory is missing, incomplete or not the same for all frames, or if the file
-        exists. Nothing is written.
+        If a frame has no valid labels and ``skip_invalid`` is false, if keys are ambiguous, if labels probably have the
+        wrong unit or sign, if the level of theory is missing, incomplete or not the same for all frames, or if the
+        file exists. Nothing is written.
     """
     refuse_existing(target, overwrite)
     sources, replaced = find_sources(paths, target)
@@ -167,18 +168,18 @@ def import_dataset(
 
 
 def shorten(faults: Sequence[AutopipeError], n_shown: int = 10) -> list[AutopipeError]:
-    """Return the first faults of each code and, for the others, one that says how many there are."""
+    """Return the first faults of each code, and one with the number of the others."""
     counts = Counter(fault.code for fault in faults)
     shown: list[AutopipeError] = []
     for code, number in counts.items():
         shown += [fault for fault in faults if fault.code is code][:n_shown]
         if number > n_shown:
-            shown.append(AutopipeError(code, f'{number - n_shown} more frames with the same fault'))
+            shown.append(AutopipeError(code, f'{counted(number - n_shown, "more frame")} with the same fault'))
     return shown
 
 
 def _read(file: ImportedFile, keys: LabelKeys, faults: list[AutopipeError]) -> list[Frame]:
-    """Return the frames of a file with valid labels, and add the other faults to the list."""
+    """Return the frames of a file with valid labels, and add the faults of the other frames to the list."""
     finder = LabelFinder(keys)
     frames: list[Frame] = []
     for found in READERS[file.format](file.path):
@@ -225,7 +226,7 @@ def _common_level(
         if level.hash != common.hash:
             raise AutopipeError(
                 Code.LEVELS_MIXED,
-                f'{path} has another level of theory than the other files: {describe_difference(level, common)}',
+                f'{path} has a different level of theory from the other files: {describe_difference(level, common)}',
             )
     return common
 
@@ -255,8 +256,8 @@ def _isolated_atoms(frames: Sequence[tuple[ImportedFile, list[Frame]]]) -> dict[
             if abs(energies.setdefault(symbol, energy) - energy) > ENERGY_TOLERANCE:
                 raise AutopipeError(
                     Code.LABELS_AMBIGUOUS,
-                    f'{file.path}, frame {frame.index}: an isolated atom of {symbol} has {energy:g} eV, but '
-                    f'{energies[symbol]:g} eV in another frame; remove one of them',
+                    f'{file.path}, frame {frame.index}: the energy of an isolated atom of {symbol} is {energy:g} eV, '
+                    f'but {energies[symbol]:g} eV in another frame; remove one of them',
                 )
     return energies
 

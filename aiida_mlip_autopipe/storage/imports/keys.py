@@ -31,7 +31,7 @@ KEYS: dict[Quantity, frozenset[str]] = {
 
 
 class LabelKeys(Settings):
-    """How the labels of a file are named, and their units. By default, keys are found and units are those of ASE."""
+    """The keys and units of the labels in a file. By default, keys are recognised, and units are those of ASE."""
 
     energy_key: str | None = None
     """Key of the energy."""
@@ -42,14 +42,12 @@ class LabelKeys(Settings):
     virial_key: str | None = None
     """Key of the virial in eV, which is minus the stress times the volume of the cell."""
     energy_unit: Literal['eV', 'eV/atom'] | None = None
-    """Unit of the energy; eV by default. If it is set, it is not checked whether the energies look like another
-    unit."""
+    """Unit of the energy; eV by default. If it is set, the unit of the energies is not checked."""
     stress_unit: StressUnit | None = None
-    """Unit of the stress; eV/Å³ by default. If it is set, it is not checked whether the stresses look like another
-    unit."""
+    """Unit of the stress; eV/Å³ by default. If it is set, the unit of the stresses is not checked."""
     stress_sign: Literal['tension', 'compression'] | None = None
-    """Under which load a stress is positive: ``tension`` as in ASE (the default), or ``compression`` as in VASP. If it
-    is set, it is not checked whether the stresses have the other sign."""
+    """Load under which a stress is positive: ``tension`` as in ASE (the default), or ``compression`` as in VASP. If it
+    is set, the sign of the stresses is not checked."""
 
 
 class LabelFinder:
@@ -99,8 +97,8 @@ class LabelFinder:
         for quantity, found in labels.items():
             if found is None:
                 hints = [name for name in rest if quantity[:4] in name.lower()]
-                hint = f'; --{quantity}-key may name one of {", ".join(sorted(hints))}' if hints else ''
-                raise AutopipeError(Code.LABELS_MISSING, f'{where}: {quantity}: no key has this label{hint}')
+                hint = f'; --{quantity}-key can name one of {", ".join(sorted(hints))}' if hints else ''
+                raise AutopipeError(Code.LABELS_MISSING, f'{where}: {quantity}: no key was recognised{hint}')
         sign = -1.0 if self._given.stress_sign == 'compression' else 1.0
         factor = sign * STRESS_UNITS[self._given.stress_unit or 'eV/A3']
         given = self._given
@@ -134,7 +132,7 @@ class LabelFinder:
         given: str | None = getattr(self._given, f'{quantity}_key')
         if given is not None:
             if given not in values:
-                raise AutopipeError(Code.LABELS_MISSING, f'{where}: {given}: no such key; there are {_list(values)}')
+                raise AutopipeError(Code.LABELS_MISSING, f'{where}: {given}: no such key; the keys are {_list(values)}')
             return given
         names = self._names(quantity, values)
         if not names:
@@ -143,10 +141,10 @@ class LabelFinder:
         first = _attempt(convert, values[names[0]]) if len(names) > 1 else None
         if any(not _agree(_attempt(convert, values[name]), first) for name in names[1:]) or earlier not in names:
             shown = ', '.join(f'{name} ({_show(values[name])})' for name in names)
-            before = '' if earlier in names else f', but {earlier} in the frames before'
+            before = '' if earlier in names else f', but it was {earlier} in earlier frames'
             raise AutopipeError(
                 Code.LABELS_AMBIGUOUS,
-                f'{where}: {quantity}: the key may be {shown}{before}; name it with --{quantity}-key',
+                f'{where}: {quantity}: the key could be {shown}{before}; name it with --{quantity}-key',
             )
         return names[0]
 

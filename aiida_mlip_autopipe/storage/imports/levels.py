@@ -51,8 +51,8 @@ def k_spacing(atoms: Atoms, mesh: Sequence[int | str] | None) -> float | None:
 def join_levels(first: LevelOfTheory, second: LevelOfTheory) -> LevelOfTheory:
     """Return the level of two files with the same settings.
 
-    Parameters by element are joined, because each file lists those of its own elements. Meshes of k-points depend on
-    the cell, so the spacing of the level is the largest of all files.
+    Parameters by element are merged, because each file lists only those of its own elements. Meshes of k-points
+    depend on the cell, so the spacing of the level is the largest of all files.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def _require_no_conflict(given: LevelOfTheory, found: LevelOfTheory) -> None:
     if other.hash != given.hash:
         raise AutopipeError(
             Code.LEVELS_MIXED,
-            f'the file has another level of theory than --level: {describe_difference(given, other)}',
+            f'the level of theory of the file differs from --level: {describe_difference(given, other)}',
         )
 
 

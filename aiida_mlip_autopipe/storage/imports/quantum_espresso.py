@@ -131,7 +131,7 @@ def _mesh(text: str, cell: np.ndarray) -> list[int] | None:
 
 
 def _divisions(fractions: np.ndarray) -> int:
-    """Return the smallest number of divisions of an axis that contains all these coordinates."""
+    """Return the smallest number of divisions of an axis whose points include all these coordinates."""
     for number in range(1, 100):
         if np.abs(fractions * number - np.round(fractions * number)).max() < TOLERANCE * number:
             return number

@@ -20,7 +20,7 @@ GROUP_KEYS = ('config_type',)
 """Keys that other programs use for what this program calls the label of an entry."""
 
 FOR_TRAINERS = ('config_type', 'config_weight')
-"""Keys that exports of this program contain for trainers. They are no keys of a row."""
+"""Keys that exports of this program contain for trainers. They are not keys of a row."""
 
 ISOLATED_ATOM = 'isolatedatom'
 """The ``config_type`` of an isolated atom in files for MACE and GAP, in lower case and without underscores."""
@@ -58,7 +58,7 @@ def make_imported_row(
     level
         The level of theory of its labels.
     file, sha256
-        Name and hash of its file, which together with its index identify the row.
+        Name and hash of its file. The hash and the index of the frame identify the row.
     group_by
         What determines its group.
     isolated_atoms

@@ -34,7 +34,8 @@ def find_sources(paths: Sequence[Path], target: Path | None = None) -> tuple[lis
     """Return the files to import with their formats, and the files that another file of the same folder replaces.
 
     Folders are searched at any depth for files with the names `NAMES`, which may end in ``.gz``. ``OUTCAR`` is left out
-    if the same folder contains ``vasprun.xml``, which has more digits. So is ``target``, the file of an earlier import.
+    if the same folder contains ``vasprun.xml``, which has more digits. ``target``, which an earlier import may have
+    written, is also left out.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def find_sources(paths: Sequence[Path], target: Path | None = None) -> tuple[lis
             inside = {file: kind for file in others if (kind := format_of(file)) is not None}
             if not inside:
                 raise AutopipeError(
-                    Code.STRUCTURES_MISSING, f'{path} contains no file to import; the names are {", ".join(NAMES)}'
+                    Code.STRUCTURES_MISSING, f'{path} contains no file to import; such files match {", ".join(NAMES)}'
                 )
             found |= inside
             continue
@@ -56,7 +57,7 @@ def find_sources(paths: Sequence[Path], target: Path | None = None) -> tuple[lis
             raise AutopipeError(Code.FILE_MISSING, f'the file {path} does not exist')
         kind = format_of(path)
         if kind is None:
-            raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is none of these: {", ".join(READERS)}')
+            raise AutopipeError(Code.FILE_UNREADABLE, f'{path} has none of the formats {", ".join(READERS)}')
         found[path] = kind
     given = set(paths)
     precise = {path.parent for path, kind in found.items() if kind == 'vasprun.xml'}
@@ -67,7 +68,7 @@ def find_sources(paths: Sequence[Path], target: Path | None = None) -> tuple[lis
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format of a file, one of `READERS`; None if it is none of them."""
+    """Return the format of a file, one of `READERS`; None if it is unknown."""
     if any(fnmatch(path.name, pattern) for pattern in DATABASES):
         return 'ASE database'
     try:

@@ -9,9 +9,9 @@ from ase.units import GPa
 
 StressUnit = Literal['eV/A3', 'GPa', 'kbar']
 STRESS_UNITS: dict[str, float] = dict(zip(get_args(StressUnit), (1.0, GPa, 0.1 * GPa), strict=True))
-"""eV/Å³ by unit."""
+"""Each unit in eV/Å³."""
 ASYMMETRY = 1e-3
-"""Largest difference between two off-diagonal elements of a stress, in units of its largest element."""
+"""Maximum difference between the off-diagonal elements ij and ji of a stress, divided by its largest element."""
 
 
 def to_voigt(value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What every trainer's config is made from: the sets, their labels, the weights and the model to fine-tune."""
+"""The data from which each trainer's config is made: sets, labels, weights and the model to fine-tune."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Config:
     values
         The settings.
     comments
-        Sentences for the head of the file: the reasons for what may be surprising.
+        Sentences for the head of the file: the reasons for settings that may be surprising.
     notes
         Sentences for the user: what the config lacks, and how to get it.
     files

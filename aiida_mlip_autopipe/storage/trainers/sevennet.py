@@ -157,7 +157,7 @@ class _Checkpoint:
             ) from None
         try:
             with warnings.catch_warnings():
-                # SevenNet warns of its own older checkpoints, whose sections the tests use.
+                # SevenNet warns about its own older checkpoints, whose sections the tests use.
                 warnings.simplefilter('ignore', UserWarning)
                 checkpoint = load_checkpoint(str(file or name))
                 config = checkpoint.config
@@ -168,7 +168,7 @@ class _Checkpoint:
         if config.get('use_modality'):
             raise AutopipeError(
                 Code.VALUE_INVALID,
-                f'--fine-tune: {name} has several levels of theory, between which SevenNet must choose',
+                f'--fine-tune: {name} has several levels of theory; use a checkpoint with one',
             )
         by_number = {number: symbol for symbol, number in atomic_numbers.items()}
         elements = tuple(by_number[int(number)] for number in sorted(config['_type_map'], key=config['_type_map'].get))

@@ -26,7 +26,7 @@ TRAINERS: dict[str, tuple[str, Callable[[TrainingData, Sequence[Row], FineTuning
 
 
 def check_request(trainers: Sequence[str], fine_tuning: FineTuning | None) -> None:
-    """Refuse what no config can be written for, before any file is written.
+    """Refuse requests for which no config can be written, before any file is written.
 
     Raises
     ------

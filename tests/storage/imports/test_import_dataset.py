@@ -63,7 +63,7 @@ def test_rows_are_grouped_by_composition_or_by_file(tmp_path, group_by, n_groups
     assert parents[0] == parents[1] != parents[4]
 
 
-def test_exact_copies_are_written_once_and_other_labels_are_reported(tmp_path):
+def test_exact_copies_are_written_once_and_different_labels_are_reported(tmp_path):
     found = crystals(3)
     first = write(tmp_path / 'a.extxyz', found)
     second = write(tmp_path / 'b.extxyz', found[1:] + crystals(1, scale=1.0))

@@ -1,4 +1,4 @@
-"""The keys, units and sign conventions of extended XYZ files of other programs."""
+"""The keys, units and sign conventions of extended XYZ files from other programs."""
 
 import numpy as np
 import pytest

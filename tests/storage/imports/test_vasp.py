@@ -125,7 +125,7 @@ def test_initial_magnetic_moments_and_hubbard_corrections_are_read(tmp_path):
     assert result.level.parameters['hubbard_U_eV'] == {'Ni': {'U': 6.2, 'J': 0.5, 'l': 2}}
 
 
-def test_files_with_other_elements_have_one_level_and_files_with_other_settings_are_refused(tmp_path):
+def test_files_with_different_elements_have_one_level_and_files_with_different_settings_are_refused(tmp_path):
     for name, symbol, tags in (('a', 'Cu', {}), ('b', 'Au', {}), ('c', 'Cu', {'ENMAX': 520.0})):
         (tmp_path / name).mkdir()
         write_vasprun(tmp_path / name / 'vasprun.xml', crystals(1, symbol=symbol), tags=tags)

@@ -249,7 +249,7 @@ def test_a_kind_or_a_label_can_be_held_out(make_groups):
         split_rows(rows, SplitSettings(hold_out='kind=hot'), random_seed=1)
 
 
-def test_a_set_that_cannot_have_its_size_gives_a_warning(make_groups):
+def test_a_set_that_cannot_have_the_requested_size_gives_a_warning(make_groups):
     rows = make_groups(8)
     result = split_rows(rows, SplitSettings(by='kind', valid_fraction=0), random_seed=1)
     assert result.report['n_rows'] == {'train': 18, 'valid': 0, 'test': 6}

@@ -53,7 +53,7 @@ def test_sevennet_trains_and_fine_tunes_with_the_configs(write, change, train, t
         assert (tmp_path / 'tuned-sevennet-start.pth').is_file()
 
 
-def test_checkpoints_that_cannot_be_tuned_are_refused(write, tmp_path):
+def test_checkpoints_that_cannot_be_fine_tuned_are_refused(write, tmp_path):
     rows = alloy_rows(6)
     (tmp_path / 'text.pth').write_text('no checkpoint')
     for code, values, model in (

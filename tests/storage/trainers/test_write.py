@@ -38,7 +38,7 @@ def test_no_trainer_draws_validation_frames_at_random(rows, write):
     assert (mace['valid_file'], 'valid_fraction' in mace) == ('cu-train.extxyz', False)
 
 
-def test_sevennet_does_without_a_validation_set(rows, write):
+def test_sevennet_needs_no_validation_set(rows, write):
     config, _ = write(rows, 'sevennet', ['train'] * 10)
     assert {key for key in config['data'] if 'set_path' in key} == {'load_trainset_path'}
     assert 'data_divide_ratio' not in config['data']
@@ -85,7 +85,7 @@ def test_isolated_atoms_of_dft_are_never_replaced_by_averages_or_estimates(rows,
         assert (config['E0s'], notes) == (str({29: 3.51 - 3.0, 79: 3.80 - 4.0}), ())
 
 
-def test_the_isolated_atoms_of_a_potential_do_not_fit_another_model_that_is_tuned(rows, write, tmp_path):
+def test_the_isolated_atoms_of_a_potential_do_not_fit_another_model_that_is_fine_tuned(rows, write, tmp_path):
     (tmp_path / 'base.model').touch()
     config, _ = write(rows, fine_tuning=FineTuning(str(tmp_path / 'base.model')))
     assert config['E0s'] == 'estimated'
