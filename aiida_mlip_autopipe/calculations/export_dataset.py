@@ -21,8 +21,8 @@ from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.structures.disagreement import MEASURES
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import Software
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import Software
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 ERROR_STORAGE = 400

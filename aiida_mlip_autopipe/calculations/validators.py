@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from aiida_mlip_autopipe.calculations.model_link import fill_in_models, find_model_fault
 from aiida_mlip_autopipe.config import CampaignConfig
-from aiida_mlip_autopipe.config.checks import disagreement_places
+from aiida_mlip_autopipe.config.checks.campaign import disagreement_places
 from aiida_mlip_autopipe.config.execution import AnyCalculator, DescriptorJobSettings, ExecutionSettings
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.settings import Settings

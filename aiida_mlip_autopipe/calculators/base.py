@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import InputModel
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.structures.provenance import mlip_label_source
+from aiida_mlip_autopipe.structures.rows.provenance import mlip_label_source
 
 OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 """Settings of the model, which is a separate input of a job and is identified by its content."""

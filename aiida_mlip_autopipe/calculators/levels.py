@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
-from aiida_mlip_autopipe.structures.level import UNKNOWN_SETTINGS, LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import mlip_label_source
+from aiida_mlip_autopipe.structures.rows.level import UNKNOWN_SETTINGS, LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import mlip_label_source
 
 
 def mlip_level(

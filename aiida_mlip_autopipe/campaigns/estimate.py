@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
-from aiida_mlip_autopipe.config.seed_check import check_seeds
-from aiida_mlip_autopipe.config.sets import set_warnings
+from aiida_mlip_autopipe.config.checks.seeds import check_seeds
+from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.config.summary import CHECK_TIME_S
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs

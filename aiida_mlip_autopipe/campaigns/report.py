@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
 from aiida_mlip_autopipe.reporting.report_card import estimate_dft_cost, refuse_report_file, write_report_card
 from aiida_mlip_autopipe.sampling.assessment import assess_selection
 from aiida_mlip_autopipe.storage import Row
-from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 

@@ -42,8 +42,8 @@ def generate(
 
     from aiida_mlip_autopipe.cli.console import console, long_work
     from aiida_mlip_autopipe.config import ask_databases, load_config
-    from aiida_mlip_autopipe.config.seed_check import check_seeds
-    from aiida_mlip_autopipe.config.sets import set_warnings
+    from aiida_mlip_autopipe.config.checks.seeds import check_seeds
+    from aiida_mlip_autopipe.config.checks.sets import set_warnings
     from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError

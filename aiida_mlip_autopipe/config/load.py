@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from aiida_mlip_autopipe.config.campaign import CONFIG_VERSION, CampaignConfig, complete_sections
-from aiida_mlip_autopipe.config.checks import find_conflicts
+from aiida_mlip_autopipe.config.checks.campaign import find_conflicts
 from aiida_mlip_autopipe.config.compose import compose_config
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.config.presets import preset_folders

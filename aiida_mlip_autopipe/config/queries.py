@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
-from aiida_mlip_autopipe.config.checks import find_conflicts
+from aiida_mlip_autopipe.config.checks.campaign import find_conflicts
 from aiida_mlip_autopipe.core.errors import ConfigError
 from aiida_mlip_autopipe.generation import answer_queries
 

@@ -7,8 +7,8 @@ from itertools import count
 from pathlib import Path
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
-from aiida_mlip_autopipe.config.seed_check import check_seeds
-from aiida_mlip_autopipe.config.sets import set_warnings
+from aiida_mlip_autopipe.config.checks.seeds import check_seeds
+from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths

@@ -20,8 +20,8 @@ from aiida_mlip_autopipe.reporting.checksum import content_checksum
 from aiida_mlip_autopipe.reporting.origins import count_levels, find_levels, list_licences, list_origins
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
-from aiida_mlip_autopipe.structures.level import describe_difference
-from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
+from aiida_mlip_autopipe.structures.rows.level import describe_difference
+from aiida_mlip_autopipe.structures.rows.row import Row, isolated_atom_energies
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 """The quantiles that describe a distribution, from the minimum to the maximum."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.seed import structure_arrays
 
 

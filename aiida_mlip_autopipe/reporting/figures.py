@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.structures.densities import DALTON_PER_A3
 from aiida_mlip_autopipe.structures.excess_energy import excess_energies
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

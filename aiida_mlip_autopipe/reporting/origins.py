@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 from aiida_mlip_autopipe.calculators.licences import licence_of
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import Software
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.row_keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import Software
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 def list_origins(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError
 from aiida_mlip_autopipe.core.fields import combine_faults
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 class Author(Settings):

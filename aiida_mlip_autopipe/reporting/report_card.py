@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 if TYPE_CHECKING:
     from ase import Atoms

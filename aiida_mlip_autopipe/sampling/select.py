@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out, known_
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources, reference_levels
 from aiida_mlip_autopipe.sampling.pool.shares import report_few_chosen, warn_of_few_chosen
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
-from aiida_mlip_autopipe.structures.splits import Split, describe_sets
+from aiida_mlip_autopipe.structures.rows.splits import Split, describe_sets
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 

@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import ReferenceDataset, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.coverage.score import CoverageTarget
-from aiida_mlip_autopipe.structures.splits import TRAINING_KINDS
+from aiida_mlip_autopipe.structures.rows.splits import TRAINING_KINDS
 
 
 class SelectionSettings(Settings):

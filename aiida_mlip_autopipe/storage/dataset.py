@@ -14,8 +14,8 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.selection import Comparison, parse_selection
-from aiida_mlip_autopipe.structures.row import Row, was_changed
-from aiida_mlip_autopipe.structures.row_keys import LEVEL, current_pairs
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL, current_pairs
+from aiida_mlip_autopipe.structures.rows.row import Row, was_changed
 
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow

@@ -15,8 +15,8 @@ from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.storage.metadata import differing_fields
 from aiida_mlip_autopipe.structures.duplicates import are_identical, content_digest
-from aiida_mlip_autopipe.structures.level import describe_difference
-from aiida_mlip_autopipe.structures.row import Identity, Row
+from aiida_mlip_autopipe.structures.rows.level import describe_difference
+from aiida_mlip_autopipe.structures.rows.row import Identity, Row
 
 
 class RowName(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.row_keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 # The UUID of a run changes when it is repeated, and a path says only where content was found.
 _NOT_CONTENT = {'exploration', 'file'}

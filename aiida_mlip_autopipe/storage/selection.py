@@ -12,8 +12,8 @@ from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.provenance import searchable
-from aiida_mlip_autopipe.structures.row_keys import DERIVED_KEYS, RENAMED_ROW_KEYS
+from aiida_mlip_autopipe.structures.rows.keys import DERIVED_KEYS, RENAMED_ROW_KEYS
+from aiida_mlip_autopipe.structures.rows.provenance import searchable
 
 EXAMPLE = '"kind=surface,label=hot,temperature>900,Cu>2"'
 # Keys that ASE derives from the structure, the labels or the row itself.

@@ -33,7 +33,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from aiida_mlip_autopipe.structures.cells import complete_cell
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.seed import fixed_mask, structure_arrays
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 

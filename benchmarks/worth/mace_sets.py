@@ -15,7 +15,7 @@ from labelled import Pool
 
 from aiida_mlip_autopipe.storage.formats.extxyz import write_extxyz
 from aiida_mlip_autopipe.storage.trainers.write import write_trainer_config
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 def main():

@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.campaigns.report import read_campaign_report, selection
 from aiida_mlip_autopipe.core.plain import to_json
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.storage import Row
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 pytestmark = pytest.mark.integration
 

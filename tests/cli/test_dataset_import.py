@@ -13,7 +13,7 @@ from support.foreign_files import crystals, full, write_extxyz, write_vasprun
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources, read_reference_dataset
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 LEVEL = '{method: dft, code: vasp, functional: PBE, cutoff_eV: 400}'
 

@@ -8,7 +8,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
 from aiida_mlip_autopipe.config.campaign import config_text
-from aiida_mlip_autopipe.config.seed_check import check_seeds
+from aiida_mlip_autopipe.config.checks.seeds import check_seeds
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError
 

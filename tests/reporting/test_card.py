@@ -8,7 +8,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.calculators.licences import NOT_KNOWN, SEVENNET, licence_of
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.reporting.card import describe_dataset, render_card, write_card
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 def test_a_card_counts_the_properties_of_the_rows(make_rows):

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.storage import Provenance, make_row
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 # Energies of isolated atoms with EMT, eV.
 ISOLATED = {'Cu': 3.51, 'Au': 3.80}

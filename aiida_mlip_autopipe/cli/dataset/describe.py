@@ -58,7 +58,7 @@ def _compare_config(path: Path, rows: Sequence[Row]) -> str | None:
     """Return a warning if a config is not that of the rows, or cannot be compared."""
     from aiida_mlip_autopipe.config import config_hash, load_config
     from aiida_mlip_autopipe.core.errors import AutopipeError
-    from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX
+    from aiida_mlip_autopipe.structures.rows.provenance import HASH_PREFIX
 
     hashes = {row.key_value_pairs.get('config_sha256') for row in rows}
     known = sorted(str(one) for one in hashes if one is not None)

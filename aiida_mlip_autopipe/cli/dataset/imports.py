@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.cli.dataset.options import Force
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.storage.imports.import_dataset import ImportedDataset
-    from aiida_mlip_autopipe.structures.level import LevelOfTheory
+    from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 class ImportGroup(StrEnum):

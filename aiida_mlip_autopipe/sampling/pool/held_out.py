@@ -16,8 +16,8 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import ReferenceSets, read_reference_sets
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_quantiles, join_alike
-from aiida_mlip_autopipe.structures.provenance import SEED_PREFIX, searchable
-from aiida_mlip_autopipe.structures.splits import (
+from aiida_mlip_autopipe.structures.rows.provenance import SEED_PREFIX, searchable
+from aiida_mlip_autopipe.structures.rows.splits import (
     SPLITS,
     Category,
     Split,

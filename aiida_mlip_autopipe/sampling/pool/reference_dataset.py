@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.row_keys import LEVEL, read_level
-from aiida_mlip_autopipe.structures.splits import SPLITS, Split
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL, read_level
+from aiida_mlip_autopipe.structures.rows.row import Row
+from aiida_mlip_autopipe.structures.rows.splits import SPLITS, Split
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -11,7 +11,7 @@ from ase import Atoms
 from pydantic import Field
 
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 class DftSettings(Settings):

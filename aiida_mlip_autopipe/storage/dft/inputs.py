@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, hash_settin
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
 from aiida_mlip_autopipe.storage.settings import combine_faults
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 class FrameName(NamedTuple):

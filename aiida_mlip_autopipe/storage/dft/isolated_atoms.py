@@ -15,7 +15,7 @@ from ase.data import atomic_numbers, ground_state_magnetic_moments
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode
-from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
+from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 ATOM_FILE = 'atom.json'
 # Key in the data of a row, and in the files that identify calculations, for the hash of the settings of the code.

@@ -22,10 +22,10 @@ from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, fr
 from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, add_isolated_atoms, read_isolated_atoms
 from aiida_mlip_autopipe.storage.dft.levels import join_calculations
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import Software, searchable
-from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
-from aiida_mlip_autopipe.structures.row_keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import Software, searchable
+from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 # DFT codes print rounded positions and cells. An ionic step would move atoms by more than this.
 TOLERANCE_A = 1e-3

@@ -9,7 +9,7 @@ from typing import Any
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.imports.levels import SPACING, join_levels
-from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 
 BY_MOMENTS = 'where a structure has magnetic moments'
 """Value of the parameter ``spin`` if the inputs make only structures with magnetic moments spin-polarised."""

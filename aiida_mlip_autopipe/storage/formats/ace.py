@@ -9,7 +9,7 @@ from pathlib import Path
 from ase import Atoms
 
 from aiida_mlip_autopipe.storage.formats.losses import knows_isolated_atoms
-from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
+from aiida_mlip_autopipe.structures.rows.row import Row, isolated_atom_energies
 
 
 def write_ace(path: Path, rows: Iterable[Row]) -> int:

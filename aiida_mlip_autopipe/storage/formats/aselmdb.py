@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.checked_pairs import CheckOnce
 from aiida_mlip_autopipe.storage.dataset import to_entry
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:

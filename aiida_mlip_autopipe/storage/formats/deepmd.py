@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from aiida_mlip_autopipe.storage.formats.losses import virial
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 Key = tuple[tuple[int, ...], bool, bool]
 

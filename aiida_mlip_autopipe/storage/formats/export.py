@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.storage.formats.losses import Periodicity, prepare_rows
 from aiida_mlip_autopipe.storage.formats.mace_hdf5 import write_mace_hdf5
 from aiida_mlip_autopipe.storage.formats.nep import write_nep
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.storage.formats.losses import kind_of, virial
 from aiida_mlip_autopipe.storage.formats.xyz_text import numbers, write_frame
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 # gap_fit takes the energies of isolated atoms from frames of this type.
 ISOLATED_ATOM = 'isolated_atom'

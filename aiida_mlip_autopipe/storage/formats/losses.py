@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
+from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 Periodicity = Literal['any', 'all or none', 'all']
 

@@ -11,7 +11,7 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.formats.losses import kind_of
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 LABELS = ('energy', 'forces', 'stress', 'virials')
 MAX_COMPACT_BYTES = 60_000

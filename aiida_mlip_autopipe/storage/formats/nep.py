@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.storage.formats.losses import kind_of, virial
 from aiida_mlip_autopipe.storage.formats.xyz_text import numbers, write_frame
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 def write_nep(path: Path, rows: Iterable[Row]) -> int:

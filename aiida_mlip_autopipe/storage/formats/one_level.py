@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.level import describe_difference
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.level import describe_difference
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 def require_one_level(rows: Iterable[Row]) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.structures.duplicates import (
     content_digest,
     join_alike,
 )
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 
 def leave_out_copies(rows: Sequence[Row]) -> tuple[list[Row], int, list[tuple[Row, Row]]]:

@@ -13,7 +13,7 @@ from ase.symbols import Symbols
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 # Arrays that are part of a structure. ASE's databases store them.
 STRUCTURE_ARRAYS = ('numbers', 'positions', 'tags', 'initial_magmoms', 'initial_charges', 'momenta', 'masses')

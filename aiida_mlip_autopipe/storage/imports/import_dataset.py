@@ -27,9 +27,9 @@ from aiida_mlip_autopipe.storage.imports.rows import (
     restore_row,
 )
 from aiida_mlip_autopipe.storage.imports.sources import READERS, find_sources
-from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
-from aiida_mlip_autopipe.structures.row import ENERGY_TOLERANCE, Row
-from aiida_mlip_autopipe.structures.row_keys import LEVEL, read_level
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL, read_level
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
+from aiida_mlip_autopipe.structures.rows.row import ENERGY_TOLERANCE, Row
 
 
 @dataclass

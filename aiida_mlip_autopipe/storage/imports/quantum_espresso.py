@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.imports.frames import Frame, check_finite
 from aiida_mlip_autopipe.storage.imports.levels import SPACING, k_spacing
 from aiida_mlip_autopipe.storage.imports.text import open_text
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 START = 'Program PWSCF'
 POSITIONS = 'ATOMIC_POSITIONS'

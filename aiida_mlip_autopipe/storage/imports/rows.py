@@ -9,10 +9,10 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX, searchable
-from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
-from aiida_mlip_autopipe.structures.row_keys import LEVEL, current_pairs
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL, current_pairs
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import HASH_PREFIX, searchable
+from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 IMPORTED = 'imported'
 """Kind of the imported rows, and key in their data for their origin."""

@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.storage.imports.text import open_text
 from aiida_mlip_autopipe.storage.imports.vasp_level import level_from_outcar, level_from_vasprun
 
 if TYPE_CHECKING:
-    from aiida_mlip_autopipe.structures.level import LevelOfTheory
+    from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 KEYS = {'energy': 'free energy', 'forces': 'forces', 'stress': 'stress'}
 _PARTS = ('structure', 'energy', 'varray')

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from ase import Atoms
 
 from aiida_mlip_autopipe.storage.imports.levels import SPACING, k_spacing
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 # Functionals by the tag GGA; https://www.vasp.at/wiki/index.php/GGA.
 _GGA = {'ca': 'lda', 'pe': 'pbe', 'ps': 'pbesol', 'rp': 'rpbe', 're': 'revpbe', '91': 'pw91', 'am': 'am05'}

@@ -7,8 +7,8 @@ from typing import Any
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.splits import Category, Split, describe_sets
+from aiida_mlip_autopipe.structures.rows.row import Row
+from aiida_mlip_autopipe.structures.rows.splits import Category, Split, describe_sets
 
 
 def kind_of(row: Row) -> str | None:

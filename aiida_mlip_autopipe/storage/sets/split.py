@@ -18,8 +18,8 @@ from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.storage.sets.keys import categories_of, describe_rows, group_of, kind_of, label_of
 from aiida_mlip_autopipe.storage.sets.stored import check_stored_splits, read_stored_splits
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.splits import (
+from aiida_mlip_autopipe.structures.rows.row import Row
+from aiida_mlip_autopipe.structures.rows.splits import (
     SPLITS,
     TRAINING_KINDS,
     Category,
@@ -90,8 +90,8 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
 
     Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are in the same set.
     Kinds, labels and compositions are divided in proportion as far as the groups allow; see
-    `aiida_mlip_autopipe.structures.splits.assign_groups`. Rows of the kinds ``atom`` and ``dimer`` are for training,
-    unless they are held out.
+    `aiida_mlip_autopipe.structures.rows.splits.assign_groups`. Rows of the kinds ``atom`` and ``dimer`` are for
+    training, unless they are held out.
 
     Raises
     ------

@@ -18,8 +18,8 @@ from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.storage.trainers.base import FineTuning
 from aiida_mlip_autopipe.storage.trainers.write import check_request, write_trainer_config
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.splits import Split
+from aiida_mlip_autopipe.structures.rows.row import Row
+from aiida_mlip_autopipe.structures.rows.splits import Split
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.splits import SPLITS, Split
+from aiida_mlip_autopipe.structures.rows.row import Row
+from aiida_mlip_autopipe.structures.rows.splits import SPLITS, Split
 
 # Maximum number of groups in a message.
 MAX_NAMED = 5

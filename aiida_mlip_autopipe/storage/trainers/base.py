@@ -10,7 +10,7 @@ from typing import Any
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.splits import Split
+from aiida_mlip_autopipe.structures.rows.splits import Split
 
 # Cutoff of a new model in Å.
 CUTOFF_A = 5.0

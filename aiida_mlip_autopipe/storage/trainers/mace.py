@@ -8,7 +8,7 @@ from typing import Any
 from ase.data import atomic_numbers
 
 from aiida_mlip_autopipe.storage.trainers.base import CUTOFF_A, Config, FineTuning, TrainingData, find_model
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 # The names of foundation models in mace-torch 0.3.16, and of its replay data. MACE downloads them.
 FOUNDATION_MODELS = (

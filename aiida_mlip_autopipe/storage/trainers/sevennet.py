@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.storage.formats.extxyz import config_type
 from aiida_mlip_autopipe.storage.trainers.base import CUTOFF_A, Config, FineTuning, TrainingData, find_model
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 # The checkpoints that the package ships. MF-0 is not one of them, since it has two levels of theory.
 SHIPPED = ('7net-0', '7net-l3i5')

@@ -15,8 +15,8 @@ from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.storage.trainers.base import Config, FineTuning, TrainingData, find_model
 from aiida_mlip_autopipe.storage.trainers.mace import FOUNDATION_MODELS, REPLAY_DATA, mace_config
 from aiida_mlip_autopipe.storage.trainers.sevennet import SHIPPED, sevennet_config
-from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row, isolated_atom_energies
-from aiida_mlip_autopipe.structures.splits import Split
+from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row, isolated_atom_energies
+from aiida_mlip_autopipe.structures.rows.splits import Split
 
 TRAINERS: dict[str, tuple[str, Callable[[TrainingData, Sequence[Row], FineTuning | None], Config]]] = {
     'mace': ('mace_run_train --config', mace_config),

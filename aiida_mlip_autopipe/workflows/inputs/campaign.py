@@ -11,15 +11,15 @@ from aiida import orm
 from aiida_mlip_autopipe.calculations.explore import entry_key, exploration_inputs
 from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
-from aiida_mlip_autopipe.config.seed_check import check_seeds
-from aiida_mlip_autopipe.config.sets import set_warnings
+from aiida_mlip_autopipe.config.checks.seeds import check_seeds
+from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.generation import dump_entries
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_sets
-from aiida_mlip_autopipe.structures.splits import Split
+from aiida_mlip_autopipe.structures.rows.splits import Split
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,

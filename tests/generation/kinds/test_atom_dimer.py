@@ -152,7 +152,7 @@ def test_invalid_entries_are_refused(generate, entry, code, values):
 
 
 def test_more_seeds_than_structures_are_refused_before_anything_runs():
-    from aiida_mlip_autopipe.config.seed_check import check_seeds
+    from aiida_mlip_autopipe.config.checks.seeds import check_seeds
 
     entry = {'kind': 'atom', 'symbols': ['Cu'], 'n_seeds': 2}
     config = CampaignConfig.model_validate({'name': 'few', 'calculator': {'kind': 'emt'}, 'generation': [entry]})

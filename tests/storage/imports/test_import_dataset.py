@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.storage import Dataset, export_dataset
 from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset, shorten
 from aiida_mlip_autopipe.storage.imports.sources import find_sources
-from aiida_mlip_autopipe.structures.row import isolated_atom_energies
+from aiida_mlip_autopipe.structures.rows.row import isolated_atom_energies
 
 LEVEL = {'method': 'dft', 'code': 'gpaw', 'functional': 'pbe'}
 

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.storage.imports.levels import (
     level_from_name,
     level_of_dataset,
 )
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 def level(**parameters):

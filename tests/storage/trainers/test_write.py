@@ -9,7 +9,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage.trainers.base import FineTuning
 from aiida_mlip_autopipe.storage.trainers.write import check_request, write_trainer_config
-from aiida_mlip_autopipe.structures.row import isolated_atom_energies
+from aiida_mlip_autopipe.structures.rows.row import isolated_atom_energies
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.structures.splits import Split
+from aiida_mlip_autopipe.structures.rows.splits import Split
 
 # Prefixes of identifiers in the database. ASE refuses text that can be read as a number, such as an identifier that
 # consists of digits.

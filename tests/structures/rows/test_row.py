@@ -6,7 +6,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Row, make_row
-from aiida_mlip_autopipe.structures.row import was_changed
+from aiida_mlip_autopipe.structures.rows.row import was_changed
 
 
 def test_a_row_contains_its_provenance_and_its_seed(slab, make_provenance):

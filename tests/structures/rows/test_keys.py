@@ -2,9 +2,9 @@
 
 from ase.build import bulk
 
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.row_keys import current_pairs, read_level
+from aiida_mlip_autopipe.structures.rows.keys import current_pairs, read_level
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 OLD = {
     'seed': 'seed-abc',

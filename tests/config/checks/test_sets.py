@@ -4,8 +4,8 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.config.seed_check import check_seeds
-from aiida_mlip_autopipe.config.sets import set_warnings
+from aiida_mlip_autopipe.config.checks.seeds import check_seeds
+from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.config.summary import summarise_config
 
 

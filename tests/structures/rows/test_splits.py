@@ -4,7 +4,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from aiida_mlip_autopipe.structures.splits import absence_warnings, assign_groups, describe_sets, size_warnings
+from aiida_mlip_autopipe.structures.rows.splits import absence_warnings, assign_groups, describe_sets, size_warnings
 
 
 def n_rows(assigned, sizes, split):

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.structures.level import LevelOfTheory, describe_difference
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 
 
 def level(name='mlip:mace:a.model', method='mlip', code='mace', **parameters):

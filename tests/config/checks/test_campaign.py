@@ -6,7 +6,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.config import summary as summary_module
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.config.seed_check import check_seeds
+from aiida_mlip_autopipe.config.checks.seeds import check_seeds
 from aiida_mlip_autopipe.config.summary import summarise_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError

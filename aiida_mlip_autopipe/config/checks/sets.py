@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
-from aiida_mlip_autopipe.config.seed_check import SeedCheck
-from aiida_mlip_autopipe.structures.provenance import searchable
-from aiida_mlip_autopipe.structures.splits import (
+from aiida_mlip_autopipe.config.checks.seeds import SeedCheck
+from aiida_mlip_autopipe.structures.rows.provenance import searchable
+from aiida_mlip_autopipe.structures.rows.splits import (
     SPLITS,
     Category,
     Split,

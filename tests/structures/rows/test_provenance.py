@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
+from aiida_mlip_autopipe.structures.rows.provenance import Provenance, searchable
 
 
 @pytest.mark.parametrize(

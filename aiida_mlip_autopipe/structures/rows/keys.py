@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aiida_mlip_autopipe.structures.level import UNKNOWN_SETTINGS, LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import HASH_PREFIX, Software, searchable
+from aiida_mlip_autopipe.structures.rows.level import UNKNOWN_SETTINGS, LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import HASH_PREFIX, Software, searchable
 
 LEVEL = 'level'
 """Key of the hash of the level of theory; also the key in the data of a row for the level itself."""

@@ -29,7 +29,7 @@ from aiida_mlip_autopipe.exploration.novelty.setup import COMMITTEE_KIND, commit
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.generation import GeneratorSettings
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file
-from aiida_mlip_autopipe.structures.splits import TRAINING_KINDS
+from aiida_mlip_autopipe.structures.rows.splits import TRAINING_KINDS
 
 COMMITTEE = 'exploration.committee.calculator'
 

@@ -15,9 +15,9 @@ from ase.formula import Formula
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.structures.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.provenance import Provenance
-from aiida_mlip_autopipe.structures.row_keys import LEVEL, current_pairs, read_level
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL, current_pairs, read_level
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import Provenance
 
 # Key in the data of a row for the energies of isolated atoms, eV by symbol, of the elements of its seed.
 ISOLATED_ATOMS = 'isolated_atoms'

@@ -1,0 +1,1 @@
+"""Rows of a dataset: labels, origin, level of theory, keys and sets."""
