@@ -65,9 +65,10 @@ def test_mace_trains_and_fine_tunes_with_the_configs(write, change, train, tmp_p
     assert 'Total Training set [energy: 4, stress: 4' in new
     assert f'for head Default: {{29: {ISOLATED["Cu"]}, 79: {ISOLATED["Au"]}}}' in new
     assert 'Changing loss based on Stage Two Weights' in new
-    # The interaction energies of the base model and the new isolated atoms fit: the error is that of the base model.
-    for log in (naive, replay):
-        assert initial_error(log) == pytest.approx(initial_error(new), abs=0.5)
+    # The base model has learned next to nothing, so the errors are cohesive energies. With its own E0s instead of the
+    # new ones, they would be above 8 eV.
+    errors = [initial_error(log) for log in (new, naive, replay)]
+    assert max(errors) < 5, errors
     assert 'multiheads finetuning' not in naive
     assert 'Using multiheads finetuning mode' in replay
     # No validation frames are drawn from other sets.
