@@ -40,6 +40,8 @@ def mace_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTuning
         If the model or the frames for replay cannot be found.
     """
     files, comments = _files(data)
+    if fine_tuning is not None and fine_tuning.replay is None:
+        comments.append('MACE 0.3.16 ignores these E0s if the model has as many elements as this dataset.')
     if fine_tuning is None:
         training, notes = _new_model(data)
     elif fine_tuning.replay is None:

@@ -65,10 +65,10 @@ def test_mace_trains_and_fine_tunes_with_the_configs(write, change, train, tmp_p
     assert 'Total Training set [energy: 4, stress: 4' in new
     assert f'for head Default: {{29: {ISOLATED["Cu"]}, 79: {ISOLATED["Au"]}}}' in new
     assert 'Changing loss based on Stage Two Weights' in new
-    # The base model has learned next to nothing, so the errors are cohesive energies. With its own E0s instead of the
-    # new ones, they would be above 8 eV.
-    errors = [initial_error(log) for log in (new, naive, replay)]
-    assert max(errors) < 5, errors
+    # The base model has learned next to nothing, so the error is the cohesive energy, if MACE uses the new E0s.
+    assert initial_error(replay) == pytest.approx(initial_error(new), abs=0.2)
+    # MACE 0.3.16 keeps the E0s of a model with as many elements, as the documentation warns.
+    assert abs(initial_error(naive) - initial_error(new)) > 1
     assert 'multiheads finetuning' not in naive
     assert 'Using multiheads finetuning mode' in replay
     # No validation frames are drawn from other sets.
