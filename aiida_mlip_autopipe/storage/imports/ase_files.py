@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
@@ -35,6 +36,8 @@ def read_extxyz(path: Path) -> Iterator[Candidate | AutopipeError]:
             where = f'{path}, frame {index}'
             try:
                 n_atoms = int(header)
+                if not 0 <= n_atoms < sys.maxsize:
+                    raise ValueError
             except ValueError:
                 yield AutopipeError(
                     Code.FILE_UNREADABLE,

@@ -17,12 +17,15 @@ from aiida_mlip_autopipe.structures.duplicates import (
 )
 from aiida_mlip_autopipe.structures.rows.row import Row
 
+STRESS_TOLERANCE = 1e-4
+"""eV/Å³ (16 MPa)."""
+
 
 def leave_out_copies(rows: Sequence[Row]) -> tuple[list[Row], int, list[tuple[Row, Row]]]:
     """Leave out rows whose structure and labels are those of an earlier row.
 
     Structures are the same if all their numbers are equal, and labels if they agree within the tolerances of
-    `join_alike`.
+    `join_alike` and `STRESS_TOLERANCE`.
 
     Returns
     -------
@@ -35,15 +38,17 @@ def leave_out_copies(rows: Sequence[Row]) -> tuple[list[Row], int, list[tuple[Ro
     """
     kept: list[Row] = []
     conflicts: list[tuple[Row, Row]] = []
-    earlier: dict[bytes, Row] = {}
+    earlier: dict[bytes, list[Row]] = {}
     for row in rows:
         atoms = row.atoms
-        first = earlier.setdefault(content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions), row)
-        if first is row or not are_identical(first.atoms, atoms):
-            kept.append(row)
-        elif not _same_labels(first, row):
-            kept.append(row)
-            conflicts.append((first, row))
+        digest = content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions)
+        same = [one for one in earlier.get(digest, ()) if are_identical(one.atoms, atoms)]
+        if any(_same_labels(one, row) for one in same):
+            continue
+        kept.append(row)
+        earlier.setdefault(digest, []).append(row)
+        if same:
+            conflicts.append((same[0], row))
     return kept, len(rows) - len(kept), conflicts
 
 
@@ -76,4 +81,5 @@ def _same_labels(first: Row, second: Row) -> bool:
         one.keys() == other.keys()
         and abs(one['energy'] - other['energy']) <= ENERGY_TOLERANCE * len(first.atoms)
         and bool(np.abs(one['forces'] - other['forces']).max() <= FORCE_TOLERANCE)
+        and bool(np.abs(one.get('stress', 0.0) - other.get('stress', 0.0)).max() <= STRESS_TOLERANCE)
     )

@@ -108,14 +108,20 @@ def _formula(numbers: bytes) -> str:
     return str(symbols.formula.reduce()[0].format('hill'))
 
 
-def check_finite(labels: Mapping[str, Any], atoms: Atoms, where: str) -> None:
-    """Require that the labels, the positions and the cell are finite.
+def check_frame(labels: Mapping[str, Any], atoms: Atoms, where: str) -> None:
+    """Require that a frame has atoms, finite numbers, and linearly independent cell vectors along periodic directions.
 
     Raises
     ------
     AutopipeError
-        If a number is NaN or infinite. ``where`` names the frame.
+        If one of these is not fulfilled. ``where`` names the frame.
     """
+    if not len(atoms):
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{where}: it has no atoms')
     for name, values in [*labels.items(), ('positions', atoms.positions), ('cell', atoms.cell.array)]:
         if not np.isfinite(values).all():
             raise AutopipeError(Code.LABELS_MISSING, f'{where}: {name}: not all numbers are finite')
+    if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < atoms.pbc.sum():
+        raise AutopipeError(
+            Code.STRUCTURE_UNUSABLE, f'{where}: the vectors of the cell along the periodic directions span no cell'
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.storage.imports.checks import check_plausible
 from aiida_mlip_autopipe.storage.imports.copies import join_groups, leave_out_copies
-from aiida_mlip_autopipe.storage.imports.frames import Frame
+from aiida_mlip_autopipe.storage.imports.frames import Candidate, Frame
 from aiida_mlip_autopipe.storage.imports.keys import LabelFinder, LabelKeys
 from aiida_mlip_autopipe.storage.imports.levels import complete_level, join_levels
 from aiida_mlip_autopipe.storage.imports.rows import (
@@ -182,7 +183,7 @@ def _read(file: ImportedFile, keys: LabelKeys, faults: list[AutopipeError]) -> l
     """Return the frames of a file with valid labels, and add the faults of the other frames to the list."""
     finder = LabelFinder(keys)
     frames: list[Frame] = []
-    for found in READERS[file.format](file.path):
+    for found in _found(file):
         try:
             if isinstance(found, AutopipeError):
                 raise found
@@ -198,6 +199,14 @@ def _read(file: ImportedFile, keys: LabelKeys, faults: list[AutopipeError]) -> l
     file.n_restored = sum(own_pairs(frame) is not None for frame in frames)
     check_plausible([frame for frame in frames if frame.level is None and own_pairs(frame) is None], file.path, keys)
     return frames
+
+
+def _found(file: ImportedFile) -> Iterator[Candidate | Frame | AutopipeError]:
+    """Yield what a file contains. A compressed file may turn out to be damaged at any line."""
+    try:
+        yield from READERS[file.format](file.path)
+    except (OSError, EOFError, zlib.error) as error:
+        yield AutopipeError(Code.FILE_UNREADABLE, f'{file.path}: {error}; the rest of the file was not read')
 
 
 def _common_level(

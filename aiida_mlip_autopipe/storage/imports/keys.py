@@ -10,7 +10,7 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.storage.imports.frames import Candidate, Frame, check_finite
+from aiida_mlip_autopipe.storage.imports.frames import Candidate, Frame, check_frame
 from aiida_mlip_autopipe.storage.imports.units import STRESS_UNITS, StressUnit, to_voigt
 
 Quantity = Literal['energy', 'forces', 'stress', 'virial']
@@ -119,7 +119,7 @@ class LabelFinder:
             # Only structures that are periodic in all directions have a stress, so its value is kept as it is.
             unused = [used.pop(name) for name in ('stress', 'virial') if name in used]
             rest |= {name: candidate.values[name] for name in unused}
-        check_finite(labels, atoms, where)
+        check_frame(labels, atoms, where)
         return Frame(candidate.index, atoms, labels, used, rest, stored=candidate.stored)
 
     def _names(self, quantity: Quantity, values: Mapping[str, Any]) -> list[str]:

@@ -114,6 +114,11 @@ def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: Level
             Code.CHOICE_UNKNOWN, f'level.method: got {fields["method"]}; use one of {", ".join(METHODS)}'
         )
     method, code, name = fields.pop('method'), fields.pop('code'), fields.pop('name', None)
+    if not isinstance(fields.get('parameters') or {}, Mapping):
+        raise AutopipeError(
+            Code.VALUE_INVALID,
+            f'level.parameters: got {fields["parameters"]}; a mapping of names to values is required',
+        )
     parameters = {**(found.parameters if found is not None else {}), **(fields.pop('parameters', None) or {}), **fields}
     name = name or _name(method, code, parameters)
     if not re.match(rf'{method}:\S', str(name)):

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage.imports.frames import Frame, check_finite
+from aiida_mlip_autopipe.storage.imports.frames import Frame, check_frame
 from aiida_mlip_autopipe.storage.imports.levels import SPACING, k_spacing
 from aiida_mlip_autopipe.storage.imports.text import open_text
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
@@ -59,7 +59,7 @@ def read_pw(path: Path) -> Iterator[Frame | AutopipeError]:
                 others = {'magmoms': results['magmoms']} if results.get('magmoms') is not None else {}
                 bare = atoms.copy()
                 try:
-                    check_finite(found, bare, where)
+                    check_frame(found, bare, where)
                     yield Frame(index, bare, found, keys, others, level)
                 except AutopipeError as fault:
                     yield fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -74,7 +75,7 @@ def format_of(path: Path) -> str | None:
     try:
         with gzip.open(path) if path.suffix == '.gz' else path.open('rb') as file:
             start = file.read(_BEGINNING)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise AutopipeError(Code.FILE_UNREADABLE, f'{path} cannot be read: {error}') from error
     if start.startswith(b'- of Ulm'):
         return 'ASE trajectory'

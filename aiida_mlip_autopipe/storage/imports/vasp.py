@@ -16,7 +16,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage.imports.frames import Frame, check_finite
+from aiida_mlip_autopipe.storage.imports.frames import Frame, check_frame
 from aiida_mlip_autopipe.storage.imports.text import open_text
 from aiida_mlip_autopipe.storage.imports.vasp_level import level_from_outcar, level_from_vasprun
 
@@ -120,7 +120,7 @@ def _frame(path: Path, index: int, atoms: Atoms, level: LevelOfTheory | None) ->
         labels['stress'] = np.asarray(results['stress'], dtype=float)
     bare = atoms.copy()
     try:
-        check_finite(labels, bare, where)
+        check_frame(labels, bare, where)
     except AutopipeError as fault:
         return fault
     keys = {name: KEYS[name] for name in labels}

@@ -133,3 +133,34 @@ def test_a_damaged_file_is_reported(tmp_path, suffix):
     path.write_bytes(content[: len(content) // 2])
     with refused(Code.FILE_UNREADABLE, str(path)):
         rows_of(path, tmp_path / 'a.db')
+
+
+@pytest.mark.parametrize('damage', [lambda content: content[:-400], lambda content: content[:-400] + b'\xff' * 400])
+def test_a_damaged_compressed_file_is_reported(tmp_path, damage):
+    frames = [(atoms, {'energy': 1.0}, {'forces': labels['forces']}) for atoms, labels in crystals(200)]
+    content = gzip.compress(write_extxyz(tmp_path / 'a.extxyz', frames).read_bytes())
+    (tmp_path / 'b.extxyz.gz').write_bytes(damage(content))
+    with refused(Code.FILE_UNREADABLE, 'b.extxyz.gz'):
+        rows_of(tmp_path / 'b.extxyz.gz', tmp_path / 'b.db')
+    _, rows = rows_of(tmp_path / 'b.extxyz.gz', tmp_path / 'b.db', skip_invalid=True)
+    assert 0 < len(rows) < 200
+
+
+@pytest.mark.parametrize('n_atoms', ['99999999999999999999', '-1'])
+def test_an_impossible_number_of_atoms_ends_the_file(tmp_path, n_atoms):
+    frames = [(atoms, {'energy': 1.0}, {'forces': labels['forces']}) for atoms, labels in crystals(1)]
+    path = write_extxyz(tmp_path / 'a.extxyz', frames)
+    path.write_text(f'{path.read_text()}{n_atoms}\nenergy=1\n')
+    with refused(Code.FILE_UNREADABLE, 'a.extxyz, frame 1', n_atoms):
+        rows_of(path, tmp_path / 'a.db')
+
+
+@pytest.mark.parametrize(
+    'text', ['0\nenergy=1\n', '1\npbc="T F F" Lattice="0 0 0 0 3 0 0 0 3" energy=1\nCu 0 0 0 0 0 0\n']
+)
+def test_a_frame_without_atoms_or_without_a_periodic_cell_is_reported(tmp_path, text):
+    first, *others = text.splitlines()
+    path = tmp_path / 'a.extxyz'
+    path.write_text('\n'.join([first, f'Properties=species:S:1:pos:R:3:forces:R:3 {others[0]}', *others[1:], '']))
+    with refused(Code.STRUCTURE_UNUSABLE, 'a.extxyz, frame 0'):
+        rows_of(path, tmp_path / 'a.db')

@@ -177,3 +177,14 @@ def test_the_same_files_give_the_same_rows(tmp_path):
     texts = [(tmp_path / name).read_bytes() for name in ('a.extxyz.out.extxyz', 'b.extxyz.out.extxyz')]
     assert texts[0] == texts[1]
     assert read(tmp_path / 'a.extxyz.out.extxyz', 1).info['kind'] == 'imported'
+
+
+def test_copies_of_a_frame_with_other_labels_are_copies_and_another_stress_is_another_label(tmp_path):
+    atoms, labels = crystals(1)[0]
+    frames = [
+        (atoms, {'energy': labels['energy'] + energy, 'stress': stress * np.eye(3)}, {'forces': labels['forces']})
+        for energy, stress in ((0, 0.01), (1, 0.01), (1, 0.01), (0, -0.01), (0, 0.01))
+    ]
+    result, rows = rows_of(write_extxyz(tmp_path / 'a.extxyz', frames), target=tmp_path / 'all.db')
+    assert [row.key_value_pairs['step'] for row in rows] == [0, 1, 3]
+    assert (result.n_copies, len(result.conflicts)) == (2, 2)

@@ -101,3 +101,8 @@ def test_the_spacing_of_a_mesh_does_not_count_vacuum():
     assert k_spacing(slab, [5, 6, 1]) == pytest.approx(2 * np.pi / 3 / 5, abs=1e-3)
     assert k_spacing(Atoms('Cu', cell=[20, 20, 20], pbc=True), [1, 1, 1]) is None
     assert k_spacing(slab, None) is None
+
+
+def test_parameters_must_be_a_mapping():
+    with refused(Code.VALUE_INVALID, 'level.parameters', '[1]'):
+        complete_level({'method': 'dft', 'code': 'vasp', 'parameters': [1]}, None)
