@@ -56,7 +56,7 @@ def mlip_level(
     if model_sha256 is None:
         parameters['calculator_version'] = version
     if sources:
-        parameters['sources'] = {PurePath(name).name: sha256 for name, sha256 in sources.items()}
+        parameters['sources'] = _sources_by_file_name(sources)
     if settings is None:
         parameters['settings'] = UNKNOWN_SETTINGS
         return LevelOfTheory(method='mlip', code=kind, name=mlip_label_source(kind, model), parameters=parameters)
@@ -65,6 +65,14 @@ def mlip_level(
     method: Literal['mlip', 'dft'] = 'dft' if name.startswith('dft:') else 'mlip'
     parameters |= loader.settings_of_labels(settings)
     return LevelOfTheory(method=method, code=kind, name=name, parameters=parameters)
+
+
+def _sources_by_file_name(sources: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """Return the sha256 by the name of the file without its folder; a sorted list for files with the same name."""
+    found: dict[str, list[str]] = {}
+    for name, sha256 in sources.items():
+        found.setdefault(PurePath(name).name, []).append(sha256)
+    return {name: hashes[0] if len(hashes) == 1 else sorted(hashes) for name, hashes in found.items()}
 
 
 def _sources_of(*calculators: Mapping[str, Any]) -> set[str]:

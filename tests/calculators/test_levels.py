@@ -87,3 +87,12 @@ def test_the_level_of_a_committee_is_that_of_its_first_member():
 def test_a_calculator_whose_settings_were_not_recorded_differs_from_every_known_one():
     unknown = mlip_level(None, 'mace', 'mp0.model', model_sha256=SHA256, precision='float32')
     assert 'settings: none and unknown' in mace().differences(unknown)
+
+
+def test_sources_with_the_same_file_name_are_all_part_of_the_level():
+    def with_sources(first, second):
+        sources = {'a/lib.py': first * 64, 'b/lib.py': second * 64}
+        return level('custom', 'my:A', sources=sources, calculator='my:A', cutoff_A=5.0).hash
+
+    assert len({with_sources('1', '2'), with_sources('3', '2'), with_sources('1', '3')}) == 3
+    assert with_sources('1', '2') == with_sources('2', '1')

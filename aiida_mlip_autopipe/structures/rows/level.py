@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -52,14 +53,15 @@ class LevelOfTheory(Settings):
         """
         same_code = (self.method, self.code) == (other.method, other.code)
         mine, theirs = (
-            dict(_flatten(one.parameters)) if same_code else {'method': one.method, 'code': one.code}
+            dict(_flatten(one.parameters)) if same_code else {('method',): one.method, ('code',): one.code}
             for one in (self, other)
         )
         names = dict.fromkeys([*mine, *theirs])
         return tuple(
-            f'{name}: {_show(mine.get(name))} and {_show(theirs.get(name))}'
+            f'{".".join(name)}: {_show(mine.get(name))} and {_show(theirs.get(name))}'
             for name in names
-            if mine.get(name) != theirs.get(name)
+            # As in the hash, true is not 1.
+            if json.dumps(mine.get(name), sort_keys=True) != json.dumps(theirs.get(name), sort_keys=True)
         )
 
 
@@ -72,22 +74,27 @@ def describe_difference(first: LevelOfTheory | None, second: LevelOfTheory | Non
 
 
 def _normalise(value: Any) -> Any:
-    """Return JSON types without missing values. Whole numbers become integers, so 520 and 520.0 are the same."""
+    """Return JSON types without missing values. Whole numbers become integers, so 520 and 520.0 are the same.
+
+    What JSON does not have, such as infinity or a date, becomes text.
+    """
     if isinstance(value, Mapping):
         return {str(key): _normalise(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple):
         return [_normalise(one) for one in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value
+    if isinstance(value, float) and isfinite(value):
+        return value
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+def _flatten(values: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f'{prefix}{name}.')
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, (*prefix, name))
         else:
-            yield f'{prefix}{name}', value
+            yield (*prefix, name), value
 
 
 def _show(value: Any) -> str:

@@ -1,3 +1,6 @@
+import json
+from datetime import date
+
 import pytest
 from pydantic import ValidationError
 
@@ -41,3 +44,16 @@ def test_a_level_without_a_name_or_with_an_unknown_method_is_refused():
     for fields in ({'name': ''}, {'method': 'guess'}):
         with pytest.raises(ValidationError):
             level(**fields)
+
+
+def test_true_is_not_one_and_an_empty_mapping_is_shown():
+    assert level(spin=True).differences(level(spin=1)) == ('spin: true and 1',)
+    assert level(potentials={}).differences(level()) == ('potentials: {} and none',)
+    assert len(level(a={'b': 1}).differences(level(**{'a.b': 1}))) == 2
+
+
+@pytest.mark.parametrize('value', [float('inf'), float('nan'), date(2024, 1, 2), [float('-inf')]])
+def test_values_that_json_does_not_have_become_text(value):
+    one = level(x=value)
+    assert one.hash == type(one).model_validate(one.model_dump()).hash != level().hash
+    json.dumps(one.model_dump(), allow_nan=False)
