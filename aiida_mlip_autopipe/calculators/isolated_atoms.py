@@ -39,7 +39,7 @@ def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> t
 
 
 def _evaluate_atom(symbol: str, calculator: Calculator) -> float:
-    # DFT needs other settings for an open shell than for condensed matter.
+    # DFT needs different settings for an open shell than for condensed matter.
     if hasattr(calculator, 'isolated_atom_energy'):
         return float(calculator.isolated_atom_energy(symbol))
     atoms = Atoms([symbol], positions=[[BOX_A / 2] * 3], cell=[BOX_A] * 3, pbc=False)

@@ -155,8 +155,8 @@ def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[s
         return list(report['warnings'])
     return [
         *report['warnings'],
-        f'the labels of the reference dataset have another level of theory ({"; ".join(others)}) than those of this '
-        f'dataset, {", ".join(sorted(names))}: do not merge the two or train a model on both',
+        f'the labels of the reference dataset have a different level of theory ({"; ".join(others)}) from those of '
+        f'this dataset, {", ".join(sorted(names))}: do not merge the two or train a model on both',
     ]
 
 

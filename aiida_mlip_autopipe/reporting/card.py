@@ -80,7 +80,7 @@ class DatasetInfo:
         ``labelled`` the rows, and its ``n_rows``. The most frequent comes first.
     licences
         The ``licence`` of the weights of each ``architecture`` and ``model`` that computed labels, and the ``source``
-        of this information. Labels of DFT have none.
+        of this information. DFT labels have none.
     isolated_atom_energies_eV
         Energy of an isolated atom of each element, by symbol; None if unknown.
     distributions

@@ -41,7 +41,7 @@ def _origin(row: Row) -> dict[str, Any]:
 
 
 def list_licences(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the licences of the weights from which labels are derived. Labels of DFT are derived from none."""
+    """Return the licences of the weights from which labels are derived. DFT labels are not derived from weights."""
     levels = find_levels(rows)
     models = Counter(
         (

@@ -1,7 +1,7 @@
 """Let ASE's databases check each key and each text of the key-value pairs once, instead of once for each row.
 
 ASE parses each key as a formula and each text as a number. This takes half the time of writing a dataset, although most
-rows have the same keys and texts. Only the first loop over the pairs in ASE's ``_write`` is the check.
+rows have the same keys and texts. In ASE's ``_write``, only the first loop over the pairs performs the check.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _Pairs(dict[str, Any]):
-    """Key-value pairs that yield only the new ones in the first loop."""
+    """Key-value pairs. The first loop over them yields only the new ones, and later loops yield all of them."""
 
     def __init__(self, pairs: Mapping[str, Any], new: Mapping[str, Any]):
         super().__init__(pairs)
@@ -23,7 +23,7 @@ class _Pairs(dict[str, Any]):
 
 
 class CheckOnce:
-    """Base class, before ASE's, of a database that checks each key with the same text or type of value once."""
+    """Mixin for one of ASE's databases, which then checks each key once for each text or type of its value."""
 
     def _write(self, atoms: Any, key_value_pairs: dict[str, Any], data: Any, id: int | None = None) -> Any:
         checked: set[tuple[str, Any]] = self.__dict__.setdefault('_checked', set())

@@ -171,7 +171,7 @@ def to_entry(row: Row, where: str) -> AtomsRow:
     from ase.db.core import now
     from ase.db.row import AtomsRow, atoms2dict
 
-    # A shallow copy without the calculator, which ASE would compare with the structure by a slow comparison.
+    # A shallow copy without the calculator, which ASE would slowly compare with the structure.
     bare = copy(row.atoms)
     bare.calc = None
     content = atoms2dict(bare)

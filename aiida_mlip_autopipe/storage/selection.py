@@ -21,7 +21,7 @@ _OF_ASE = (
     *('id', 'age', 'ctime', 'mtime', 'user', 'natoms', 'formula', 'energy', 'fmax', 'smax', 'magmom', 'charge'),
     *('calculator', 'unique_id', 'volume', 'mass', 'pbc'),
 )
-# Text of the user, which a row stores with an underscore if it reads as a number.
+# Text from the user, which gets an underscore as a prefix in a row if it can be read as a number.
 _TEXT = ('label', 'kind', 'campaign', 'model', 'parent')
 _COMPARISON = re.compile(r'([A-Za-z_]\w*)\s*(!=|<=|>=|=|<|>)\s*([^\s=<>!][^=<>!]*)')
 _RANGE = re.compile(r'[^=<>!\s]+\s*<=?\s*([A-Za-z_]\w*)\s*<=?\s*[^=<>!\s]+')
@@ -43,7 +43,7 @@ class Comparison:
     value: str
 
     def matches(self, pairs: Mapping[str, Any]) -> bool:
-        """Return whether the key-value pairs of a row fulfil the comparison."""
+        """Return whether the key-value pairs of a row satisfy the comparison."""
         found = pairs.get(self.key)
         if found is None:
             return False

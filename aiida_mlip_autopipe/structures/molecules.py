@@ -29,7 +29,8 @@ def number_bodies(tags: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     tags
-        Number of the molecule of each atom, (n,). Each atom with 0, such as one of a slab in a liquid, is a body.
+        Number of the molecule of each atom, (n,). An atom with the number 0, such as one of a slab in a liquid, moves
+        on its own.
     """
     bodies = tags - 1
     single = tags == 0

@@ -147,7 +147,7 @@ def test_a_dataset_without_rows_is_refused():
         describe_dataset([])
 
 
-def test_labels_of_dft_have_no_licence_of_weights_and_their_own_origin(make_rows):
+def test_dft_labels_have_their_own_origin_and_no_licence_of_weights(make_rows):
     card = describe_dataset(make_rows(1, architecture='sevennet', model='7net-0', label_source='dft:vasp:pbe'))
     assert card['licences'] == []
     assert '## Licences' not in render_card(card, 'x')

@@ -119,5 +119,5 @@ def test_a_difference_lists_the_fields_of_the_metadata_and_their_rows(make_rows,
     }
 
 
-def test_the_uuid_of_a_repeated_run_is_no_difference(make_rows, write):
+def test_the_uuid_of_a_repeated_run_is_not_a_difference(make_rows, write):
     assert compare_datasets(write('a.db', make_rows(1)), write('b.db', make_rows(1, exploration='b' * 36))).is_empty

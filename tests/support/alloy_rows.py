@@ -54,7 +54,7 @@ def alloy_rows(n_rows: int, random_seed: int = 1) -> list[Row]:
 
 
 def relabel(rows: Sequence[Row], shift: Mapping[str, float] | None = None, *, isolated_atoms: bool = True) -> list[Row]:
-    """Return the rows as if a DFT code had labelled them, whose isolated atoms have other energies.
+    """Return the rows as if labelled by a DFT code with different energies of isolated atoms.
 
     Parameters
     ----------

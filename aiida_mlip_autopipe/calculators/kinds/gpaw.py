@@ -26,7 +26,7 @@ PRESETS: dict[Preset, dict[str, float]] = {
 }
 """The settings that determine the numerical error and most of the cost."""
 
-# Hund's rule may put more electrons into one spin channel than half of all electrons would fill.
+# By Hund's rule, one spin channel may hold more than half of the electrons, so an atom needs additional bands.
 EMPTY_BANDS_OF_ATOM = 5
 
 
@@ -113,7 +113,7 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
             self.results['magmoms'] = computed.get_magnetic_moments()
 
     def isolated_atom_energy(self, symbol: str) -> float:
-        """Return the energy in eV of an isolated atom with integer occupations and the spin of Hund's rule.
+        """Return the energy in eV of an isolated atom with integer occupations and the spin given by Hund's rule.
 
         The box has three different lengths, so that an open shell can break the symmetry.
         """

@@ -141,7 +141,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
 
 
 def _join(pool: FramePool, groups: Sequence[str], reference: ReferenceSets) -> tuple[list[str], dict[str, set[Split]]]:
-    """Return the group of each candidate, and the sets that the reference dataset contains of each group."""
+    """Return the group of each candidate, and the sets in which the reference dataset has each group."""
     joined = join_alike(
         LabelledStructures.concatenate([_fingerprints(pool), reference.labelled]),
         [*groups, *(reference.groups[index] for index in reference.with_labels)],

@@ -1,4 +1,4 @@
-"""Groups of candidates of which a selection contains much less than of the candidates."""
+"""Groups of candidates that are under-represented in a selection."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 # A group is reported if its fraction of the selection is less than this, relative to its fraction of the candidates.
 FAR_BELOW = 0.25
-# Groups from which fewer frames would be chosen in proportion are ignored, because their number is too uncertain.
+# Groups are ignored if a proportional selection would contain fewer of their frames than this, because so small a
+# number is too uncertain.
 MIN_EXPECTED = 5.0
 
 
 def report_few_chosen(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
-    """Report the compositions and the kinds of which a sampler chose few frames.
+    """Report the compositions and the kinds from which a sampler chose few frames.
 
     Parameters
     ----------
@@ -29,8 +30,8 @@ def report_few_chosen(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
     dict
         ``few_chosen``, as JSON: for each group the property (``by``), its value (``group``), its fraction of the
         candidates and of the selection, and the number of frames. A group is listed if its fraction of the selection is
-        less than a quarter of its fraction of the candidates, and if at least five frames would be chosen in
-        proportion.
+        less than a quarter of its fraction of the candidates, and if a proportional selection would
+        contain at least five of its frames.
     """
     found = []
     for by, names in (('composition', pool.compositions()), ('kind', pool.kinds())):
@@ -54,7 +55,7 @@ def warn_of_few_chosen(few_chosen: list[dict[str, Any]]) -> list[str]:
     """Return a warning for each group in the report of `report_few_chosen`."""
     return [
         f'only {group["n_selected"]} of the chosen structures ({group["fraction_of_selection"]:.1%}) have the '
-        f'{group["by"]} {group["group"]}, but {group["fraction_of_candidates"]:.1%} of the candidates; to choose more '
-        f'of them, use the sampler stratified with by: {group["by"]}'
+        f'{group["by"]} {group["group"]}, but {group["fraction_of_candidates"]:.1%} of the candidates do; to choose '
+        f'more of them, use the sampler stratified with by: {group["by"]}'
         for group in few_chosen
     ]

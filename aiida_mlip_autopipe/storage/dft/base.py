@@ -44,7 +44,7 @@ class DftResult:
     stress
         Stress in eV/Å³ with ASE's sign convention and Voigt order, (6,); None if the code did not compute it.
     level
-        The level of theory as far as the output tells it; None if it tells nothing.
+        The part of the level of theory that the output contains; None if it contains nothing about it.
     """
 
     atoms: Atoms
@@ -82,7 +82,7 @@ class DftCode(ABC):
 
     @abstractmethod
     def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
-        """Write the inputs for a spin-polarised isolated atom with its magnetic moment, at Γ, with whole occupations.
+        """Write the inputs for a spin-polarised isolated atom with its magnetic moment, at Γ, with integer occupations.
 
         Raises
         ------

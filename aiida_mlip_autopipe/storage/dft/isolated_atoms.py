@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 ATOM_FILE = 'atom.json'
 # Key in the data of a row, and in the files that identify calculations, for the hash of the settings of the code.
 SETTINGS = 'dft_settings'
-# These settings do not concern an isolated atom, or no number.
+# Settings that do not apply to an isolated atom or do not change its energy.
 IRRELEVANT = {'kspacing_per_A', 'vacuum_A', 'pseudo_dir'}
 # Three different lengths in Å break the symmetry of the box, so that an open shell has one ground state.
 BOX_A = (14.0, 15.0, 16.0)

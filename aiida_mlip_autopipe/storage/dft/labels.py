@@ -248,7 +248,7 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path, le
 
 
 def _labels_before(row: Row) -> dict[str, Any]:
-    """Return the labels of a row with their level, by the name of the level, and its hash if a level has this name."""
+    """Return the labels of a row with their level, keyed by its name, with its hash if the row has this key already."""
     level = row.level
     if level is None or row.atoms.calc is None:
         return {}

@@ -41,7 +41,7 @@ def join_calculations(calculations: Iterable[tuple[Path, Mapping[str, Any], DftR
         except AutopipeError as error:
             raise AutopipeError(
                 error.code,
-                f'{where} has another level of theory than the calculations before it: '
+                f'{where} has a different level of theory from the calculations before it: '
                 f'{describe_difference(joined, level)}; label the rows of each level separately',
             ) from None
     return joined

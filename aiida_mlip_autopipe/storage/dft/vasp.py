@@ -32,7 +32,7 @@ INCAR: dict[str, Any] = {
     'LCHARG': False,
 }
 
-# An isolated atom: spin-polarised, no symmetry, and a smearing that leaves occupations whole.
+# An isolated atom: spin-polarised, no symmetry, and a smearing that leaves integer occupations.
 ISOLATED: dict[str, Any] = {'ISPIN': 2, 'ISYM': 0, 'ISMEAR': 0, 'SIGMA': 0.01, 'LREAL': False}
 
 
@@ -62,7 +62,7 @@ class Vasp(DftCode):
 
     def __init__(self, settings: DftSettings):
         super().__init__(settings)
-        # The last INCAR, by the moments.
+        # The last INCAR, keyed by its magnetic moments.
         self._incars: dict[tuple[float, ...], str] = {}
 
     def write(self, folder: Path, atoms: Atoms) -> None:
@@ -91,7 +91,7 @@ class Vasp(DftCode):
         return self._incars[moments]
 
     def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
-        """Write the inputs. The total moment is fixed, so that the small smearing gives whole occupations."""
+        """Write the inputs. The total moment is fixed, so that the small smearing gives integer occupations."""
         from ase.io.vasp import write_vasp
         from pymatgen.io.vasp.inputs import Incar
 

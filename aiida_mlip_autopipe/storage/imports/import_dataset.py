@@ -81,7 +81,7 @@ class ImportedDataset:
     replaced
         Files that were not read, because another file of the same folder has the same results.
     kept, dropped
-        For each key of another value, the number of rows that keep the value in their data, or cannot store it.
+        By the key of each other value: the number of rows that keep the value in their data, or cannot store it.
     faults
         The reason why each of the other frames was left out.
     """

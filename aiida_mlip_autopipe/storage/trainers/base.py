@@ -89,8 +89,8 @@ class TrainingData:
     def n_steps(self) -> int:
         """Number of steps of the optimiser for a new model: 1000 for 50 rows, with at least 20 passes over the rows.
 
-        Epochs would leave a small set with too few steps: 200 epochs of 50 rows left errors of several
-        electronvolts in the energies.
+        A fixed number of epochs would leave a small set with too few steps: 200 epochs of 50 rows left errors of
+        several electronvolts in the energies.
         """
         return int(max(1000 * max(1.0, self.n_train / 50) ** 0.25, 20 * self.n_train / self.batch_size))
 

@@ -145,7 +145,7 @@ def _replay(data: TrainingData, model: str, replay: str) -> tuple[dict[str, Any]
         'multiheads_finetuning': True,
         **frames,
         'E0s': e0s,
-        # MACE sets these three values in any case; this key makes it read them here.
+        # Without this key, MACE ignores the next three values, and uses its own.
         'force_mh_ft_lr': True,
         'lr': 0.0001,
         'ema': True,

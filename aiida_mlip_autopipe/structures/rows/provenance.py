@@ -127,7 +127,7 @@ class Provenance(Settings):
     def key_value_pairs(self) -> dict[str, str | int | float]:
         """Return the searchable keys of the database: the known fields, with values that ASE accepts.
 
-        Those of the software are of ``labelled``.
+        The keys for the software are those of ``labelled``.
         """
         pairs = self.model_dump(exclude_none=True, exclude={'explored', 'labelled'})
         pairs |= self.labelled.model_dump(exclude_none=True)

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.config.summary import summarise_config
 
 @pytest.fixture
 def make_config(tmp_path):
-    """Return a function that makes the config of entries of files, by the number of files and of variants of each."""
+    """Return a function that makes a config. Arguments are the files, variants and other fields of each entry."""
 
     def make(*entries, **sampling):
         generation = []

@@ -69,7 +69,7 @@ def test_hydrides_and_compounds_of_bonded_anions_have_their_volume(formula, volu
     # KO2 is tetragonal, a = 4.03, c = 6.70 Å, Z = 2.
     [('KO2', {'K': 1, 'O': -0.5}, 54.5), ('NaCl', {'Na': 0, 'Cl': 0}, None), ('LaH2', {'La': 0, 'H': 0}, 45.5)],
 )
-def test_oxidation_states_of_the_user_give_a_volume(formula, states, volume):
+def test_oxidation_states_set_by_the_user_give_a_volume(formula, states, volume):
     found = FormulaGenerator(FormulaSettings(formula=formula, oxidation_states=states)).volume
     assert found > 10
     assert volume is None or found == pytest.approx(volume, rel=0.2)

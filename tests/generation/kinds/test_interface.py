@@ -56,7 +56,7 @@ def side_lattice(seed, side: str) -> np.ndarray:
 
 
 def neighbour_directions(seed, side: str, elements: tuple[str, str], length_A: float) -> np.ndarray:
-    """Return the unit vectors in the plane from atoms of one element to those of another at a distance in bulk."""
+    """Return the in-plane unit vectors from atoms of one element to neighbours of another at their bulk distance."""
     atoms = halves(seed)[side == 'film']
     i, j, vectors = neighbour_list(
         'ijD', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=1.06 * length_A
@@ -313,7 +313,7 @@ def test_a_periodic_stack_has_two_interfaces_and_no_vacuum(generate):
     assert len(seeds) == 2  # silicon (111) ends between or inside its double layers
 
 
-def test_the_gap_of_the_user_is_kept(generate):
+def test_a_gap_set_by_the_user_is_kept(generate):
     (seed,) = generate(interface(NI_CU, gap_A=2.5)).seeds
     substrate, film = halves(seed)
     assert film.positions[:, 2].min() - substrate.positions[:, 2].max() == pytest.approx(2.5)

@@ -170,7 +170,7 @@ def test_a_rattled_molecule_moves_and_turns_as_a_whole():
     shifts = (moved.positions - atoms.positions).reshape(400, 3, 3)
     centres = shifts.mean(axis=1)
     assert centres.std() == pytest.approx(0.05, rel=0.05)
-    # Each of three rotations by σ/R moves the atoms by (2/3)^½ σ along each axis, in the mean over the axes.
+    # Each of three rotations by σ/R moves the atoms by (2/3)^½ σ along each axis, on average over the axes.
     turned = shifts - centres[:, None]
     assert np.sqrt((turned**2).sum(axis=2).mean()) == pytest.approx(0.05 * np.sqrt(2), rel=0.05)
 

@@ -21,7 +21,7 @@ def trajectories(make_trajectory, rattled):
 
 
 def groups_in(pool, n_chosen):
-    """Return the groups that are reported if a number of frames of each trajectory is chosen."""
+    """Return the groups that are reported if this number of frames of each trajectory is chosen."""
     chosen = np.concatenate([20 * place + np.arange(n) for place, n in enumerate(n_chosen)])
     return {group['group']: group['n_selected'] for group in report_few_chosen(pool, chosen)['few_chosen']}
 
@@ -33,7 +33,7 @@ def groups_in(pool, n_chosen):
         ((12, 2, 10), {}),
         ((12, 1, 11), {'Cu': 1}),
         ((12, 12, 0), {'surface': 0}),
-        # In proportion, four frames of each trajectory would be chosen. This number is too small for a statement.
+        # A proportional selection has four frames of each trajectory, which are too few for a conclusion.
         ((6, 0, 6), {}),
     ],
 )
@@ -53,6 +53,6 @@ def test_a_selection_warns_of_each_group_from_which_few_frames_are_chosen(trajec
     assert [numbers_in(warning) for warning in report['warnings']] == [[0, 0, 33.3]] * 2
 
 
-def test_a_selection_in_proportion_gives_no_warning(trajectories):
+def test_a_proportional_selection_gives_no_warning(trajectories):
     report = select_frames(trajectories, sampling('stride', n_structures=18), random_seed=1, kinds=KINDS).report
     assert report['few_chosen'] == report['warnings'] == []

@@ -49,7 +49,7 @@ def labelled_at(row, label_source):
     return row
 
 
-def test_the_atom_of_pw_has_fixed_occupations_and_the_moment_of_hunds_rules(make_provenance, rows, tmp_path):
+def test_the_atom_of_pw_has_fixed_occupations_and_the_moment_given_by_hunds_rules(make_provenance, rows, tmp_path):
     rows.append(atom_row(make_provenance, 'Mg'))
     folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(ESPRESSO, 'x'), isolated_atoms='add')
     assert [one.name for one in folders[-2:]] == ['isolated_Mg', 'isolated_Al']
@@ -65,7 +65,7 @@ def test_the_atom_of_pw_has_fixed_occupations_and_the_moment_of_hunds_rules(make
     assert 'nspin' not in (folders[-2] / 'pw.in').read_text()
 
 
-def test_the_atom_of_vasp_has_whole_occupations_and_keeps_the_functional_and_cutoff(make_provenance, tmp_path):
+def test_the_atom_of_vasp_has_integer_occupations_and_keeps_the_functional_and_cutoff(make_provenance, tmp_path):
     rows = [atom_row(make_provenance, 'Fe')]
     (folder,) = write_dft_inputs(tmp_path / 'runs', rows, make_code(VASP, 'x'), isolated_atoms='only')
     incar = dict(line.split(' = ') for line in (folder / 'INCAR').read_text().splitlines() if line)
@@ -111,7 +111,7 @@ def test_isolated_atoms_at_another_level_are_refused(rows, atoms_only):
         label_rows(atoms_only, labelled)
 
 
-def test_isolated_atoms_with_different_settings_and_twice_the_same_atom_are_refused(rows, atoms_only):
+def test_isolated_atoms_with_different_settings_or_listed_twice_are_refused(rows, atoms_only):
     second = atoms_only / 'more'
     shutil.copytree(atoms_only / 'isolated_Al', second)
     with refused(Code.CALCULATION_TWICE, 'isolated_Al', 'more', 'Al'):
@@ -125,7 +125,7 @@ def test_isolated_atoms_with_different_settings_and_twice_the_same_atom_are_refu
         label_rows(atoms_only, rows)
 
 
-def test_the_output_of_another_structure_is_no_isolated_atom(rows, atoms_only):
+def test_the_output_of_another_structure_is_not_an_isolated_atom(rows, atoms_only):
     shutil.copy(PW / 'crystal.out', atoms_only / 'isolated_Al' / 'pw.out')
     labelled = [labelled_at(row, ESPRESSO['label_source']) for row in rows]
     (fault,) = label_rows(atoms_only, labelled).faults

@@ -53,7 +53,7 @@ def test_a_malformed_name_is_refused(name):
         level_from_name(name)
 
 
-def test_fields_of_the_user_complete_and_replace_those_of_a_file():
+def test_fields_from_the_user_complete_and_replace_those_of_a_file():
     found = complete_level({'cutoff_eV': 500, 'dispersion': 'd3'}, level(functional='pbe', cutoff_eV=400))
     assert found.parameters == {'functional': 'pbe', 'cutoff_eV': 500, 'dispersion': 'd3'}
     assert found.name == 'dft:vasp:pbe'

@@ -96,7 +96,7 @@ def test_the_complete_steps_of_a_truncated_run_can_be_imported(tmp_path):
         rows_of(path, target=tmp_path / 'a.db')
 
 
-def test_ionic_steps_of_outcar_without_convergence_or_end_are_reported(tmp_path):
+def test_unconverged_steps_and_truncation_of_outcar_are_reported(tmp_path):
     text = (OUTPUTS / 'OUTCAR_example_1').read_text()
     marker = 'aborting loop because EDIFF is reached'
     start = text.index(marker) + len(marker)
