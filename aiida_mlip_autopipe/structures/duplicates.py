@@ -6,9 +6,9 @@
   The pool of a selection uses it to discard copies of frames and of structures in the reference dataset.
 - The same crystal (`fingerprint`): equal up to rotation, reflection, origin and supercell, with distances compared in
   steps of `DISTANCE_STEP_A`. It distinguishes seeds and the terminations of a surface.
-- The same labels (`join_alike`): composition, energy, volume and the distribution of the forces agree within
-  `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Held-out sets, splits of a dataset and its metadata use
-  it to find copies that were rotated, renumbered or repeated.
+- The same labels (`join_alike`): composition, energy, volume without vacuum and the distribution of the forces agree
+  within `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Held-out sets, splits of a dataset and its
+  metadata use it to find copies that were rotated, renumbered or repeated, or have another vacuum.
 - Close descriptors (`DESCRIPTOR_TOLERANCE`): the default ``duplicate_tolerance`` of the samplers, which choose only
   one of two frames within this distance. Structures that a descriptor cannot distinguish also count as the same.
 
@@ -35,7 +35,7 @@ from ase.data import covalent_radii
 from aiida_mlip_autopipe.structures.cells import complete_cell
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.seed import fixed_mask, structure_arrays
-from aiida_mlip_autopipe.structures.vacuum import empty_layers
+from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
 DISTANCE_STEP_A = 0.01
 """Å; distances are compared in steps of this size for a fingerprint."""
@@ -176,7 +176,7 @@ class LabelledStructures:
     formulas
         Empirical formulas (n).
     energies, volumes
-        eV and Å³, per atom (n,).
+        eV per atom, and `filled_extent` per atom (n,).
     forces
         Quantiles of the norms of the forces (n, 17), from `force_quantiles`.
     """
@@ -192,7 +192,12 @@ class LabelledStructures:
         return cls(
             formulas=[row.empirical_formula for row in rows],
             energies=np.array([row.labels['energy'] / len(row.atoms) for row in rows]),
-            volumes=np.array([row.atoms.cell.volume / len(row.atoms) for row in rows]),
+            volumes=np.array(
+                [
+                    filled_extent(row.atoms.positions, row.atoms.cell.array, row.atoms.pbc) / len(row.atoms)
+                    for row in rows
+                ]
+            ),
             forces=np.array([force_quantiles(row.labels['forces']) for row in rows]),
         )
 
@@ -206,6 +211,28 @@ class LabelledStructures:
             volumes=np.concatenate([part.volumes for part in parts]),
             forces=np.concatenate([part.forces for part in parts]),
         )
+
+
+def filled_extent(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> float:
+    """Return the volume of a crystal (Å³), the area of a slab (Å²), the length of a wire (Å), or 1 for a cluster.
+
+    Directions that are not periodic or have vacuum do not count, because the thickness of the vacuum is arbitrary.
+
+    Parameters
+    ----------
+    positions, cell
+        In Å, (n, 3) and (3, 3).
+    pbc
+        Periodic directions (3,).
+    """
+    filled = np.asarray(pbc, dtype=bool).copy()
+    if np.abs(np.linalg.det(cell)) > 0:
+        inverse = np.linalg.inv(cell)
+        fractions = np.sort(positions @ inverse % 1.0, axis=0)
+        gaps = np.vstack([np.diff(fractions, axis=0), fractions[:1] + 1 - fractions[-1:]]).max(axis=0)
+        filled &= gaps <= MIN_LAYER_OF_SLAB_A * np.linalg.norm(inverse, axis=0)
+    vectors = cell[filled]
+    return float(np.sqrt(max(np.linalg.det(vectors @ vectors.T), 0.0)))
 
 
 def force_quantiles(forces: np.ndarray) -> np.ndarray:
@@ -222,8 +249,8 @@ def force_quantiles(forces: np.ndarray) -> np.ndarray:
 def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[str]:
     """Join the groups that share a structure.
 
-    Two structures are copies if their composition, energy, volume and the distribution of the norms of their forces
-    agree within tolerances. Different structures hardly ever agree in all of these.
+    Two structures are copies if their composition, energy, volume without vacuum and the distribution of the norms of
+    their forces agree within tolerances. Different structures hardly ever agree in all of these.
 
     Parameters
     ----------

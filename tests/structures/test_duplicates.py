@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111, molecule
 
-from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, fingerprint, force_quantiles, join_alike
+from aiida_mlip_autopipe.structures.duplicates import (
+    LabelledStructures,
+    filled_extent,
+    fingerprint,
+    force_quantiles,
+    join_alike,
+)
 
 
 @pytest.mark.parametrize(('symbol', 'nearest'), [('Cu', 2.55), ('Al', 2.86), ('Na', 3.72), ('Ar', 3.76), ('Xe', 4.34)])
@@ -35,3 +41,18 @@ def test_groups_are_joined_along_a_chain_if_all_four_quantities_agree():
         forces=np.array([*np.zeros((n - 1, 17)), np.full(17, 0.01)]),
     )
     assert join_alike(found, list('cbadefg')) == ['a', 'a', 'a', 'd', 'e', 'f', 'g']
+
+
+def test_the_extent_of_a_structure_does_not_depend_on_its_vacuum_or_supercell():
+    def extent(atoms):
+        return filled_extent(atoms.positions, atoms.cell.array, atoms.pbc) / len(atoms)
+
+    crystal = bulk('Cu', cubic=True)
+    assert extent(crystal) == pytest.approx(3.61**3 / 4, rel=1e-12)
+    assert extent(crystal * (3, 2, 1)) == pytest.approx(extent(crystal), rel=1e-12)
+    slabs = [fcc111('Cu', (2, 2, 3), vacuum=vacuum) for vacuum in (5.0, 12.0)]
+    slabs += [slabs[0] * (2, 1, 1), fcc111('Cu', (2, 2, 3), vacuum=5.0, periodic=True)]
+    np.testing.assert_allclose([extent(slab) for slab in slabs], extent(slabs[0]), rtol=1e-12)
+    molecules = [molecule('H2O', vacuum=vacuum) for vacuum in (None, 5.0, 9.0)]
+    molecules.append(molecule('H2O', vacuum=8.0, pbc=True))
+    assert [extent(one) for one in molecules] == [1 / 3] * 4

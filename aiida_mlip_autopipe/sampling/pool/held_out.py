@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import ReferenceSets, read_reference_sets
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
-from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_quantiles, join_alike
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, filled_extent, force_quantiles, join_alike
 from aiida_mlip_autopipe.structures.rows.provenance import SEED_PREFIX, searchable
 from aiida_mlip_autopipe.structures.rows.splits import (
     SPLITS,
@@ -198,11 +198,11 @@ def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: S
 
 
 def _fingerprints(pool: FramePool) -> LabelledStructures:
-    frames = list(zip(pool.trajectory_indices, pool.frame_indices, strict=True))
-    cells = np.array([pool.trajectories[t].cells[f] for t, f in frames])
+    frames = [(pool.trajectories[t], f) for t, f in zip(pool.trajectory_indices, pool.frame_indices, strict=True)]
+    extents = [filled_extent(one.positions[f], one.cells[f], one.pbc) for one, f in frames]
     return LabelledStructures(
         formulas=pool.compositions(),
         energies=pool.energies_per_atom(),
-        volumes=np.abs(np.linalg.det(cells)) / pool.n_atoms(),
-        forces=np.array([force_quantiles(pool.trajectories[t].forces[f]) for t, f in frames]),
+        volumes=np.array(extents) / pool.n_atoms(),
+        forces=np.array([force_quantiles(one.forces[f]) for one, f in frames]),
     )
