@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import FORMATS, export_dataset, find_format
+from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.storage.sets.keys import categories_of, describe_rows, group_of, kind_of, label_of
 from aiida_mlip_autopipe.storage.sets.stored import check_stored_splits, read_stored_splits
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
@@ -255,15 +258,23 @@ def export_splits(
     Raises
     ------
     AutopipeError
-        As in `export_dataset`. If one of the files exists, none is written.
+        As in `export_dataset`. If a file cannot be written, none is written.
     """
     sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in SPLITS}
     paths = {split: path.with_stem(f'{path.stem}-{split}') for split in SPLITS if sets[split]}
-    for existing in [target for target in paths.values() if target.exists() and not overwrite]:
-        raise AutopipeError(Code.FILE_EXISTS, f'{existing} already exists; overwrite it with --force')
-    for split, target in paths.items():
-        labelled = (
-            replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]
-        )
-        export_dataset(target, labelled, overwrite=overwrite)
+    for target in paths.values():
+        refuse_existing(target, overwrite)
+    if FORMATS[find_format(path, None)].one_level:
+        # Each file could have one level, and two files different ones.
+        deque(require_one_level(rows), maxlen=0)
+    with ExitStack() as stack:
+        # The files get their names after all of them are complete.
+        unfinished = {
+            split: stack.enter_context(atomic_write(target, overwrite=overwrite)) for split, target in paths.items()
+        }
+        for split, target in unfinished.items():
+            labelled = (
+                replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]
+            )
+            export_dataset(target, labelled)
     return paths

@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.storage.trainers.base import FineTuning
 from aiida_mlip_autopipe.storage.trainers.write import check_request, write_trainer_config
+from aiida_mlip_autopipe.structures.rows.level import describe_difference
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.rows.splits import Split
 
@@ -137,6 +138,7 @@ def split_dataset(
             weights=weights,
             overwrite=overwrite,
         )
+    notes += _warn_of_levels(rows)
     report = result.report | {'warnings': [*notes, *result.report['warnings']]}
     sets = tuple(
         WrittenSet(split, path, report['n_rows'][split], report['n_groups'][split]) for split, path in paths.items()
@@ -159,6 +161,17 @@ def _complete(
         values['valid_fraction'] = SplitSettings().valid_fraction
         notes.append('no validation set is stored; whole groups of the rows for training are used for validation')
     return values, notes
+
+
+def _warn_of_levels(rows: Sequence[Row]) -> list[str]:
+    levels = {row.level_hash: row.level for row in rows}
+    if len(levels) < 2:
+        return []
+    first, second, *_ = levels.values()
+    return [
+        f'the rows have {len(levels)} levels of theory, so no model can be trained on all of them: '
+        f'{describe_difference(first, second)}'
+    ]
 
 
 def _validate(settings: Mapping[str, Any]) -> SplitSettings:

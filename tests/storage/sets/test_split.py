@@ -4,16 +4,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.cluster import Octahedron
 from pydantic import ValidationError
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.storage import Dataset, make_row
+from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, split_rows
+from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
 from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 def labelled(atoms):
@@ -293,3 +296,47 @@ def test_a_row_without_a_group_is_refused(make_groups, by, missing):
 def test_invalid_settings_are_refused(fields):
     with pytest.raises(ValidationError):
         SplitSettings(**fields)
+
+
+@pytest.mark.parametrize('change', ['slab', 'cluster'])
+def test_copies_with_another_vacuum_are_in_one_set(make_provenance, change):
+    rows = []
+    for group in range(6):
+        atoms = fcc111('Cu', (2, 2, 3), vacuum=6.0) if change == 'slab' else Octahedron('Cu', 3)
+        atoms.rattle(0.1, seed=group)
+        other = atoms.copy()
+        if change == 'cluster':
+            other.rotate(30, 'z')
+        other.center(vacuum=9.0, axis=2 if change == 'slab' else (0, 1, 2))
+        other.pbc = other.pbc | (change == 'cluster')
+        for number, one in enumerate((atoms, other)):
+            one.calc = EMT()
+            one.calc = SinglePointCalculator(one, energy=one.get_potential_energy(), forces=one.get_forces())
+            record = {'kind': 'cluster', 'parent': f'parent{group}-{number}'}
+            rows.append(make_row(one, make_provenance(step=group), record))
+    result = split_rows(rows, SplitSettings(valid_fraction=0.3, test_fraction=0.3), random_seed=1)
+    assert result.report['n_groups_joined'] == 6
+    assert result.splits[::2] == result.splits[1::2]
+
+
+def test_sets_with_different_levels_are_refused_for_training_and_reported_otherwise(make_groups, tmp_path):
+    rows = make_groups(10)
+    other = LevelOfTheory(method='mlip', code='emt', name='mlip:emt', parameters={'precision': 'float32'})
+    for row in rows[18:]:
+        row.key_value_pairs['level'] = row.data['level'] = other.hash
+        row.data['level'] = other.model_dump()
+    export_dataset(tmp_path / 'cu.db', rows)
+    with refused(Code.LEVELS_MIXED, 'precision'):
+        split_dataset(tmp_path / 'cu.db', tmp_path / 'a.extxyz', {'hold_out': 'surface'})
+    assert [path.name for path in tmp_path.iterdir()] == ['cu.db']
+    warnings = split_dataset(tmp_path / 'cu.db', None, {'hold_out': 'surface'}).report['warnings']
+    assert any('2 levels of theory' in warning for warning in warnings)
+
+
+def test_no_file_is_written_if_the_last_one_fails(make_groups, tmp_path):
+    rows = make_groups(10)
+    result = split_rows(rows, SplitSettings(hold_out='surface'), random_seed=1)
+    rows[-1].atoms.positions += 0.1
+    with refused(Code.LABELS_OUTDATED):
+        export_splits(tmp_path / 'cu.extxyz', rows, result.splits)
+    assert not list(tmp_path.iterdir())
