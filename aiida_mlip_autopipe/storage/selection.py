@@ -24,7 +24,7 @@ _OF_ASE = (
 # Text from the user, which gets an underscore as a prefix in a row if it can be read as a number.
 _TEXT = ('label', 'kind', 'campaign', 'model', 'parent')
 _COMPARISON = re.compile(r'([A-Za-z_]\w*)\s*(!=|<=|>=|=|<|>)\s*([^\s=<>!][^=<>!]*)')
-_RANGE = re.compile(r'[^=<>!\s]+\s*<=?\s*([A-Za-z_]\w*)\s*<=?\s*[^=<>!\s]+')
+_RANGE = re.compile(r'([^=<>!\s]+)\s*(<=?)\s*([A-Za-z_]\w*)\s*(<=?)\s*([^=<>!\s]+)')
 _OPERATORS = {'=': eq, '!=': ne, '<': lt, '>': gt, '<=': le, '>=': ge}
 
 
@@ -84,7 +84,7 @@ def parse_selection(
             raise AutopipeError(
                 Code.SELECTION_MALFORMED, f'selection: {part!r} in {selection!r} is malformed; an example is {EXAMPLE}'
             )
-        key = comparison[1] if comparison else interval[1] if interval else part
+        key = comparison[1] if comparison else interval[3] if interval else part
         _check_key(key, keys, part, is_compared=bool(comparison or interval))
         if comparison:
             operator, value = comparison[2], comparison[3].strip()
@@ -93,10 +93,14 @@ def parse_selection(
                 own.append(Comparison(key, operator, value))
                 continue
             part = f'{key}{operator}{value}'
+        elif interval and lacks_derived and key in DERIVED_KEYS:
+            lowest, low, _, high, highest = interval.groups()
+            own += [Comparison(key, low.replace('<', '>'), lowest), Comparison(key, high, highest)]
+            continue
         for_ase.append(part)
     try:
         parse(for_ase)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, KeyError) as error:
         raise AutopipeError(
             Code.SELECTION_MALFORMED, f'selection: {selection!r} is malformed: {error}; an example is {EXAMPLE}'
         ) from error

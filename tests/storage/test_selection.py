@@ -66,6 +66,7 @@ def test_rows_are_selected_by_the_keys_that_users_type(request, name, selection,
         ('kind:surface', Code.SELECTION_MALFORMED, ["'kind:surface'"]),
         ('step>0,,kind=alloy', Code.SELECTION_MALFORMED, ["''", 'kind=alloy']),
         ('kind=', Code.SELECTION_MALFORMED, ["'kind='"]),
+        ('formula=Xx', Code.SELECTION_MALFORMED, ['formula=Xx']),
         ('natoms>many', Code.SELECTION_MALFORMED, ['natoms>many']),
         ('colour=red', Code.KEY_UNKNOWN, ['colour', 'label_source', 'temperature']),
         ('seed_kind=alloy', Code.KEY_RENAMED, ['seed_kind', "'kind'"]),
@@ -82,3 +83,10 @@ def test_a_row_that_is_written_again_has_the_current_keys(old, tmp_path):
     with connect(tmp_path / 'new.db') as database:
         row = next(database.select(kind='surface', label='hot'))
     assert 'seed_kind' not in row.key_value_pairs
+
+
+@pytest.mark.parametrize('name', ['current', 'old'])
+@pytest.mark.parametrize(('selection', 'steps'), [('300<temperature<=600', [1]), ('300<=temperature<900', [0, 1])])
+def test_rows_are_selected_by_an_interval_of_a_key_that_old_rows_lack(request, name, selection, steps):
+    with Dataset(request.getfixturevalue(name)) as dataset:
+        assert [row.key_value_pairs['step'] for row in dataset.query(selection)] == steps

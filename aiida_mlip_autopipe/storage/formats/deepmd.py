@@ -73,7 +73,7 @@ def _name(key: Key, keys: Iterable[Key]) -> str:
     """Return the name of a system: its formula, with a suffix if a similar system needs to be distinguished."""
     numbers, is_periodic, has_virial = key
     counts = {chemical_symbols[number]: numbers.count(number) for number in dict.fromkeys(numbers)}
-    is_shared = is_periodic and (numbers, True, not has_virial) in keys
+    is_shared = (numbers, is_periodic, not has_virial) in keys
     suffix = '' if is_periodic else '-nopbc'
     return (
         str(Formula.from_dict(counts).format('hill')) + suffix + ('-novirial' if is_shared and not has_virial else '')

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
+from aiida_mlip_autopipe.storage.formats.xyz_text import one_line
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 
@@ -64,7 +65,8 @@ def _with_labels(row: Row) -> Atoms:
     atoms.set_constraint()
     if len(fixed):
         atoms.set_array('fixed', np.isin(np.arange(len(atoms)), fixed))
-    atoms.info = dict(row.key_value_pairs) | {'config_type': config_type(row)}
+    pairs = dict(row.key_value_pairs) | {'config_type': config_type(row)}
+    atoms.info = {key: one_line(value) if isinstance(value, str) else value for key, value in pairs.items()}
     atoms.info['REF_energy'] = results['energy']
     atoms.arrays['REF_forces'] = results['forces']
     if 'stress' in results:

@@ -71,8 +71,12 @@ def prepare_rows(
 def _in_box(row: Row) -> Row:
     results = row.labels
     atoms = row.atoms.copy()
+    volume = atoms.cell.volume
     atoms.center(vacuum=VACUUM_A, axis=np.flatnonzero(~atoms.pbc))
     atoms.pbc = True
+    if 'stress' in results:
+        # The virial, the product of volume and stress, does not depend on the vacuum.
+        results['stress'] = results['stress'] * (volume / atoms.cell.volume)
     atoms.calc = SinglePointCalculator(atoms, **results)
     return replace(row, atoms=atoms)
 

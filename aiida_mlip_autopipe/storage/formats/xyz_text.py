@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -23,20 +24,32 @@ def write_frame(file: TextIO, atoms: Atoms, forces: np.ndarray, entries: Mapping
     forces
         Forces in eV/Å, shape (n, 3).
     entries
-        Further entries of the comment line. Text that contains spaces is quoted.
+        Further entries of the comment line. Text is quoted if it contains anything but letters, digits and ``_.:+-``.
     name
         Name of the column of the forces.
     """
     comment = [
         f'Lattice="{numbers(atoms.cell.array)}"',
         f'Properties=species:S:1:pos:R:3:{name}:R:3',
-        *(f'{key}="{value}"' if ' ' in value else f'{key}={value}' for key, value in entries.items()),
+        *(f'{key}={_quote(value)}' for key, value in entries.items()),
         'pbc="' + ' '.join('T' if periodic else 'F' for periodic in atoms.pbc) + '"',
     ]
     file.write(f'{len(atoms)}\n{" ".join(comment)}\n')
     values = np.hstack([atoms.positions, forces]).tolist()
     symbols = atoms.get_chemical_symbols()
     file.write(''.join(LINE % (symbol, *row) for symbol, row in zip(symbols, values, strict=True)))
+
+
+def one_line(text: str) -> str:
+    """Return text without line breaks, because the comment of a frame is one line."""
+    return ' '.join(text.splitlines())
+
+
+def _quote(text: str) -> str:
+    if re.fullmatch(r'[\w.:+-]+', text):
+        return text
+    escaped = one_line(text).replace('\\', '\\\\').replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def numbers(values: np.ndarray) -> str:

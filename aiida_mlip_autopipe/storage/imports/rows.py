@@ -34,7 +34,8 @@ def own_pairs(frame: Frame) -> dict[str, Any] | None:
     if not {'seed', 'step', 'label_source'} <= set(pairs):
         return None
     return {
-        name: _plain(value)
+        # ASE reads the text T or F in extended XYZ as a Boolean, which no key of this program is.
+        name: str(value)[0] if isinstance(value, bool | np.bool_) else _plain(value)
         for name, value in pairs.items()
         if isinstance(value, str | int | float | np.generic) and name not in FOR_TRAINERS
     }

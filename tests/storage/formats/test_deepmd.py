@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import dpdata
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import voigt_6_to_full_3x3_stress
 from support.errors import refused
 
@@ -58,3 +61,10 @@ def test_periodic_frames_with_and_without_stress_are_separate_systems(path, vari
     convert_rows(path, varied[:2], format='deepmd')
     assert sorted(found.name for found in path.iterdir()) == ['Cu4', 'Cu4-novirial']
     assert not (path / 'Cu4-novirial' / 'set.000' / 'virial.npy').exists()
+
+
+def test_clusters_with_and_without_stress_are_separate_systems(path, varied):
+    other = replace(varied[5], atoms=varied[5].atoms.copy())
+    other.atoms.calc = SinglePointCalculator(other.atoms, **varied[5].labels, stress=np.zeros(6))
+    assert convert_rows(path, [varied[5], other], format='deepmd').n_rows == 2
+    assert sorted(found.name for found in path.iterdir()) == ['Cu4-nopbc', 'Cu4-nopbc-novirial']

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import dpdata
 import numpy as np
+import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
@@ -40,3 +43,15 @@ def test_frames_have_config_types_and_their_origin(tmp_path, compressed, make_pr
     assert frames[0].info['label_source'] == 'mlip:emt'
     assert (frames[0].info['seed'], frames[0].info['step']) == ('seed-1234567890123456', 120)
     assert frames[1].cell.lengths().tolist() == [20, 20, 20]
+
+
+@pytest.mark.parametrize('text', ['a "b" c', 'a=b', 'back\\slash', "it's", '{x}', '[1,2]', 'two\nlines'])
+@pytest.mark.parametrize('file_format', ['gap', 'nep', 'extxyz'])
+def test_any_text_in_a_key_is_read_back_and_breaks_no_line(tmp_path, compressed, file_format, text):
+    row = replace(compressed, key_value_pairs=compressed.key_value_pairs | {'kind': text})
+    convert_rows(tmp_path / 'a.xyz', [row, row], format=file_format)
+    frames = read(tmp_path / 'a.xyz', ':', format='extxyz')
+    expected = text.replace('\n', ' ')
+    # ASE's writer does not escape a backslash.
+    assert file_format == 'extxyz' or [frame.info['config_type'] for frame in frames] == [expected, expected]
+    assert len(frames) == 2

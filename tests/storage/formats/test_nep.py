@@ -1,6 +1,8 @@
 import shlex
+from dataclasses import replace
 
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from aiida_mlip_autopipe.storage.formats.export import convert_rows
@@ -62,3 +64,14 @@ def test_a_cluster_and_a_layer_get_a_periodic_cell_with_vacuum(tmp_path, varied)
         # Only a shift, so that distances are the same.
         shift = frame['pos'] - row.atoms.positions
         np.testing.assert_allclose(shift, np.broadcast_to(shift[0], shift.shape), atol=1e-9)
+
+
+def test_the_virial_of_a_layer_does_not_depend_on_the_added_vacuum(tmp_path, varied):
+    stress = np.array([0.01, -0.02, 0.0, 0.0, 0.0, 0.003])
+    row = replace(varied[4], atoms=varied[4].atoms.copy())
+    row.atoms.center(vacuum=3.0, axis=2)
+    row.atoms.calc = SinglePointCalculator(row.atoms, **varied[4].labels, stress=stress)
+    convert_rows(tmp_path / 'train.xyz', [row], format='nep')
+    (frame,) = read_as_gpumd_does(tmp_path / 'train.xyz')
+    virial = -voigt_6_to_full_3x3_stress(stress) * row.atoms.get_volume()
+    np.testing.assert_allclose(frame['virial'], virial, atol=1e-9)

@@ -188,3 +188,13 @@ def test_copies_of_a_frame_with_other_labels_are_copies_and_another_stress_is_an
     result, rows = rows_of(write_extxyz(tmp_path / 'a.extxyz', frames), target=tmp_path / 'all.db')
     assert [row.key_value_pairs['step'] for row in rows] == [0, 1, 3]
     assert (result.n_copies, len(result.conflicts)) == (2, 2)
+
+
+@pytest.mark.parametrize('label', ['T', 'F', 'hot'])
+def test_a_label_that_reads_as_a_boolean_is_restored(make_rows, tmp_path, label):
+    rows = make_rows(1)
+    rows[0].key_value_pairs['label'] = label
+    export_dataset(tmp_path / 'own.extxyz', rows)
+    export_dataset(tmp_path / 'own.db', rows)
+    _, (row,) = rows_of(tmp_path / 'own.extxyz', target=tmp_path / 'all.db', level=rows[0].level)
+    assert row.key_value_pairs['label'] == label
