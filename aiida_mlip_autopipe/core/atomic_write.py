@@ -31,7 +31,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise AutopipeError(Code.NOT_A_FILE, f'{path} is a folder, not a file')
     if not path.parent.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {path.parent} of the file {path.name} does not exist')
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise AutopipeError(Code.FILE_EXISTS, f'{path} already exists; overwrite it with --force')
 
 
@@ -47,12 +47,8 @@ def atomic_write(path: Path, *, overwrite: bool) -> Iterator[Path]:
         If the file must not or cannot be written.
     """
     refuse_existing(path, overwrite)
-    try:
-        folder = TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.')
-    except OSError as error:
-        raise AutopipeError(Code.FILE_UNWRITABLE, f'{path} cannot be written: {error.strerror}') from error
-    with folder:
-        unfinished = Path(folder.name, path.name)
+    with _temporary_folder(path) as folder:
+        unfinished = Path(folder, path.name)
         yield unfinished
         os.replace(unfinished, path)
 
@@ -66,14 +62,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     AutopipeError
-        If the path exists, or its parent folder does not exist.
+        If the path exists, or its parent folder does not exist or cannot be written.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise AutopipeError(Code.FOLDER_EXISTS, f'{path} already exists; choose the name of a new folder')
     if not path.parent.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {path.parent} of {path.name} does not exist')
-    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+    with _temporary_folder(path) as folder:
         unfinished = Path(folder, path.name)
         unfinished.mkdir()
         yield unfinished
         os.replace(unfinished, path)
+
+
+def _temporary_folder(path: Path) -> TemporaryDirectory[str]:
+    """Return a hidden folder next to a path."""
+    try:
+        return TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.')
+    except OSError as error:
+        raise AutopipeError(Code.FILE_UNWRITABLE, f'{path} cannot be written: {error.strerror}') from error

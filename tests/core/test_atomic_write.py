@@ -1,9 +1,10 @@
 import os
+from functools import partial
 
 import pytest
 from support.errors import refused
 
-from aiida_mlip_autopipe.core.atomic_write import atomic_write
+from aiida_mlip_autopipe.core.atomic_write import atomic_write, new_folder
 from aiida_mlip_autopipe.core.codes import Code
 
 
@@ -43,4 +44,18 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_block_runs(tmp_path
     (tmp_path / 'old.txt').write_text('old')
     (tmp_path / 'folder').mkdir()
     with refused(code, str(tmp_path / value)), atomic_write(tmp_path / name, overwrite=False):
+        pytest.fail('the block ran')
+
+
+def test_a_broken_link_is_an_existing_file(tmp_path):
+    (tmp_path / 'link').symlink_to('nowhere')
+    with refused(Code.FILE_EXISTS, 'link'), atomic_write(tmp_path / 'link', overwrite=False):
+        pytest.fail('the block ran')
+    with refused(Code.FOLDER_EXISTS, 'link'), new_folder(tmp_path / 'link'):
+        pytest.fail('the block ran')
+
+
+@pytest.mark.parametrize('write', [partial(atomic_write, overwrite=False), new_folder])
+def test_a_name_that_the_file_system_refuses_is_reported(tmp_path, write):
+    with refused(Code.FILE_UNWRITABLE, 'long'), write(tmp_path / ('long' * 63)):
         pytest.fail('the block ran')

@@ -172,7 +172,7 @@ def _refuse_empty(missing: Collection[str], n_groups: int, by: str) -> None:
     if missing:
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            f'the rows have only {n_groups} group{"s" if n_groups > 1 else ""} by {by}, '
+            f'the rows have only {n_groups} group{"" if n_groups == 1 else "s"} by {by}, '
             f'so {" and ".join(sorted(missing))} would be empty',
         )
 
