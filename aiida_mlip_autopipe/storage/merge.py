@@ -13,9 +13,12 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.imports.levels import join_levels
 from aiida_mlip_autopipe.storage.metadata import differing_fields
 from aiida_mlip_autopipe.structures.duplicates import are_identical, content_digest
-from aiida_mlip_autopipe.structures.rows.level import describe_difference
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
+from aiida_mlip_autopipe.structures.rows.provenance import searchable
 from aiida_mlip_autopipe.structures.rows.row import Identity, Row
 
 
@@ -85,10 +88,13 @@ class MergeResult:
         Number of rows written.
     n_repeated
         Number of rows that were left out, because an earlier row is the same frame.
+    joined_level
+        The level of theory of all rows, if those of the datasets were joined.
     """
 
     n_rows: int
     n_repeated: int
+    joined_level: LevelOfTheory | None = None
 
 
 def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = False) -> MergeResult:
@@ -96,6 +102,9 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
 
     Two rows are the same frame if they have the same run, step and level of theory, or if they are from different
     datasets and their structures and labels are identical, as after a repeated run.
+
+    Levels of theory that differ only because each lists the potentials and Hubbard parameters of its own elements are
+    joined.
 
     Parameters
     ----------
@@ -114,14 +123,15 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
     """
     merged: dict[Identity, Row] = {}
     earlier: dict[tuple[bytes, float], Row] = {}
-    reference: tuple[Path, Row] | None = None
+    found = {source: _rows_by_identity(source) for source in sources}
+    joined = _join_levels([(source, row) for source, (rows, _) in found.items() for row in rows.values()])
     n_read = 0
     for source in sources:
-        rows, n_rows = _rows_by_identity(source)
+        rows, n_rows = found[source]
         n_read += n_rows
+        if joined is not None:
+            rows = {row.identity: row for row in (_with_level(row, joined) for row in rows.values())}
         for identity, row in rows.items():
-            reference = reference or (source, row)
-            _require_same_level(reference, (source, row))
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
                     Code.FRAMES_DIFFER,
@@ -132,7 +142,7 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
                 merged.setdefault(identity, replace(row, id=None))
         earlier |= {_digest(row): row for row in rows.values()}
     n_written = export_dataset(target, merged.values(), overwrite=overwrite)
-    return MergeResult(n_written, n_read - n_written)
+    return MergeResult(n_written, n_read - n_written, joined)
 
 
 def compare_datasets(first: Path, second: Path) -> Difference:
@@ -178,14 +188,32 @@ def _rows_by_identity(path: Path) -> tuple[dict[Identity, Row], int]:
     return found, n_rows
 
 
-def _require_same_level(reference: tuple[Path, Row], other: tuple[Path, Row]) -> None:
-    if reference[1].level_hash == other[1].level_hash:
-        return
-    raise AutopipeError(
-        Code.LEVELS_MIXED,
-        f'{reference[0]} and {other[0]} have different levels of theory, so they cannot be merged: '
-        f'{describe_difference(reference[1].level, other[1].level)}',
-    )
+def _join_levels(rows: Sequence[tuple[Path, Row]]) -> LevelOfTheory | None:
+    """Return the level that joins those of the rows; None if they are equal."""
+    levels: dict[str, tuple[Path, LevelOfTheory | None]] = {}
+    for path, row in rows:
+        if row.level_hash not in levels:
+            levels[row.level_hash] = path, row.level
+    if len(levels) < 2:
+        return None
+    (first, joined), *others = levels.values()
+    for path, level in others:
+        difference = describe_difference(joined, level)
+        try:
+            joined = None if joined is None or level is None else join_levels(joined, level, same_spacing=True)
+        except AutopipeError:
+            joined = None
+        if joined is None:
+            raise AutopipeError(
+                Code.LEVELS_MIXED,
+                f'{first} and {path} have different levels of theory, so they cannot be merged: {difference}',
+            )
+    return joined
+
+
+def _with_level(row: Row, level: LevelOfTheory) -> Row:
+    pairs = row.key_value_pairs | {'label_source': searchable(level.name), LEVEL: level.hash}
+    return replace(row, key_value_pairs=pairs, data=row.data | {LEVEL: level.model_dump()})
 
 
 def _name(row: Row) -> RowName:

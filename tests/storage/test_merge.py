@@ -4,6 +4,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Row, export_dataset
 from aiida_mlip_autopipe.storage.merge import MergeResult, compare_datasets, merge_datasets
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 RUN = '6a2f41a3-c54c-fce8-32d2-0324e1c32e22'
 CHANGED = ('seed-1234567890123456', 1, 'mlip:emt')
@@ -121,3 +122,32 @@ def test_a_difference_lists_the_fields_of_the_metadata_and_their_rows(make_rows,
 
 def test_the_uuid_of_a_repeated_run_is_not_a_difference(make_rows, write):
     assert compare_datasets(write('a.db', make_rows(1)), write('b.db', make_rows(1, exploration='b' * 36))).is_empty
+
+
+def dft_row(make_rows, step, **parameters):
+    (row,) = make_rows(step + 1, label_source='dft:vasp:pbe')[step:]
+    level = LevelOfTheory(
+        method='dft', code='vasp', name='dft:vasp:pbe', parameters={'kspacing_per_A': 0.2} | parameters
+    )
+    row.data['level'], row.key_value_pairs['level'] = level.model_dump(), level.hash
+    return row
+
+
+def test_levels_that_list_the_potentials_of_different_elements_are_joined(make_rows, write, tmp_path):
+    def row(step, **potentials):
+        return dft_row(make_rows, step, potentials=potentials)
+
+    sources = [write('a.db', [row(0, Cu='x')]), write('b.db', [row(0, Cu='x', Au='y'), row(1, Cu='x', Au='y')])]
+    merged = merge_datasets(sources, tmp_path / 'all.db')
+    assert (merged.n_rows, merged.n_repeated) == (2, 1)
+    with Dataset(tmp_path / 'all.db') as dataset:
+        rows = list(dataset.query())
+    for one in rows:
+        assert one.level.parameters['potentials'] == {'Cu': 'x', 'Au': 'y'}
+        assert one.key_value_pairs['level'] == one.level.hash == merged.joined_level.hash
+    with refused(Code.LEVELS_MIXED, 'potentials.Cu: x and z'):
+        merge_datasets([sources[0], write('c.db', [row(1, Cu='z', Au='y')])], tmp_path / 'no.db')
+    other = dft_row(make_rows, 1, potentials={'Au': 'y'}, kspacing_per_A=0.5)
+    with refused(Code.LEVELS_MIXED, 'kspacing_per_A: 0.2 and 0.5'):
+        merge_datasets([sources[0], write('d.db', [other])], tmp_path / 'no.db')
+    assert not (tmp_path / 'no.db').exists()

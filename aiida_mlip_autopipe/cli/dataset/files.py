@@ -41,6 +41,8 @@ def merge(
     console.print(f'[green]✓[/] {counted(merged.n_rows, "row")} in [bold]{output}[/]')
     if merged.n_repeated:
         console.print(f'{counted(merged.n_repeated, "row")} left out, because an earlier row is the same frame')
+    if (level := merged.joined_level) is not None:
+        console.print(f'level of theory with the parameters of all elements: {level.name}, {level.hash}', markup=False)
 
 
 FORMAT_HELP = 'Format of the file; by default, the suffix determines it.'

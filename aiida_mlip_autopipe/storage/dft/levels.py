@@ -31,13 +31,16 @@ def join_calculations(calculations: Iterable[tuple[Path, Mapping[str, Any], DftR
         If two calculations differ in another field.
     """
     joined: LevelOfTheory | None = None
+    requested = True
     for where, about, result in calculations:
         level = _level_of(about, result)
+        # Earlier versions did not write the settings, so the spacing is that of the mesh.
+        requested &= about.get('settings') is not None
         if joined is None:
             joined = level
             continue
         try:
-            joined = join_levels(joined, level)
+            joined = join_levels(joined, level, same_spacing=requested)
         except AutopipeError as error:
             raise AutopipeError(
                 error.code,

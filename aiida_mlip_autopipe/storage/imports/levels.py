@@ -48,11 +48,18 @@ def k_spacing(atoms: Atoms, mesh: Sequence[int | str] | None) -> float | None:
     return round(float((lengths / numbers)[counted].max()), 3) if counted.any() else None
 
 
-def join_levels(first: LevelOfTheory, second: LevelOfTheory) -> LevelOfTheory:
+def join_levels(first: LevelOfTheory, second: LevelOfTheory, *, same_spacing: bool = False) -> LevelOfTheory:
     """Return the level of two files with the same settings.
 
     Parameters by element are merged, because each file lists only those of its own elements. Meshes of k-points
     depend on the cell, so the spacing of the level is the largest of all files.
+
+    Parameters
+    ----------
+    first, second
+        The levels.
+    same_spacing
+        Whether the spacings must be equal, because they were requested and do not depend on the cell.
 
     Raises
     ------
@@ -62,7 +69,7 @@ def join_levels(first: LevelOfTheory, second: LevelOfTheory) -> LevelOfTheory:
     one, other = (level.parameters for level in (first, second))
     shared = [name for name in BY_ELEMENT if name in one and name in other]
     spacings = [parameters[SPACING] for parameters in (one, other) if SPACING in parameters]
-    spacing = {SPACING: max(spacings)} if spacings else {}
+    spacing = {SPACING: max(spacings)} if spacings and not same_spacing else {}
     joined = _with(first, spacing | {name: {**other[name], **one[name]} for name in shared})
     completed = _with(second, spacing | {name: {**one[name], **other[name]} for name in shared})
     if joined.hash != completed.hash:

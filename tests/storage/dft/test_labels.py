@@ -349,3 +349,12 @@ def test_calculations_of_the_same_seed_explored_twice_are_told_apart(row_of, tmp
     assert names == ['seed-abc5_10_6a2f41a3', 'seed-abc5_10_bbbbbbbb']
     with refused(Code.FRAME_TWICE, 'seed-abc5'):
         write_dft_inputs(tmp_path / 'runs3', [rows[0], rows[0]], make_code(VASP, 'x'))
+
+
+def test_calculations_with_different_spacings_of_the_k_points_are_refused(calculated, rows):
+    about = calculated / 'seed-abc1_10' / 'row.json'
+    content = json.loads(about.read_text())
+    content['settings']['kspacing_per_A'] = 0.3
+    about.write_text(json.dumps(content))
+    with refused(Code.LEVELS_MIXED, 'kspacing_per_A: 0.6 and 0.3'):
+        label_rows(calculated, rows)
