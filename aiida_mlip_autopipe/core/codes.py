@@ -247,6 +247,7 @@ class Code(ExplainedEnum):
     )
 
     # Storage and reports.
+    CALCULATION_CHANGED = 'calculation_changed', 'A DFT calculation has other settings.', 'Run the inputs unchanged.'
     CALCULATION_INCOMPLETE = 'calculation_incomplete', 'A DFT calculation has incomplete results.', 'Run it again.'
     CALCULATION_MISMATCH = (
         'calculation_mismatch',
@@ -275,6 +276,7 @@ class Code(ExplainedEnum):
         'Correct the calculations listed in the message, or leave out their rows with `--skip-failed`.',
     )
     LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys could be the label.', 'Use an option such as `--energy-key`.'
+    LABELS_IMPLAUSIBLE = 'labels_implausible', 'A net force or energy is impossibly large.', 'Repeat the calculation.'
     LABELS_MALFORMED = 'labels_malformed', 'A label has the wrong shape.', 'Name another key, or correct the file.'
     LABELS_UNIT = 'labels_unit', 'The unit or sign of labels is probably wrong.', 'Set the option that the error names.'
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'

@@ -6,6 +6,7 @@ surfaces (at the covalent radii) to decide whether the space is empty.
 
 - A surface is cut only from a unit cell without an empty layer above `MAX_LAYER_OF_CRYSTAL_A`. The settings of the
   surface determine the thickness of the vacuum. Molecules and clusters are placed only on a slab, which has vacuum.
+- One k-point is enough along a direction with an empty layer above `MIN_LAYER_OF_SLAB_A`.
 - A large volume per atom is plausible if there is an empty layer of at least `MIN_LAYER_OF_SLAB_A`.
 - An exploration keeps the volume constant if a cell has an empty layer of at least
   ``exploration.vacuum_A`` between surfaces, or if empty space of this width separates its parts in another way, which
@@ -49,6 +50,14 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     ends = np.vstack([np.maximum(reached[:-1], reached[-1] - 1), reached[-1:]])
     gaps = np.vstack([starts[1:], starts[:1] + 1]) - ends
     return np.asarray(np.maximum(gaps.max(axis=0), 0.0) * widths)
+
+
+def extended_directions(atoms: Atoms) -> np.ndarray:
+    """Return along which cell vectors a structure is periodic and has no vacuum, shape (3,).
+
+    Only these directions need more than one k-point.
+    """
+    return np.asarray(atoms.pbc & (empty_layers(atoms) <= MIN_LAYER_OF_SLAB_A))
 
 
 def is_slab(atoms: Atoms) -> bool:

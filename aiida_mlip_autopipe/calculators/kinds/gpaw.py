@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded
 from aiida_mlip_autopipe.calculators.k_points import k_mesh
-from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
+from aiida_mlip_autopipe.structures.vacuum import extended_directions
 
 Preset = Literal['fast', 'balanced', 'accurate']
 
@@ -144,7 +144,7 @@ def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]
     elif not atoms.get_initial_magnetic_moments().any():
         moments = [settings.initial_magnetic_moments.get(symbol, 0.0) for symbol in atoms.symbols]
         computed.set_initial_magnetic_moments(moments)
-    extended = computed.pbc & (empty_layers(computed) <= MIN_LAYER_OF_SLAB_A)
+    extended = extended_directions(computed)
     parameters: dict[str, Any] = {
         'mode': {'name': 'pw', 'ecut': settings.plane_wave_cutoff_eV},
         'xc': settings.functional,

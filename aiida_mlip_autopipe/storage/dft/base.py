@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -22,8 +24,11 @@ class DftSettings(Settings):
     label_source: str = Field(pattern=r'^dft:\S+$')
     """The level of theory, such as ``dft:vasp:pbe``. Each row with these labels stores it."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
-    """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. Non-periodic
-    directions have one k-point. The mesh is centred at Γ."""
+    """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. The mesh
+    is centred at Γ and has one k-point along non-periodic directions and along vacuum (more than 6 Å)."""
+    initial_magnetic_moments: dict[str, float] = Field(default_factory=dict)
+    """Initial magnetic moment in μB of the atoms of each element. If a structure has initial moments, those are used
+    instead. With this setting, the calculations of all rows are spin-polarised."""
     vacuum_A: float = Field(default=8.0, gt=0)
     """Thickness in Å of the vacuum on each side of the structure along non-periodic directions. Plane-wave codes repeat
     the cell in all directions."""
@@ -45,6 +50,9 @@ class DftResult:
         Stress in eV/Å³ with ASE's sign convention and Voigt order, (6,); None if the code did not compute it.
     level
         The part of the level of theory that the output contains; None if it contains nothing about it.
+    used
+        The settings in the output, with the keys that `DftCode.write` returns; those that it does not contain are
+        missing.
     """
 
     atoms: Atoms
@@ -52,6 +60,7 @@ class DftResult:
     forces: np.ndarray
     stress: np.ndarray | None
     level: LevelOfTheory | None = None
+    used: Mapping[str, Any] = field(default_factory=dict)
 
 
 class DftCode(ABC):
@@ -66,13 +75,36 @@ class DftCode(ABC):
     settings_class: type[DftSettings]
     output: str
     """Name of the output file."""
+    spin_key: str
+    """Name of the setting that makes a calculation spin-polarised, such as ``ISPIN``."""
+    has_default_moments: bool
+    """Whether the code chooses initial magnetic moments if a spin-polarised calculation has none."""
 
     def __init__(self, settings: DftSettings):
         self.settings = settings
 
+    @property
     @abstractmethod
-    def write(self, folder: Path, atoms: Atoms) -> None:
+    def spin(self) -> bool | None:
+        """Whether the settings make all calculations spin-polarised or noncollinear; None if they say nothing."""
+
+    @abstractmethod
+    def write(self, folder: Path, atoms: Atoms, *, spin: bool) -> dict[str, Any]:
         """Write the inputs for a structure that is periodic in all directions, without changing the order of its atoms.
+
+        Parameters
+        ----------
+        folder
+            An existing folder.
+        atoms
+            The structure. ``info['extended']`` tells along which cell vectors it needs several k-points.
+        spin
+            Whether the calculation is spin-polarised.
+
+        Returns
+        -------
+        dict
+            The requested settings, with which the output is compared (JSON).
 
         Raises
         ------
@@ -81,8 +113,10 @@ class DftCode(ABC):
         """
 
     @abstractmethod
-    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
+    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> dict[str, Any]:
         """Write the inputs for a spin-polarised isolated atom with its magnetic moment, at Γ, with integer occupations.
+
+        It returns the requested settings, as `write` does.
 
         Raises
         ------

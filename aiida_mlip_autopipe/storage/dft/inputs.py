@@ -17,11 +17,18 @@ from pydantic import ValidationError
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode
-from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, hash_settings, write_isolated_atoms
+from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
+    REQUESTED,
+    SETTINGS,
+    hash_settings,
+    write_isolated_atoms,
+)
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
+from aiida_mlip_autopipe.storage.dft.spin import choose_spin, set_moments
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
 from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.structures.rows.row import Row
+from aiida_mlip_autopipe.structures.vacuum import extended_directions
 
 
 class FrameName(NamedTuple):
@@ -117,13 +124,15 @@ def write_dft_inputs(
             Code.FRAME_TWICE, f'step {step} of {seed} (run {run}) is in two rows; label each dataset separately'
         )
     names = _folder_names(frames)
+    spin = choose_spin(code, (row.atoms for row in labelled))
     with TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as unfinished:
         for name, row, frame in zip(names, labelled, frames, strict=True):
             inner = Path(unfinished, folder.name, name)
             inner.mkdir(parents=True)
             atoms, order = prepare_structure(row.atoms, code.settings.vacuum_A)
             try:
-                code.write(inner, atoms)
+                set_moments(atoms, code, spin=spin)
+                requested = code.write(inner, atoms, spin=spin)
             except AutopipeError as error:
                 raise AutopipeError(error.code, f'{name}: {error}') from None
             about: dict[str, Any] = {
@@ -132,6 +141,7 @@ def write_dft_inputs(
                 'code': code.settings.code,
                 'label_source': code.settings.label_source,
                 'order': order,
+                REQUESTED: requested,
                 'settings': code.settings.model_dump(mode='json'),
             }
             (inner / ID_FILE).write_text(json.dumps(about) + '\n')
@@ -175,16 +185,16 @@ def prepare_structure(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:
     """Return the structure for a plane-wave code, and the index of each of its atoms in the row.
 
     Its atoms are sorted into one block per element, it has no constraints, and non-periodic directions have vacuum.
-    ``info['periodic']`` contains the original periodicity.
+    ``info['extended']`` tells along which cell vectors it is periodic and has no vacuum.
     """
     symbols = atoms.get_chemical_symbols()
     blocks = list(dict.fromkeys(symbols))
     order = sorted(range(len(atoms)), key=lambda index: (blocks.index(symbols[index]), index))
     computed = atoms[order]
     computed.set_constraint()
-    computed.info = {'periodic': np.array(atoms.pbc)}
     computed.calc = None
     if not atoms.pbc.all():
         computed.center(vacuum=vacuum_A, axis=np.flatnonzero(~atoms.pbc))
-        computed.pbc = True
+    computed.info = {'extended': extended_directions(computed)}
+    computed.pbc = True
     return computed, order

@@ -14,14 +14,17 @@ from ase.data import atomic_numbers, ground_state_magnetic_moments
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
 from aiida_mlip_autopipe.storage.dft.base import DftCode
 from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 ATOM_FILE = 'atom.json'
 # Key in the data of a row, and in the files that identify calculations, for the hash of the settings of the code.
 SETTINGS = 'dft_settings'
+# Key in these files for the settings that the inputs request.
+REQUESTED = 'requested'
 # Settings that do not apply to an isolated atom or do not change its energy.
-IRRELEVANT = {'kspacing_per_A', 'vacuum_A', 'pseudo_dir'}
+IRRELEVANT = {'kspacing_per_A', 'vacuum_A', 'pseudo_dir', 'initial_magnetic_moments'}
 # Three different lengths in Å break the symmetry of the box, so that an open shell has one ground state.
 BOX_A = (14.0, 15.0, 16.0)
 
@@ -74,7 +77,7 @@ def write_isolated_atoms(folder: Path, symbols: Iterable[str], code: DftCode) ->
         inner = folder / f'isolated_{symbol}'
         inner.mkdir()
         try:
-            code.write_isolated_atom(inner, make_isolated_atom(symbol))
+            requested = code.write_isolated_atom(inner, make_isolated_atom(symbol))
         except AutopipeError as error:
             raise AutopipeError(error.code, f'{inner.name}: {error}') from None
         about = {
@@ -82,6 +85,7 @@ def write_isolated_atoms(folder: Path, symbols: Iterable[str], code: DftCode) ->
             'code': code.settings.code,
             'label_source': code.settings.label_source,
             SETTINGS: hash_settings(code),
+            REQUESTED: requested,
         }
         (inner / ATOM_FILE).write_text(json.dumps(about) + '\n')
         written.append(inner)
@@ -114,6 +118,7 @@ def read_isolated_atoms(folder: Path, codes: Mapping[str, type[DftCode]]) -> Iso
             if result.atoms.get_chemical_symbols() != [symbol]:
                 found = result.atoms.get_chemical_formula()
                 raise AutopipeError(Code.CALCULATION_MISMATCH, f'{where}: the calculation has the atoms {found}')
+            require_agreement(where, about.get(REQUESTED, {}), result.used)
             energies[symbol] = result.energy
         except AutopipeError as fault:
             faults.append(fault)

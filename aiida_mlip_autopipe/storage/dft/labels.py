@@ -17,9 +17,15 @@ from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
-from aiida_mlip_autopipe.storage.dft.isolated_atoms import SETTINGS, add_isolated_atoms, read_isolated_atoms
+from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
+    REQUESTED,
+    SETTINGS,
+    add_isolated_atoms,
+    read_isolated_atoms,
+)
 from aiida_mlip_autopipe.storage.dft.levels import join_calculations
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
@@ -165,6 +171,7 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
         try:
             result = CODES[about['code']].read(where)
             _check_structure(row, result, about, where)
+            require_agreement(where, about.get(REQUESTED, {}), result.used)
             results.append((row, where, about, result))
         except AutopipeError as fault:
             faults.append(fault)

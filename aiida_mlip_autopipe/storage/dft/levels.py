@@ -11,9 +11,6 @@ from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.imports.levels import SPACING, join_levels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 
-BY_MOMENTS = 'where a structure has magnetic moments'
-"""Value of the parameter ``spin`` if the inputs make only structures with magnetic moments spin-polarised."""
-
 
 def join_calculations(calculations: Iterable[tuple[Path, Mapping[str, Any], DftResult]]) -> LevelOfTheory | None:
     """Return the common level of theory of calculations; None if there are none.
@@ -57,7 +54,4 @@ def _level_of(about: Mapping[str, Any], result: DftResult) -> LevelOfTheory:
     if settings is not None:
         # The mesh of k-points depends on the cell, the requested spacing does not.
         parameters[SPACING] = settings['kspacing_per_A']
-        given = {**settings.get('incar', {}), **settings.get('input', {}).get('system', {})}
-        if not {'ispin', 'nspin', 'lnoncollinear', 'noncolin'} & {key.lower() for key in given}:
-            parameters['spin'] = BY_MOMENTS
     return LevelOfTheory(method='dft', code=about['code'], name=name, parameters=parameters)

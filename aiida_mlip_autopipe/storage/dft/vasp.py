@@ -7,13 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aiida_mlip_autopipe.calculators.k_points import k_mesh
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings
+from aiida_mlip_autopipe.storage.dft.incar import check_incar, resolve_elements, write_incar
+from aiida_mlip_autopipe.storage.dft.vasprun import is_converged, requested_settings, used_settings
 from aiida_mlip_autopipe.storage.imports.vasp_level import level_from_vasprun
 
 # A static calculation with accurate forces and stress. It writes no large files.
@@ -41,16 +43,23 @@ class VaspSettings(DftSettings):
 
     code: Literal['vasp'] = 'vasp'
     """VASP."""
-    incar: dict[str, Any] = Field(default_factory=dict)
-    """INCAR tags, such as ``ENCUT: 520`` and ``GGA: PE``. They are added to the default tags, or replace them."""
+    incar: dict[str, Any] = Field(default_factory=dict, validate_default=True)
+    """INCAR tags, such as ``ENCUT: 520`` (required) and ``GGA: PE``. They are added to the default tags, or replace
+    them. ``LDAUU``, ``LDAUJ`` and ``LDAUL`` have a value for each element, such as ``LDAUU: {Fe: 5.3}``. Unknown tags,
+    and tags that would change the structure or do not fit all rows, are refused."""
+
+    @field_validator('incar')
+    @classmethod
+    def _check_tags(cls, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return check_incar(given)
+        except AutopipeError as error:
+            raise fault(error.code, str(error)) from None
 
     @model_validator(mode='after')
-    def _refuse_ionic_steps(self) -> VaspSettings:
-        if self.incar.get('NSW'):
-            raise fault(
-                Code.VALUE_INVALID,
-                'incar.NSW must be 0: the labels are the forces and stress of the unchanged structure',
-            )
+    def _refuse_moments_without_spin(self) -> VaspSettings:
+        if self.initial_magnetic_moments and self.incar.get('ISPIN') == 1:
+            raise fault(Code.VALUES_EXCLUDE, 'initial_magnetic_moments cannot be combined with incar.ISPIN: 1')
         return self
 
 
@@ -58,57 +67,51 @@ class Vasp(DftCode):
     """VASP. ``POTCAR.spec`` lists the elements in the order of the POTCAR."""
 
     settings_class = VaspSettings
+    settings: VaspSettings
     output = 'vasprun.xml'
+    spin_key = 'ISPIN'
+    has_default_moments = True
 
-    def __init__(self, settings: DftSettings):
-        super().__init__(settings)
-        # The last INCAR, keyed by its magnetic moments.
-        self._incars: dict[tuple[float, ...], str] = {}
+    @property
+    def spin(self) -> bool | None:
+        """Whether the INCAR makes all calculations spin-polarised or noncollinear; None if it says nothing."""
+        incar = self.settings.incar
+        if incar.get('LNONCOLLINEAR') or incar.get('LSORBIT'):
+            return True
+        return incar['ISPIN'] == 2 if 'ISPIN' in incar else None
 
-    def write(self, folder: Path, atoms: Atoms) -> None:
+    def write(self, folder: Path, atoms: Atoms, *, spin: bool) -> dict[str, Any]:
         """Write the inputs. Atoms must be sorted by element, because POSCAR has one block for each element."""
-        from ase.io.vasp import write_vasp
+        incar = self.settings.incar
+        self._require_vacuum(atoms)
+        moments = {'MAGMOM': self._moments(atoms)} if atoms.has('initial_magmoms') else {}
+        mesh = k_mesh(atoms.cell, atoms.info['extended'], self.settings.kspacing_per_A)
+        return _write_files(folder, atoms, INCAR | {'ISPIN': 2 if spin else 1} | moments | incar, mesh)
 
-        settings = self.settings
-        assert isinstance(settings, VaspSettings)
-        write_vasp(folder / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
-        moments = tuple(atoms.get_initial_magnetic_moments().tolist())
-        (folder / 'INCAR').write_text(self._incar(moments if any(moments) else ()))
-        mesh = k_mesh(atoms.cell, atoms.info['periodic'], settings.kspacing_per_A)
-        (folder / 'KPOINTS').write_text(f'k-points\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n')
-        blocks = list(dict.fromkeys(atoms.get_chemical_symbols()))
-        (folder / 'POTCAR.spec').write_text('\n'.join(blocks) + '\n')
+    def _moments(self, atoms: Atoms) -> list[float]:
+        """Return the magnetic moments of all atoms, with three components if the calculation is noncollinear."""
+        moments = atoms.get_initial_magnetic_moments()
+        incar = self.settings.incar
+        if moments.ndim == 1 and (incar.get('LNONCOLLINEAR') or incar.get('LSORBIT')):
+            moments = np.stack([np.zeros(len(atoms)), np.zeros(len(atoms)), moments], axis=1)
+        return list(moments.ravel().tolist())
 
-    def _incar(self, moments: tuple[float, ...]) -> str:
-        """Return the INCAR. It is made once for all rows without moments, because pymatgen checks each tag."""
-        if moments not in self._incars:
-            from pymatgen.io.vasp.inputs import Incar
-
-            settings = self.settings
-            assert isinstance(settings, VaspSettings)
-            magnetic = {'ISPIN': 2, 'MAGMOM': list(moments)} if moments else {}
-            self._incars = {moments: str(Incar(INCAR | magnetic | settings.incar))}
-        return self._incars[moments]
-
-    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> None:
-        """Write the inputs. The total moment is fixed, so that the small smearing gives integer occupations."""
-        from ase.io.vasp import write_vasp
-        from pymatgen.io.vasp.inputs import Incar
-
-        settings = self.settings
-        assert isinstance(settings, VaspSettings)
-        if lists := sorted(tag for tag, value in settings.incar.items() if tag.startswith('LDAU') and _is_list(value)):
+    def _require_vacuum(self, atoms: Atoms) -> None:
+        """Refuse a dipole correction along a direction in which the structure has no vacuum."""
+        axis = self.settings.incar.get('IDIPOL', 0)
+        extended = atoms.info['extended'] if axis == 4 else atoms.info['extended'][axis - 1 : axis]
+        if np.any(extended):
             raise AutopipeError(
                 Code.VALUE_INVALID,
-                f'incar.{lists[0]} has values for the elements of a row, but isolated atoms have one; omit them',
+                f'incar.IDIPOL is {axis}, but the structure has no vacuum along this direction; write the inputs of '
+                'slabs separately with --select',
             )
+
+    def write_isolated_atom(self, folder: Path, atoms: Atoms) -> dict[str, Any]:
+        """Write the inputs. The total moment is fixed, so that the small smearing gives integer occupations."""
         (moment,) = atoms.get_initial_magnetic_moments().tolist()
-        incar = INCAR | settings.incar | ISOLATED | {'MAGMOM': [moment], 'NUPDOWN': moment}
-        incar.pop('KSPACING', None)
-        Incar(incar).write_file(folder / 'INCAR')
-        write_vasp(folder / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
-        (folder / 'KPOINTS').write_text('k-points\n0\nGamma\n1 1 1\n0 0 0\n')
-        (folder / 'POTCAR.spec').write_text(f'{atoms.get_chemical_symbols()[0]}\n')
+        atom = {'MAGMOM': [moment], 'NUPDOWN': moment}
+        return _write_files(folder, atoms, INCAR | self.settings.incar | ISOLATED | atom, [1, 1, 1])
 
     @staticmethod
     def read(folder: Path) -> DftResult:
@@ -136,7 +139,7 @@ class Vasp(DftCode):
                 Code.CALCULATION_INCOMPLETE,
                 f'{folder}: {path.name} contains no ionic step; the calculation is not finished',
             )
-        if len(steps[-1].findall('scstep')) >= int(limit.text or 0):
+        if len(steps[-1].findall('scstep')) >= int(limit.text or 0) and not is_converged(document.getroot()):
             raise AutopipeError(
                 Code.CALCULATION_UNCONVERGED, f'{folder}: the SCF cycle did not converge in NELM = {limit.text} steps'
             )
@@ -148,9 +151,18 @@ class Vasp(DftCode):
         if not {'free_energy', 'forces'} <= set(results):
             raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} lacks the energy or the forces')
         stress = results.get('stress')
-        level = level_from_vasprun(document.getroot(), atoms)
-        return DftResult(atoms, float(results['free_energy']), np.asarray(results['forces']), stress, level)
+        root = document.getroot()
+        level, used = level_from_vasprun(root, atoms), used_settings(root)
+        return DftResult(atoms, float(results['free_energy']), np.asarray(results['forces']), stress, level, used)
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) or (isinstance(value, str) and len(value.split()) > 1)
+def _write_files(folder: Path, atoms: Atoms, tags: dict[str, Any], mesh: list[int]) -> dict[str, Any]:
+    from ase.io.vasp import write_vasp
+
+    blocks = list(dict.fromkeys(atoms.get_chemical_symbols()))
+    resolved = resolve_elements(tags, blocks)
+    write_vasp(folder / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
+    (folder / 'INCAR').write_text(write_incar(resolved))
+    (folder / 'KPOINTS').write_text(f'k-points\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n')
+    (folder / 'POTCAR.spec').write_text('\n'.join(blocks) + '\n')
+    return requested_settings(resolved, mesh)

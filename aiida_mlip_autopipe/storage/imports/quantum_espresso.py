@@ -100,7 +100,7 @@ def level_from_pw(text: str, atoms: Atoms) -> LevelOfTheory:
         'functional': functional,
         'cutoff_eV': energy(r'kinetic-energy cutoff\s*=\s*(\S+)\s+Ry'),
         'density_cutoff_eV': energy(r'charge density cutoff\s*=\s*(\S+)\s+Ry'),
-        SPACING: k_spacing(atoms, _mesh(text, atoms.cell.array)),
+        SPACING: k_spacing(atoms, mesh_from_pw(text, atoms.cell.array)),
         # The sha256 of the files is unknown; the output contains the MD5 sum.
         'potentials': dict(re.findall(r'PseudoPot\. #\s*\d+ for\s+(\S+)\s.*\n.*\n\s*MD5 check sum:\s*(\w+)', text)),
         'spin': 'noncollinear' if noncollinear else 'collinear' if 'Starting magnetic structure' in text else 'none',
@@ -113,8 +113,8 @@ def level_from_pw(text: str, atoms: Atoms) -> LevelOfTheory:
     return LevelOfTheory(method='dft', code='quantum-espresso', name=name, parameters=parameters)
 
 
-def _mesh(text: str, cell: np.ndarray) -> list[int] | None:
-    """Return the mesh of k-points; None if it cannot be derived from the points of the output."""
+def mesh_from_pw(text: str, cell: np.ndarray) -> list[int] | None:
+    """Return the mesh of k-points of a calculation; None if it cannot be derived from the points in the output."""
     from ase.units import Bohr
 
     alat = re.search(r'lattice parameter \(alat\)\s*=\s*(\S+)', text)

@@ -24,9 +24,10 @@ ESPRESSO = {
     'ecutwfc_Ry': 12,
     'kspacing_per_A': 0.6,
     'pseudopotentials': {'Al': 'Al.pz-vbc.UPF', 'Mg': 'Mg.UPF'},
-    'input': {'system': {'degauss': 0.03, 'nspin': 2, 'starting_magnetization(1)': 0.1}},
+    'initial_magnetic_moments': {'Al': 0.1},
+    'input': {'system': {'degauss': 0.03, 'nspin': 2}},
 }
-VASP = {'code': 'vasp', 'label_source': 'dft:vasp:pbe', 'incar': {'ENCUT': 520, 'SIGMA': 0.2, 'KSPACING': 0.2}}
+VASP = {'code': 'vasp', 'label_source': 'dft:vasp:pbe', 'incar': {'ENCUT': 520, 'SIGMA': 0.2}}
 
 
 @pytest.fixture
@@ -71,7 +72,6 @@ def test_the_atom_of_vasp_has_integer_occupations_and_keeps_the_functional_and_c
     incar = dict(line.split(' = ') for line in (folder / 'INCAR').read_text().splitlines() if line)
     expected = {'ENCUT': '520.0', 'ISPIN': '2', 'MAGMOM': '1*4.0', 'NUPDOWN': '4.0', 'ISMEAR': '0', 'SIGMA': '0.01'}
     assert incar | expected == incar
-    assert 'KSPACING' not in incar
     assert (folder / 'KPOINTS').read_text().splitlines()[2:4] == ['Gamma', '1 1 1']
     assert (folder / 'POTCAR.spec').read_text() == 'Fe\n'
     assert [path.name for path in (tmp_path / 'runs').iterdir()] == ['isolated_Fe']
@@ -132,8 +132,10 @@ def test_the_output_of_another_structure_is_not_an_isolated_atom(rows, atoms_onl
     assert (fault.code, 'Al2' in str(fault)) == (Code.CALCULATION_MISMATCH, True)
 
 
-def test_settings_that_list_values_for_several_elements_are_refused(rows, tmp_path):
-    settings = VASP | {'incar': {'LDAU': True, 'LDAUU': [4.0, 0.0]}}
-    with refused(Code.VALUE_INVALID, 'isolated_Al', 'LDAUU'):
-        write_dft_inputs(tmp_path / 'runs', rows, make_code(settings, 'x'), isolated_atoms='add')
-    assert not (tmp_path / 'runs').exists()
+def test_the_hubbard_correction_of_an_element_applies_to_its_isolated_atom(make_provenance, tmp_path):
+    settings = VASP | {'incar': VASP['incar'] | {'LDAU': True, 'LDAUU': {'Fe': 5.3}, 'LDAUL': {'Fe': 2}}}
+    rows = [atom_row(make_provenance, symbol) for symbol in ('Fe', 'O')]
+    folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(settings, 'x'), isolated_atoms='only')
+    texts = {one.name: (one / 'INCAR').read_text() for one in folders}
+    assert 'LDAUU = 5.3\n' in texts['isolated_Fe']
+    assert 'LDAUL = -1\n' in texts['isolated_O']

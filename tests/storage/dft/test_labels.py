@@ -132,8 +132,11 @@ def test_inputs_of_pw_compute_the_labels_of_the_unchanged_structure(calculated):
     assert 'K_POINTS automatic 3 3 1 0 0 0' in ' '.join((calculated / 'seed-abc1_10' / 'pw.in').read_text().split())
 
 
-def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200, cutoff_eV=520):
-    """Write the required parts of a vasprun.xml. VASP's stress is in kbar and positive for a compressed crystal."""
+def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200, cutoff_eV=520, change_eV=0.1, tags='', mesh=''):
+    """Write the required parts of a vasprun.xml. VASP's stress is in kbar and positive for a compressed crystal.
+
+    ``change_eV`` is the change of the energy in the last electronic step.
+    """
 
     def vectors(name, values):
         inner = ''.join('<v>' + ' '.join(f'{x:.12f}' for x in vector) + '</v>' for vector in values)
@@ -146,13 +149,17 @@ def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200, cutoff_eV=52
     structure = f'{crystal}{positions}'
     species = ''.join(f'<rc><c>{symbol}</c><c>1</c></rc>' for symbol in atoms.get_chemical_symbols())
     energy = f'<energy><i name="e_fr_energy">{labels["energy"]:.12f}</i><i name="e_0_energy">1.0</i></energy>'
+    first = energy.replace(f'{labels["energy"]:.12f}', f'{labels["energy"] + change_eV:.12f}')
+    steps = f'<scstep>{first}</scstep>' * (n_electronic - 1) + f'<scstep>{energy}</scstep>'
+    generation = f'<generation param="Gamma"><v type="int" name="divisions">{mesh}</v></generation>' if mesh else ''
     (folder / 'vasprun.xml').write_text(
-        '<modeling><kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>'
-        f'</kpoints><incar><i name="ENCUT">{cutoff_eV}</i></incar>'
+        f'<modeling><kpoints>{generation}'
+        f'<varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>'
+        f'</kpoints><incar><i name="ENCUT">{cutoff_eV}</i><i name="EDIFF">0.00000100</i>{tags}</incar>'
         f'<parameters><separator><i type="int" name="NELM">{limit}</i></separator></parameters>'
         f'<atominfo><array name="atoms"><set>{species}</set></array></atominfo>'
         f'<structure name="initialpos">{structure}</structure>'
-        f'<calculation>{f"<scstep>{energy}</scstep>" * n_electronic}'
+        f'<calculation>{steps}'
         f'<structure>{structure}</structure>{vectors("forces", labels["forces"])}{vectors("stress", full)}{energy}'
         '</calculation></modeling>'
     )
@@ -191,6 +198,65 @@ def test_inputs_of_vasp_do_not_move_atoms_and_contain_magnetic_moments(row_of, t
     assert (incar['NSW'], incar['ENCUT'], incar['ISPIN']) == ('0', '520.0', '2')
     assert (folder / 'KPOINTS').read_text().splitlines()[2:4] == ['Gamma', '12 12 9']
     assert 'Selective' not in (folder / 'POSCAR').read_text()
+
+
+def test_convergence_in_exactly_the_allowed_number_of_steps_is_accepted(vasp):
+    row, folder, labels = vasp
+    atoms = row.atoms[[0, 2, 1, 3]]
+    write_vasprun(folder, atoms, labels, n_electronic=40, limit=40, change_eV=5e-7)
+    assert len(label_rows(folder.parent, [row]).rows) == 1
+    write_vasprun(folder, atoms, labels, n_electronic=40, limit=40, change_eV=2e-6)
+    assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_UNCONVERGED, 'NELM = 40')
+    write_vasprun(folder, atoms, labels, n_electronic=1, limit=1, change_eV=0)
+    assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_UNCONVERGED, 'NELM = 1')
+
+
+@pytest.mark.parametrize(
+    ('options', 'difference'),
+    [
+        ({'cutoff_eV': 300}, 'ENCUT: 520 and 300'),
+        ({'mesh': '1 1 1'}, 'k_points: [12, 12, 5] and [1, 1, 1]'),
+        ({'tags': '<i name="GGA">    RP</i>'}, 'GGA: not given and rp'),
+        ({'tags': '<i name="ISPIN">     2</i>'}, 'ISPIN: 1 and 2'),
+        ({'tags': '<i name="SIGMA">  0.20000000</i>'}, 'SIGMA: 0.05 and 0.2'),
+        ({'tags': '<i name="PSTRESS">   100.0</i>'}, 'PSTRESS: not given and 100'),
+        ({'tags': '<v name="LDAUU">  5.3 0.0</v>'}, 'LDAUU: not given and [5.3, 0.0]'),
+    ],
+)
+def test_results_of_vasp_with_other_settings_than_its_inputs_are_refused(vasp, options, difference):
+    row, folder, labels = vasp
+    write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, **options)
+    assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_CHANGED, str(folder), difference)
+
+
+def test_spellings_and_defaults_in_the_output_of_vasp_are_no_other_settings(vasp):
+    row, folder, labels = vasp
+    printed = {'PREC': 'accura', 'LREAL': 'F', 'GGA': '--', 'ISPIN': '     1', 'LHFCALC': ' F ', 'IVDW': '0'}
+    tags = ''.join(f'<i name="{name}">{value}</i>' for name, value in printed.items())
+    write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, tags=tags, mesh='12 12 5')
+    assert label_rows(folder.parent, [row]).faults == ()
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'difference'),
+    [
+        ('cutoff     =      12.0000', 'cutoff     =      10.0000', 'ecutwfc: 12 and 10'),
+        ('width (Ry)=  0.0300', 'width (Ry)=  0.0500', 'degauss: 0.03 and 0.05'),
+        ('Marzari-Vanderbilt smearing', 'Gaussian smearing', 'smearing: marzari-vanderbilt and gaussian'),
+        ('Al.pz-vbc.UPF', 'Al.pbe.UPF', "['Al.pz-vbc.UPF'] and ['Al.pbe.UPF']"),
+        ('threshold =      1.0E-08', 'threshold =      1.0E-03', 'conv_thr: 1e-08 and 0.001'),
+    ],
+)
+def test_results_of_pw_with_other_settings_than_its_inputs_are_refused(calculated, rows, old, new, difference):
+    path = calculated / 'seed-abc0_10' / 'pw.out'
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert_fault(label_rows(calculated, rows), Code.CALCULATION_CHANGED, str(path.parent), difference)
+
+
+def test_results_of_pw_with_other_k_points_are_refused(calculated, rows):
+    request(calculated / 'seed-abc0_10', k_points=[8, 8, 6])
+    assert_fault(label_rows(calculated, rows), Code.CALCULATION_CHANGED, 'k_points: [8, 8, 6] and [4, 4, 3]')
 
 
 def test_incomplete_and_unconverged_results_of_vasp_are_refused(vasp):
@@ -263,12 +329,12 @@ def test_calculations_that_do_not_belong_to_the_rows_are_refused(calculated, row
     [
         (VASP | {'code': 'abinit'}, Code.CHOICE_UNKNOWN, ['code', 'quantum-espresso, vasp', 'abinit']),
         (VASP | {'label_source': 'pbe'}, Code.WRONG_PATTERN, ['label_source: ', 'dft:']),
-        (VASP | {'incar': {'NSW': 5}}, Code.VALUE_INVALID, ['incar.NSW', '0']),
+        (VASP | {'incar': {'NSW': 5}}, Code.VALUE_INVALID, ['incar', 'NSW', '0']),
         ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, Code.VALUE_MISSING, ['ecutwfc_Ry: ']),
         (
             ESPRESSO | {'input': {'control': {'calculation': 'relax'}}},
             Code.VALUE_INVALID,
-            ['input.control.calculation', 'scf'],
+            ['input', 'control.calculation', 'scf'],
         ),
     ],
 )
@@ -305,7 +371,15 @@ def test_rows_and_isolated_atoms_are_read_together(rows, tmp_path):
     assert cohesive == pytest.approx(3.9, abs=0.2)
 
 
+def request(folder, **settings):
+    """Change what the inputs in a folder request."""
+    about = json.loads((folder / 'row.json').read_text())
+    about['requested'] |= settings
+    (folder / 'row.json').write_text(json.dumps(about))
+
+
 def labelled_at(row, folder, labels, cutoff_eV):
+    request(folder, ENCUT=cutoff_eV)
     order = json.loads((folder / 'row.json').read_text())['order']
     write_vasprun(folder, row.atoms[order], labels | {'forces': labels['forces'][order]}, cutoff_eV=cutoff_eV)
     return label_rows(folder, [row]).rows
@@ -326,6 +400,7 @@ def test_calculations_of_one_dataset_with_different_cutoffs_are_refused(row_of, 
     rows = [row_of(alloy(), name) for name in ('abc3', 'abc4')]
     folders = write_dft_inputs(tmp_path / 'two', rows, make_code(VASP, 'x'))
     for row, folder, cutoff_eV in zip(rows, folders, (400, 520), strict=True):
+        request(folder, ENCUT=cutoff_eV)
         order = json.loads((folder / 'row.json').read_text())['order']
         write_vasprun(folder, row.atoms[order], labels, cutoff_eV=cutoff_eV)
     with refused(Code.LEVELS_MIXED, 'seed-abc4_10', 'cutoff_eV: 400 and 520'):
