@@ -36,14 +36,17 @@ def read_pw(path: Path) -> Iterator[Frame | AutopipeError]:
     with open_text(path) as file:
         text = file.read()
     index = 0
+    is_complete = 'JOB DONE' in text or UNCONVERGED in text
     try:
         level = None
         steps = _steps(text)
         # ASE's reader fails at the bands of an unconverged step, which are not required.
         images = read_espresso_out(StringIO(text.replace(BANDS, '')), results_required=False)
-        for atoms, step in zip(images, steps, strict=True):
+        for position, (atoms, step) in enumerate(zip(images, steps, strict=True), start=1):
             if not any(marker in step for marker in RESULTS):
                 continue  # the positions for the next step, or those at the end of a relaxation
+            if position == len(steps) and not is_complete:
+                continue  # the file may end within a number
             where = f'{path}, frame {index}'
             level = level or level_from_pw(text, atoms)
             results = atoms.calc.results
@@ -67,10 +70,10 @@ def read_pw(path: Path) -> Iterator[Frame | AutopipeError]:
     except Exception as error:  # ASE's reader raises exceptions of various types
         yield AutopipeError(Code.FILE_UNREADABLE, f'{path}, frame {index}: {error}; the rest of the file was not read')
         return
-    if not index:
-        yield AutopipeError(Code.CALCULATION_INCOMPLETE, f'{path}: it contains no ionic step')
-    elif 'JOB DONE' not in text and UNCONVERGED not in text:
+    if not is_complete:
         yield AutopipeError(Code.CALCULATION_INCOMPLETE, f'{path}, frame {index}: the file is truncated')
+    elif not index:
+        yield AutopipeError(Code.CALCULATION_INCOMPLETE, f'{path}: it contains no ionic step')
 
 
 def _steps(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
+from aiida_mlip_autopipe.storage.imports.quantum_espresso import read_pw
 
 # Outputs of pw.x 6.7: 12 Ry, Al.pz-vbc.UPF, k-point spacing 0.6/Å.
 PW = Path(__file__).parents[1] / 'dft' / 'pw'
@@ -58,9 +59,9 @@ def test_unconverged_and_truncated_calculations_are_reported(tmp_path):
     assert (len(rows), [fault.code for fault in result.faults]) == (2, [Code.CALCULATION_UNCONVERGED])
     text = (PW / 'crystal.out').read_text()
     (tmp_path / 'pw.out').write_text(text.replace('JOB DONE', ''))
-    with refused(Code.CALCULATION_INCOMPLETE, 'pw.out, frame 1'):
+    with refused(Code.CALCULATION_INCOMPLETE, 'pw.out, frame 0'):
         rows_of(tmp_path / 'pw.out', target=tmp_path / 'b.db')
-    (tmp_path / 'pw.out').write_text(text[: text.index('Forces acting')])
+    (tmp_path / 'pw.out').write_text(text.replace('Forces acting', ''))
     with refused(Code.LABELS_MISSING, 'pw.out, frame 0', 'forces'):
         rows_of(tmp_path / 'pw.out', target=tmp_path / 'b.db')
 
@@ -80,3 +81,12 @@ def test_each_ionic_step_of_a_relaxation_is_a_row(tmp_path):
     for row, atoms in zip(rows, expected, strict=True):
         assert row.labels['energy'] == atoms.get_potential_energy()
         np.testing.assert_array_equal(row.labels['stress'], atoms.get_stress())
+
+
+def test_an_output_that_ends_within_a_number_has_no_labels(tmp_path):
+    text = (PW / 'crystal.out').read_text()
+    end = text.index('-0.04662556') + len('-0.046')
+    (tmp_path / 'pw.out').write_text(text[:end])
+    (fault,) = read_pw(tmp_path / 'pw.out')
+    assert fault.code is Code.CALCULATION_INCOMPLETE
+    assert 'pw.out, frame 0' in str(fault)
