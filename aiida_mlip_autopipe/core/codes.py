@@ -275,7 +275,7 @@ class Code(ExplainedEnum):
         'Some rows have no valid DFT calculation.',
         'Correct the calculations listed in the message, or leave out their rows with `--skip-failed`.',
     )
-    LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys could be the label.', 'Use an option such as `--energy-key`.'
+    LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys could hold the label.', 'Use an option such as `--energy-key`.'
     LABELS_IMPLAUSIBLE = 'labels_implausible', 'A net force or energy is impossibly large.', 'Repeat the calculation.'
     LABELS_MALFORMED = 'labels_malformed', 'A label has the wrong shape.', 'Name another key, or correct the file.'
     LABELS_UNIT = 'labels_unit', 'The unit or sign of labels is probably wrong.', 'Set the option that the error names.'
@@ -289,7 +289,7 @@ class Code(ExplainedEnum):
     )
     ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'
     ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or value named in the message.'
-    SELECTION_MALFORMED = 'selection_malformed', 'A selection of rows is malformed.', 'Correct the part in the message.'
+    SELECTION_MALFORMED = 'selection_malformed', 'A selection of rows is malformed.', 'Correct the named part.'
     SETS_OVERLAP = 'sets_overlap', 'Two sets share a group or a structure.', 'Draw new sets: `--by parent`.'
     SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Use fewer sets or smaller groups.'
 

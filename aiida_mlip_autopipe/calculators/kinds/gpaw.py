@@ -31,7 +31,7 @@ EMPTY_BANDS_OF_ATOM = 5
 
 
 class GPAWSettings(CalculatorSettings):
-    """Density functional theory by GPAW, in plane waves."""
+    """Plane-wave density functional theory with GPAW."""
 
     kind: Literal['gpaw'] = 'gpaw'
     """GPAW."""
@@ -43,7 +43,7 @@ class GPAWSettings(CalculatorSettings):
     """Cutoff of the plane waves in eV; by default, that of the preset."""
     kspacing_per_A: float = Field(default=PRESETS['balanced']['kspacing_per_A'], gt=0)
     """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``; by default, that of
-    the preset. The mesh is centred at Γ and has one k-point along non-periodic directions and along vacuum."""
+    the preset. The mesh is centred at Γ and has one k-point along non-periodic directions and across a vacuum."""
     scf_density: float = Field(default=PRESETS['balanced']['scf_density'], gt=0)
     """Convergence of the density in electrons per valence electron; by default, that of the preset."""
     max_scf_steps: int = Field(default=200, ge=1)
@@ -54,7 +54,7 @@ class GPAWSettings(CalculatorSettings):
     """Width of this distribution in eV."""
     energy: Literal['free_energy', 'extrapolated'] = 'free_energy'
     """The energy of the results: the electronic free energy, whose derivatives are the forces and the stress, or its
-    extrapolation to zero width of the smearing."""
+    extrapolation to zero smearing width."""
     spin_polarized: bool = False
     """Whether the calculation is spin-polarised."""
     initial_magnetic_moments: dict[str, float] = Field(default_factory=dict)
@@ -65,7 +65,8 @@ class GPAWSettings(CalculatorSettings):
     charge: float = 0.0
     """Total charge in units of the elementary charge."""
     dipole_correction: bool = True
-    """Whether slabs have a dipole correction, if the vacuum is perpendicular to the two other cell vectors."""
+    """Whether a dipole correction is applied to slabs whose cell vector across the vacuum is perpendicular to the other
+    two."""
     vacuum_A: float = Field(default=6.0, gt=0)
     """Thickness in Å of the vacuum on each side of the structure along non-periodic directions."""
     cutoff_A: float = Field(default=5.0, gt=0)
@@ -113,7 +114,7 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
             self.results['magmoms'] = computed.get_magnetic_moments()
 
     def isolated_atom_energy(self, symbol: str) -> float:
-        """Return the energy in eV of an isolated atom with integer occupations and the spin given by Hund's rule.
+        """Return the energy in eV of an isolated atom with integer occupations and the spin given by Hund's rules.
 
         The box has three different lengths, so that an open shell can break the symmetry.
         """

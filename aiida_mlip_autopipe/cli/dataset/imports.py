@@ -87,7 +87,7 @@ def import_files(
 ) -> None:
     """Import labelled structures from other programs as a dataset.
 
-    The rows can be merged, split, reported and exported like those of a campaign.
+    The rows can be merged, split, summarised in reports and exported like those of a campaign.
     """
     from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
     from aiida_mlip_autopipe.storage.imports.keys import LabelKeys

@@ -58,7 +58,7 @@ def hash_settings(code: DftCode) -> str:
 
 
 def make_isolated_atom(symbol: str) -> Atoms:
-    """Return a spin-polarised atom with the magnetic moment of its ground state by Hund's rules, in a large box."""
+    """Return a spin-polarised atom with the magnetic moment of its Hund's-rule ground state, in a large box."""
     moment = float(ground_state_magnetic_moments[atomic_numbers[symbol]])
     centre = [length / 2 for length in BOX_A]
     return Atoms([symbol], positions=[centre], cell=BOX_A, pbc=True, magmoms=[moment])

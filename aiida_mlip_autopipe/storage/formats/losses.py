@@ -1,4 +1,4 @@
-"""Report what a format cannot store of a row, so that nothing is dropped silently."""
+"""Report what parts of a row a format cannot store, so that nothing is dropped silently."""
 
 from __future__ import annotations
 

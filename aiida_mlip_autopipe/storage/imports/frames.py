@@ -114,7 +114,7 @@ def check_frame(labels: Mapping[str, Any], atoms: Atoms, where: str) -> None:
     Raises
     ------
     AutopipeError
-        If one of these is not fulfilled. ``where`` names the frame.
+        If a requirement is not met. ``where`` names the frame.
     """
     if not len(atoms):
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{where}: it has no atoms')
@@ -123,5 +123,5 @@ def check_frame(labels: Mapping[str, Any], atoms: Atoms, where: str) -> None:
             raise AutopipeError(Code.LABELS_MISSING, f'{where}: {name}: not all numbers are finite')
     if np.linalg.matrix_rank(atoms.cell.array[atoms.pbc]) < atoms.pbc.sum():
         raise AutopipeError(
-            Code.STRUCTURE_UNUSABLE, f'{where}: the vectors of the cell along the periodic directions span no cell'
+            Code.STRUCTURE_UNUSABLE, f'{where}: the cell vectors along the periodic directions are linearly dependent'
         )

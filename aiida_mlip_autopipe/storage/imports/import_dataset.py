@@ -250,8 +250,8 @@ def _level_of_own(
         raise AutopipeError(
             Code.LEVELS_MIXED,
             f'{path}, frame {frame.index}: its level of theory is {pairs[LEVEL]} ({pairs["label_source"]}), but '
-            f'that of {"--level" if given else "its keys"} is {level.hash}; give the dataset from which the file was '
-            'written with --level',
+            f'that of {"--level" if given else "its keys"} is {level.hash}; set --level to the dataset from '
+            'which the file was written',
         )
     return level
 

@@ -69,8 +69,8 @@ class LabelFinder:
         Raises
         ------
         AutopipeError
-            If energy or forces are missing, a value is not finite or has the wrong shape, or several keys could be a
-            label (``LABELS_AMBIGUOUS``). ``where`` names the frame.
+            If energy or forces are missing, a value is not finite or has the wrong shape, or several keys could contain
+            a label (``LABELS_AMBIGUOUS``). ``where`` names the frame.
         """
         atoms, rest = candidate.atoms, dict(candidate.values)
         n_atoms, volume = len(atoms), float(atoms.cell.volume)

@@ -15,7 +15,7 @@ ASYMMETRY = 1e-3
 
 
 def to_voigt(value: Any) -> np.ndarray:
-    """Return a symmetric matrix of shape (3, 3), (9,) or, in the order xx, yy, zz, yz, xz, xy, (6,) as (6,).
+    """Return a symmetric matrix of shape (3, 3), (9,) or (6,) with the shape (6,): xx, yy, zz, yz, xz, xy.
 
     Raises
     ------

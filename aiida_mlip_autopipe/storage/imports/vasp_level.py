@@ -17,7 +17,7 @@ _GGA = {'ca': 'lda', 'pe': 'pbe', 'ps': 'pbesol', 'rp': 'rpbe', 're': 'revpbe', 
 # Functionals of the potentials, which are used if GGA is not set.
 _POTENTIALS = {'PAW_PBE': 'pbe', 'PAW_GGA': 'pw91', 'PAW': 'lda'}
 _PRECISIONS = ('low', 'medium', 'high', 'normal', 'single', 'accurate')
-# Tags that change a number, with the names of the parameters.
+# Tags that affect the labels, with the names of the parameters.
 _TAGS = {
     'EDIFF': 'energy_tolerance_eV',
     'SIGMA': 'smearing_width_eV',

@@ -30,7 +30,7 @@ class LevelOfTheory(Settings):
     name: str = Field(min_length=1)
     """Short readable name, such as ``mlip:mace:mp0.model``; not part of the identity. Two levels may share a name."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Everything that changes a number, as JSON types: for an MLIP, the sha256 of the model, its head, the dispersion
+    """Everything that affects the labels, as JSON types: for an MLIP, the sha256 of the model, its head, the dispersion
     and the precision; for DFT, the version, the functional, the cutoff, the density of k-points and the hashes of the
     potentials. Parameters without a value are omitted."""
 
