@@ -217,8 +217,13 @@ def test_dft_inputs_are_written_and_missing_calculations_are_reported_for_each_r
     assert Path('runs/isolated_Cu/INCAR').is_file()
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db')
     assert result.exit_code == 2
-    for places in (['runs/seed-seed0_0', 'vasprun.xml'], ['step 90 of seed-seed9', 'runs']):
+    for places in (
+        ['runs/seed-seed0_0', 'vasprun.xml'],
+        ['step 40 of seed-seed4', 'runs'],
+        ['5 more', '8 rows', 'runs'],
+    ):
         assert_refused(result.stderr, Code.CALCULATION_MISSING, *places)
+    assert 'seed-seed9' not in result.stderr
     assert_refused(result.stderr, Code.LABELS_INCOMPLETE, '--skip-failed')
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db', '--skip-failed')
     assert_refused(result.stderr, Code.DATASET_EMPTY, 'dft.db')

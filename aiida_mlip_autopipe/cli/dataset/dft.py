@@ -74,9 +74,12 @@ def label_from(
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
     from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 
     labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)
-    for fault in labelled.faults:
+    for fault in summarise_faults(labelled.faults):
         console.print(f'left out: {with_codes(fault)}', style='yellow', markup=False)
+    for warning in labelled.warnings:
+        console.print(f'warning: {warning}', style='yellow', markup=False)
     console.print(f'[green]✓[/] {counted(labelled.n_rows, "row")} in [bold]{output}[/]')

@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
 from aiida_mlip_autopipe.storage.dft.base import DftResult
+from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
 from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
     REQUESTED,
@@ -27,6 +28,7 @@ from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
     read_isolated_atoms,
 )
 from aiida_mlip_autopipe.storage.dft.levels import join_calculations
+from aiida_mlip_autopipe.storage.dft.plausibility import FEW_ATOMS, find_outliers, require_zero_net_force
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
@@ -35,6 +37,8 @@ from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 # DFT codes print rounded positions and cells. An ionic step would move atoms by more than this.
 TOLERANCE_A = 1e-3
+# A row, the folder of its calculation, the content of the file that identifies it, and its result.
+Calculated = tuple[Row, Path, dict[str, Any], DftResult]
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,13 @@ class LabelResult:
         The rows with new labels, in the order of the dataset.
     faults
         The reason why each of the other rows has no new labels.
+    warnings
+        A sentence about each energy that is far from those of similar compositions.
     """
 
     rows: tuple[Row, ...]
     faults: tuple[AutopipeError, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,13 @@ class LabelledDataset:
         Number of rows.
     faults
         The reason why each of the other rows was left out.
+    warnings
+        A sentence about each energy that is far from those of similar compositions.
     """
 
     n_rows: int
     faults: tuple[AutopipeError, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def label_dataset(
@@ -90,7 +100,8 @@ def label_dataset(
     Raises
     ------
     AutopipeError
-        If a row has no new labels and ``skip_failed`` is false (the message lists all reasons), or if the file exists.
+        If a row has no new labels and ``skip_failed`` is false (the message lists the
+        first rows with each reason), or if the file exists.
         Also as in `label_rows`.
     """
     refuse_existing(output, overwrite)
@@ -100,12 +111,12 @@ def label_dataset(
         hint = AutopipeError(
             Code.LABELS_INCOMPLETE, 'nothing was written; use --skip-failed to leave out rows without labels'
         )
-        raise CombinedError([*result.faults, hint])
+        raise CombinedError([*summarise_faults(result.faults), hint])
     if result.faults and not result.rows:
         empty = AutopipeError(Code.DATASET_EMPTY, f'{output} was not written, because no row has new labels')
-        raise CombinedError([*result.faults, empty])
+        raise CombinedError([*summarise_faults(result.faults), empty])
     n_rows = export_dataset(output, result.rows, overwrite=overwrite)
-    return LabelledDataset(n_rows, result.faults)
+    return LabelledDataset(n_rows, result.faults, result.warnings)
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
@@ -160,11 +171,11 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
                 f'{where} and {found[frame][0]} are both calculations of step {step} of {seed}',
             )
         found[frame] = where, about
-    results: list[tuple[Row, Path, dict[str, Any], DftResult]] = []
+    results: list[Calculated] = []
     faults: list[AutopipeError] = []
     for row, frame in zip(rows, frames, strict=True):
         if frame not in found:
-            missing = f'step {frame.step} of {frame.seed} has no calculation in {folder}'
+            missing = f'step {frame.step} of {frame.seed}: {folder} contains no calculation of it'
             faults.append(AutopipeError(Code.CALCULATION_MISSING, missing))
             continue
         where, about = found[frame]
@@ -172,20 +183,38 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
             result = CODES[about['code']].read(where)
             _check_structure(row, result, about, where)
             require_agreement(where, about.get(REQUESTED, {}), result.used)
+            _require_labels(row, result, where)
             results.append((row, where, about, result))
         except AutopipeError as fault:
             faults.append(fault)
+    results, implausible, warnings = _check_energies(results)
+    faults += implausible
     level = join_calculations((where, about, result) for _, where, about, result in results)
-    labelled: list[Row] = []
-    for row, where, about, result in results:
-        try:
-            assert level is not None  # there is a result
-            labelled.append(_relabel(row, result, about, where, level))
-        except AutopipeError as fault:
-            faults.append(fault)
+    labelled = [] if level is None else [_relabel(row, result, about, level) for row, _, about, result in results]
     if atoms.label_source is not None:
         labelled = add_isolated_atoms(labelled, atoms)
-    return LabelResult(tuple(labelled), (*faults, *atoms.faults))
+    return LabelResult(tuple(labelled), (*faults, *atoms.faults), tuple(warnings))
+
+
+def _check_energies(results: list[Calculated]) -> tuple[list[Calculated], list[AutopipeError], list[str]]:
+    """Return the calculations with plausible energies, the reasons to leave out the others, and warnings."""
+    checked = [one for one in results if one[0].key_value_pairs.get('kind') not in FEW_ATOMS]
+    symbols = [row.atoms.get_chemical_symbols() for row, *_ in checked]
+    refused: set[Path] = set()
+    faults: list[AutopipeError] = []
+    warnings: list[str] = []
+    for outlier in find_outliers(symbols, np.array([result.energy for *_, result in checked])):
+        where = checked[outlier.index][1]
+        message = (
+            f'{where}: the energy differs by {outlier.deviation:+.3g} eV/atom from a fit to the compositions of all '
+            f'rows, {outlier.in_mad:.3g} times the median absolute deviation'
+        )
+        if outlier.is_refused:
+            refused.add(where)
+            faults.append(AutopipeError(Code.LABELS_IMPLAUSIBLE, message))
+        else:
+            warnings.append(message)
+    return [one for one in results if one[1] not in refused], faults, warnings
 
 
 def _find_calculations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -220,17 +249,24 @@ def _check_structure(row: Row, result: DftResult, about: dict[str, Any], where: 
         )
 
 
-def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path, level: LevelOfTheory) -> Row:
-    inverse = np.argsort(about['order'])
-    labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}
-    if row.atoms.pbc.all():
-        if result.stress is None:
-            raise AutopipeError(
-                Code.CALCULATION_INCOMPLETE, f'{where}: the stress is missing, although the structure is periodic'
-            )
-        labels['stress'] = result.stress
-    if not all(np.isfinite(values).all() for values in labels.values()):
+def _require_labels(row: Row, result: DftResult, where: Path) -> None:
+    """Refuse results that are incomplete, not finite, or have a net force."""
+    if row.atoms.pbc.all() and result.stress is None:
+        raise AutopipeError(
+            Code.CALCULATION_INCOMPLETE, f'{where}: the stress is missing, although the structure is periodic'
+        )
+    if not all(np.isfinite(values).all() for values in _labels_of(row, result, np.arange(len(row.atoms))).values()):
         raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{where}: the energy, a force or the stress is not finite')
+    require_zero_net_force(where, result.forces)
+
+
+def _labels_of(row: Row, result: DftResult, indices: np.ndarray) -> dict[str, Any]:
+    labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[indices]}
+    return labels | ({'stress': result.stress} if row.atoms.pbc.all() else {})
+
+
+def _relabel(row: Row, result: DftResult, about: dict[str, Any], level: LevelOfTheory) -> Row:
+    labels = _labels_of(row, result, np.argsort(about['order']))
     atoms = row.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, **labels)
     atoms.calc.name = about['code']

@@ -172,7 +172,7 @@ def vasp(row_of, tmp_path):
     (folder,) = write_dft_inputs(tmp_path / 'vasp', [row], make_code(VASP, 'x'))
     labels = {
         'energy': -15.5,
-        'forces': np.arange(12.0).reshape(4, 3),
+        'forces': np.arange(12.0).reshape(4, 3) - [4.5, 5.5, 6.5],
         'stress': np.array([-0.06, -0.05, -0.04, 0.03, 0.02, 0.01]),
     }
     return row, folder, labels
@@ -257,6 +257,31 @@ def test_results_of_pw_with_other_settings_than_its_inputs_are_refused(calculate
 def test_results_of_pw_with_other_k_points_are_refused(calculated, rows):
     request(calculated / 'seed-abc0_10', k_points=[8, 8, 6])
     assert_fault(label_rows(calculated, rows), Code.CALCULATION_CHANGED, 'k_points: [8, 8, 6] and [4, 4, 3]')
+
+
+def test_a_net_force_is_refused(vasp):
+    row, folder, labels = vasp
+    write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels | {'forces': labels['forces'] + [1.25, 0, 0]})
+    assert_fault(label_rows(folder.parent, [row]), Code.LABELS_IMPLAUSIBLE, str(folder), '5 eV/Å', '0.04 eV/Å')
+
+
+@pytest.mark.parametrize(('shift_eV', 'n_left_out', 'n_warnings'), [(1000, 1, 0), (8, 0, 1), (0, 0, 0)])
+def test_an_energy_far_from_the_other_rows_is_refused_or_reported(
+    row_of, vasp, tmp_path, shift_eV, n_left_out, n_warnings
+):
+    _, _, labels = vasp
+    rows = [row_of(alloy(), f'abc{number}') for number in range(12)]
+    folders = write_dft_inputs(tmp_path / 'many', rows, make_code(VASP, 'x'))
+    for number, (row, folder) in enumerate(zip(rows, folders, strict=True)):
+        energy = labels['energy'] + 0.01 * (number % 5) + shift_eV * (number == 7)
+        write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels | {'energy': energy})
+    result = label_rows(tmp_path / 'many', rows)
+    assert len(result.rows) == 12 - n_left_out
+    assert [fault.code for fault in result.faults] == [Code.LABELS_IMPLAUSIBLE] * n_left_out
+    assert len(result.warnings) == n_warnings
+    for message in (*map(str, result.faults), *result.warnings):
+        assert 'seed-abc7_10' in message
+        assert f'+{shift_eV / 4:g}' in message
 
 
 def test_incomplete_and_unconverged_results_of_vasp_are_refused(vasp):
