@@ -245,6 +245,20 @@ def _known(values: Iterable[str | None]) -> list[str]:
     return sorted({value for value in values if value is not None})
 
 
+def set_paths(path: Path, splits: Collection[Split], *, overwrite: bool = False) -> dict[Split, Path]:
+    """Return the file of each set that has rows, such as ``cu_au-train.db`` for ``cu_au.db``.
+
+    Raises
+    ------
+    AutopipeError
+        If a file must not be written; see `refuse_existing`.
+    """
+    paths = {split: path.with_stem(f'{path.stem}-{split}') for split in SPLITS if split in splits}
+    for target in paths.values():
+        refuse_existing(target, overwrite)
+    return paths
+
+
 def export_splits(
     path: Path, rows: Sequence[Row], splits: Sequence[Split], *, overwrite: bool = False
 ) -> dict[Split, Path]:
@@ -260,10 +274,8 @@ def export_splits(
     AutopipeError
         As in `export_dataset`. If a file cannot be written, none is written.
     """
-    sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in SPLITS}
-    paths = {split: path.with_stem(f'{path.stem}-{split}') for split in SPLITS if sets[split]}
-    for target in paths.values():
-        refuse_existing(target, overwrite)
+    paths = set_paths(path, splits, overwrite=overwrite)
+    sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in paths}
     if FORMATS[find_format(path, None)].one_level:
         # Each file could have one level, and two files different ones.
         deque(require_one_level(rows), maxlen=0)

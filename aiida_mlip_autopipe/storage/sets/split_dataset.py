@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
-from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, split_rows
+from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, set_paths, split_rows
 from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.storage.trainers.base import FineTuning
@@ -124,7 +124,8 @@ def split_dataset(
             f'valid_fraction must be above 0 for a config for {", ".join(trainers)}: without a validation set, a '
             'trainer would validate on random rows of the training set',
         )
-    paths = export_splits(target, rows, result.splits, overwrite=overwrite)
+    paths = set_paths(target, result.splits, overwrite=overwrite)
+    # First the configs, so that no sets remain if one of them cannot be made.
     lacking: list[str] = []
     for name, path in configs.items():
         lacking += write_trainer_config(
@@ -138,6 +139,7 @@ def split_dataset(
             weights=weights,
             overwrite=overwrite,
         )
+    export_splits(target, rows, result.splits, overwrite=overwrite)
     notes += _warn_of_levels(rows)
     report = result.report | {'warnings': [*notes, *result.report['warnings']]}
     sets = tuple(

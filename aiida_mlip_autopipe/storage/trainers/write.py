@@ -133,6 +133,10 @@ def _describe(
             Code.CHOICE_UNKNOWN,
             f'--weight {unknown[0]}: no row for training has this kind or label; use one of {", ".join(types)}',
         )
+    if all(weights.get(name) == 0 for name in types):
+        raise AutopipeError(
+            Code.VALUE_INVALID, f'--weight: the weight of all rows for training is 0 ({", ".join(types)})'
+        )
     return TrainingData(
         name=path.stem,
         folder=path.parent,

@@ -340,3 +340,13 @@ def test_no_file_is_written_if_the_last_one_fails(make_groups, tmp_path):
     with refused(Code.LABELS_OUTDATED):
         export_splits(tmp_path / 'cu.extxyz', rows, result.splits)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_set_is_written_if_the_config_of_a_trainer_cannot_be_made(make_groups, tmp_path):
+    rows = make_groups(10)
+    for row, energy in zip(rows, [-1.0] * 15 + [-2.0] * 15, strict=True):
+        row.data['isolated_atoms'] = {'Cu': energy}
+    export_dataset(tmp_path / 'cu.db', rows)
+    with refused(Code.LEVELS_MIXED, 'Cu'):
+        split_dataset(tmp_path / 'cu.db', tmp_path / 'cu.extxyz', trainers=['mace'])
+    assert [path.name for path in tmp_path.iterdir()] == ['cu.db']

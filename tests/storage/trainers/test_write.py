@@ -173,3 +173,8 @@ def test_different_energies_of_the_same_isolated_atom_are_refused(rows):
     rows[-1].data['isolated_atoms']['Au'] += 0.1
     with refused(Code.LEVELS_MIXED, '3.8', '3.9 eV', 'Au'):
         isolated_atom_energies(rows)
+
+
+def test_weights_that_leave_nothing_to_train_on_are_refused(rows, write):
+    with refused(Code.VALUE_INVALID, 'weight', 'alloy'):
+        write(rows, weights={'alloy': 0.0})
