@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aiida_mlip_autopipe.config.phrases import OTHER_TYPE, make_fault
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
+from aiida_mlip_autopipe.core.phrases import OTHER_TYPE, make_fault
 
 _Place = tuple[str | int, ...]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from aiida_mlip_autopipe.config.phrases import path_text, value_text
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
+from aiida_mlip_autopipe.core.phrases import path_text, value_text
 from aiida_mlip_autopipe.exploration.unused import without_effect
 
 RENAMED_KEYS = {

@@ -12,14 +12,12 @@ from pydantic import (
     Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
-    ValidationError,
     ValidationInfo,
     WrapSerializer,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.settings import Settings
 
@@ -148,24 +146,3 @@ class FromCampaign(Settings):
 
 ReferenceDataset = InputFile | FromCampaign
 """A reference dataset: a file in any format that ASE reads, or the dataset of an earlier campaign."""
-
-
-def combine_faults(error: ValidationError, *places: str) -> CombinedError:
-    """Return one error that lists all invalid settings, each with its code and place.
-
-    Parameters
-    ----------
-    error
-        The validation error.
-    places
-        Where the settings are, such as a file name.
-    """
-    return CombinedError(
-        [
-            AutopipeError(
-                code_of(details),
-                ': '.join([*places, *filter(None, ['.'.join(map(str, details['loc']))]), details['msg']]),
-            )
-            for details in error.errors()
-        ]
-    )

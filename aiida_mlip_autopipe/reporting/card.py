@@ -40,7 +40,7 @@ TITLES = {
     'largest_force_eV_A': 'maximum force of a structure, eV/Å',
     'pressure_GPa': 'static pressure, GPa',
     'periodic_volume_A3_per_atom': 'volume of periodic structures, Å³/atom',
-    'temperature_K': 'temperature, K',
+    'temperature_K': 'instantaneous temperature, K',
     'force_disagreement_eV_A': 'force disagreement of a committee, eV/Å',
 }
 """Titles of the counts and distributions in `DatasetInfo`, as on the card."""

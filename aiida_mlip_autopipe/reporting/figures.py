@@ -188,7 +188,8 @@ def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None
         return None
     edges = np.linspace(np.nanmin(temperatures), np.nanmax(temperatures), N_TEMPERATURES + 1)
     intervals = np.clip(np.searchsorted(edges, temperatures, side='right') - 1, 0, N_TEMPERATURES - 1)
-    labels = np.array([f'{low:.0f}–{high:.0f}' for low, high in pairwise(edges)])
+    ends = [f'{edge:.0f}' for edge in edges]
+    labels = np.array([low if low == high else f'{low}–{high}' for low, high in pairwise(ends)])
     boxes = []
     for kind, indices in _by_kind(rows).items():
         known = np.array([index for index in indices if not np.isnan(temperatures[index])], dtype=np.int64)

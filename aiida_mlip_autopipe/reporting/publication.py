@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from aiida_mlip_autopipe.core.fields import combine_faults
+from aiida_mlip_autopipe.core.phrases import combine_faults
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
@@ -141,7 +141,7 @@ def check_publication(rows: Sequence[Row], fields: Mapping[str, Any], where: str
     try:
         given = PublicationFields.model_validate(fields)
     except ValidationError as error:
-        raise combine_faults(error, where) from None
+        raise combine_faults(error, PublicationFields, where) from None
     info = read_dataset_info(rows)
     levels = {row.level_hash: row.level for row in rows}
     known = [level for level in levels.values() if level is not None and level.method != 'unknown']

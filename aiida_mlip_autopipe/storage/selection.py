@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
@@ -81,8 +82,9 @@ def parse_selection(
     for part in (part.strip() for part in selection.split(',')):
         comparison, interval = _COMPARISON.fullmatch(part), _RANGE.fullmatch(part)
         if not (comparison or interval or re.fullmatch(r'\w+', part)):
+            where = '' if part == selection else f' in {selection!r}'
             raise AutopipeError(
-                Code.SELECTION_MALFORMED, f'selection: {part!r} in {selection!r} is malformed; an example is {EXAMPLE}'
+                Code.SELECTION_MALFORMED, f'selection: {part!r}{where} is malformed; an example is {EXAMPLE}'
             )
         key = comparison[1] if comparison else interval[3] if interval else part
         _check_key(key, keys, part, is_compared=bool(comparison or interval))
@@ -114,6 +116,10 @@ def _check_key(key: str, keys: Collection[str], part: str, *, is_compared: bool)
         return
     if not is_compared and re.fullmatch(r'([A-Z][a-z]?\d*)+', key):
         return
+    by_lower = {name.lower(): name for name in sorted(keys)}
+    near = get_close_matches(key.lower(), by_lower, 1)
     raise AutopipeError(
-        Code.KEY_UNKNOWN, f'selection: {part!r}: no row has the key {key!r}; the keys are {", ".join(sorted(keys))}'
+        Code.KEY_UNKNOWN,
+        f'selection: {part!r}: no row has the key {key!r}; the keys are {", ".join(sorted(keys))}'
+        + (f'; did you mean {by_lower[near[0]]!r}?' if near else ''),
     )

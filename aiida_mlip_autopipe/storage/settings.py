@@ -8,10 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.fields import combine_faults, fault
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
-
-__all__ = ['StorageSettings', 'combine_faults']
 
 
 def _refuse_other_suffix(path: Path) -> Path:

@@ -31,7 +31,7 @@ def test_a_card_contains_the_quantiles_of_the_distributions(make_rows):
     distributions = describe_dataset(rows)['distributions']
     energies = [row.atoms.get_potential_energy() / 12 for row in rows]
     assert distributions['energy, eV/atom'][::2] == pytest.approx(energies)
-    assert distributions['temperature, K'] == [312.123456789] * 5
+    assert distributions['instantaneous temperature, K'] == [312.123456789] * 5
     stress = rows[0].atoms.calc.results['stress']
     assert distributions['static pressure, GPa'][0] == pytest.approx(-stress[:3].mean() * 160.21766)
 

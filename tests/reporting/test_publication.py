@@ -76,7 +76,9 @@ def test_several_levels_of_theory_are_a_problem(make_rows):
         ({'license': 'MIT'}, Code.KEY_UNKNOWN, 'meta.yaml: license'),
         ({'licence': 'free to use'}, Code.WRONG_PATTERN, 'meta.yaml: licence'),
         ({'doi': 'https://doi.org/10.1000/1'}, Code.WRONG_PATTERN, 'meta.yaml: doi'),
-        ({'authors': [{'name': 'A', 'orcid': '1'}]}, Code.WRONG_PATTERN, 'meta.yaml: authors.0.orcid'),
+        ({'authors': [{'name': 'A', 'orcid': '1'}]}, Code.WRONG_PATTERN, 'meta.yaml: authors[0].orcid'),
+        ({'author': []}, Code.KEY_UNKNOWN, "'authors'"),
+        ({'version': 1.0}, Code.TYPE_WRONG, 'meta.yaml: version: got 1.0'),
     ],
 )
 def test_invalid_fields_are_refused_with_their_place(make_rows, fields, code, place):

@@ -80,7 +80,7 @@ def test_each_structure_is_in_the_box_of_its_temperature_interval(make_rows):
     assert sorted(set(box.x)) == ['1000–1100', '300–400', '500–600']
     assert len(box.y) == 12
     (box,) = figures.draw_forces_by_temperature(make_rows(3, target_temperature_K=600.0)).data
-    assert set(box.x) == {'600–600'}
+    assert set(box.x) == {'600'}
 
 
 def test_the_density_of_copper_agrees_with_the_literature(make_provenance):

@@ -69,6 +69,7 @@ def test_rows_are_selected_by_the_keys_that_users_type(request, name, selection,
         ('formula=Xx', Code.SELECTION_MALFORMED, ['formula=Xx']),
         ('natoms>many', Code.SELECTION_MALFORMED, ['natoms>many']),
         ('colour=red', Code.KEY_UNKNOWN, ['colour', 'label_source', 'temperature']),
+        ('Temperatur>300', Code.KEY_UNKNOWN, ["did you mean 'temperature'"]),
         ('seed_kind=alloy', Code.KEY_RENAMED, ['seed_kind', "'kind'"]),
     ],
 )

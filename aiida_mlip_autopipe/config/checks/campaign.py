@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from aiida_mlip_autopipe.config.exploration import merge_override, settings_of_all_seeds
 from aiida_mlip_autopipe.config.faults import faults_of
-from aiida_mlip_autopipe.config.phrases import WHOLE, value_text
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
+from aiida_mlip_autopipe.core.phrases import WHOLE, value_text
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.exploration import (
     CALCULATORS,

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.phrases import combine_faults
 from aiida_mlip_autopipe.storage.dft.base import DftCode
 from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
     REQUESTED,
@@ -26,7 +27,6 @@ from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.spin import choose_spin, set_moments
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
-from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.vacuum import extended_directions
 
@@ -75,7 +75,7 @@ def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
     try:
         return code(code.settings_class.model_validate(settings))
     except ValidationError as error:
-        raise combine_faults(error, where) from None
+        raise combine_faults(error, code.settings_class, where) from None
 
 
 def write_dft_inputs(

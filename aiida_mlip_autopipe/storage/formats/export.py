@@ -147,7 +147,7 @@ FORMATS: dict[str, Format] = {
         'extended XYZ for MACE, SevenNet and others',
         write_extxyz,
         ('.extxyz', '.xyz'),
-        {'fixed atoms': 'the column `fixed` marks them', 'provenance': 'the key-value pairs are'},
+        {'fixed atoms': 'the column `fixed` marks them', 'provenance': 'the key-value pairs are stored'},
     ),
     'aselmdb': Format('database for fairchem', write_aselmdb, ('.aselmdb',)),
     'deepmd': Format(

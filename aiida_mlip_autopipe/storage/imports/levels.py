@@ -109,7 +109,7 @@ def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: Level
         if not isinstance(fields.get(key), str):
             raise AutopipeError(
                 Code.VALUE_MISSING,
-                f'level.{key}: the labels have no level of theory; set it with --level, such as '
+                f'level.{key}: the level of theory needs a method and a code; set them with --level, such as '
                 '"{method: dft, code: vasp, functional: pbe, cutoff_eV: 520}"',
             )
         if found is not None and fields[key] != getattr(found, key):

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.phrases import combine_faults
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, set_paths, split_rows
 from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
-from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.storage.trainers.base import FineTuning
 from aiida_mlip_autopipe.storage.trainers.write import check_request, write_trainer_config
 from aiida_mlip_autopipe.structures.rows.level import describe_difference
@@ -180,4 +180,4 @@ def _validate(settings: Mapping[str, Any]) -> SplitSettings:
     try:
         return SplitSettings(**settings)
     except ValidationError as error:
-        raise combine_faults(error) from None
+        raise combine_faults(error, SplitSettings) from None

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aiida_mlip_autopipe.core.errors import Fault
+from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, Fault
 from aiida_mlip_autopipe.core.fields import code_of
 
 WHOLE = 'the file'
@@ -95,6 +95,22 @@ def make_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
             return Fault(code, where, text, allowed, context.get('nearest'))
         case _:
             return Fault(code, where, text, details['msg'][:1].lower() + details['msg'][1:])
+
+
+def combine_faults(error: ValidationError, model: type[BaseModel], *places: str) -> CombinedError:
+    """Return one error that lists all invalid settings, each with its code, its place, its value and what is allowed.
+
+    Parameters
+    ----------
+    error
+        The validation error.
+    model
+        The model of the settings.
+    places
+        Where the settings are, such as a file name.
+    """
+    faults = [make_fault(details, details['loc'], model) for details in error.errors()]
+    return CombinedError([AutopipeError(fault.code, ': '.join([*places, str(fault)])) for fault in faults])
 
 
 def path_text(path: Sequence[str | int]) -> str:
