@@ -17,7 +17,7 @@ RELATIVE = 1e-4
 
 
 def require_agreement(where: Path, requested: Mapping[str, Any], used: Mapping[str, Any]) -> None:
-    """Refuse a calculation with other settings than those of the inputs that this program wrote.
+    """Refuse a calculation whose settings differ from those of the inputs that this program wrote.
 
     Parameters
     ----------

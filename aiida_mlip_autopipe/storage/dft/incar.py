@@ -53,7 +53,7 @@ WORDS = {
 
 
 def check_incar(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tags in capital letters, with values of the types that VASP expects.
+    """Return the tags in upper case, with values of the types that VASP expects.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def check_incar(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     tags = {name.upper().strip(): value for name, value in given.items()}
     if len(tags) < len(given):
-        raise AutopipeError(Code.VALUES_EXCLUDE, 'a tag is given twice, in capital and in small letters')
+        raise AutopipeError(Code.VALUES_EXCLUDE, 'a tag is given twice, in upper and in lower case')
     tags = {name: _checked(name, value) for name, value in tags.items()}
     if 'ENCUT' not in tags:
         raise AutopipeError(

@@ -1,4 +1,4 @@
-"""The entries of the namelists of ``pw.x``: which ones are accepted, and what the output tells about them."""
+"""The entries of the namelists of ``pw.x``: which ones are accepted, and how they are read from an output."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SMEARINGS = {
 
 
 def check_namelists(given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the namelists with names in small letters and booleans instead of words such as ``yes``.
+    """Return the namelists with names in lower case and booleans instead of words such as ``yes``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One choice of spin for all rows of a dataset, and the initial magnetic moments of a structure."""
+"""Whether all rows of a dataset are spin-polarised, and the initial magnetic moments of a structure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``vasprun.xml`` tells about the settings and the convergence of a calculation."""
+"""Read the settings and the convergence of a calculation from ``vasprun.xml``."""
 
 from __future__ import annotations
 
