@@ -250,7 +250,7 @@ def _check_structure(row: Row, result: DftResult, about: dict[str, Any], where: 
 
 
 def _require_labels(row: Row, result: DftResult, where: Path) -> None:
-    """Refuse results that are incomplete, not finite, or have a net force."""
+    """Refuse results that are incomplete or not finite, or have a net force."""
     if row.atoms.pbc.all() and result.stress is None:
         raise AutopipeError(
             Code.CALCULATION_INCOMPLETE, f'{where}: the stress is missing, although the structure is periodic'
