@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -142,8 +144,8 @@ def read_reference_sets(structures: Sequence[Atoms]) -> ReferenceSets:
     groups, splits, with_labels = [], [], []
     for index, atoms in enumerate(structures):
         pairs = _metadata(atoms)
-        groups.append(str(pairs.get('parent') or pairs.get('seed') or f'structure {index} of the reference dataset'))
-        split = pairs.get('split') or 'train'
+        groups.append(_text(pairs, 'parent') or _text(pairs, 'seed') or f'structure {index} of the reference dataset')
+        split: Any = _text(pairs, 'split') or 'train'
         if split not in SPLITS:
             raise AutopipeError(
                 Code.CHOICE_UNKNOWN,
@@ -158,3 +160,11 @@ def read_reference_sets(structures: Sequence[Atoms]) -> ReferenceSets:
 
 def _metadata(atoms: Atoms) -> dict[str, Any]:
     return {**atoms.info, **atoms.info.get('key_value_pairs', {})}
+
+
+def _text(pairs: Mapping[str, Any], key: str) -> str:
+    """Return text, which ASE reads from extended XYZ as numbers or Booleans if it looks like them; empty if missing."""
+    value = pairs.get(key)
+    if isinstance(value, bool | np.bool_):
+        return str(value)[0]
+    return '' if value is None else ' '.join(map(str, np.ravel(value)))

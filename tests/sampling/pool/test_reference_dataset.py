@@ -1,6 +1,7 @@
 import pytest
+from ase.build import bulk
 from ase.db import connect
-from ase.io import write
+from ase.io import read, write
 from pydantic import TypeAdapter
 from support.errors import refused
 from support.sampling import sampling, select
@@ -8,7 +9,11 @@ from support.sampling import sampling, select
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import FromCampaign
 from aiida_mlip_autopipe.sampling import sampling_union, select_frames
-from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file, read_reference_dataset
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import (
+    check_reference_file,
+    read_reference_dataset,
+    read_reference_sets,
+)
 
 SOAP = {'n_max': 4, 'l_max': 3}
 
@@ -119,3 +124,13 @@ def test_a_selection_is_refused_if_the_reference_dataset_contains_all_candidates
     write(tmp_path / 'old.traj', frames)
     with refused(Code.CANDIDATES_MISSING, 'reference dataset (12)'):
         choose(frames, make_trajectory, sampling('random', reference_dataset=tmp_path / 'old.traj'))
+
+
+def test_groups_that_read_as_numbers_or_booleans_are_text(tmp_path):
+    structures = []
+    for parent in ('1 2', 'T', '12', 'p'):
+        atoms = bulk('Cu')
+        atoms.info['parent'] = parent
+        structures.append(atoms)
+    write(tmp_path / 'a.extxyz', structures)
+    assert read_reference_sets(read(tmp_path / 'a.extxyz', ':')).groups == ['1 2', 'T', '12', 'p']
