@@ -65,8 +65,8 @@ class GPAWSettings(CalculatorSettings):
     charge: float = 0.0
     """Total charge in units of the elementary charge."""
     dipole_correction: bool = True
-    """Whether a dipole correction is applied to slabs whose cell vector across the vacuum is perpendicular to the other
-    two."""
+    """Whether a dipole correction is applied to slabs whose cell vector across the vacuum is along a Cartesian axis and
+    perpendicular to the other two."""
     vacuum_A: float = Field(default=6.0, gt=0)
     """Thickness in Å of the vacuum on each side of the structure along non-periodic directions."""
     cutoff_A: float = Field(default=5.0, gt=0)

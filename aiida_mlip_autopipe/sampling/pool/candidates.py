@@ -29,7 +29,7 @@ def collect_candidates(
     Raises
     ------
     AutopipeError
-        If no candidates are left, or if the settings require a reference dataset but ``reference_dataset`` is empty.
+        If no candidates are left, or if the settings require a reference dataset but ``reference`` is empty.
     """
     if settings.reference_dataset is not None and not reference:
         raise AutopipeError(

@@ -48,8 +48,8 @@ class HeldOut:
     report, warnings
         The number of groups in each set, the number of groups that were joined because they have a structure in common,
         and the number of frames requested for each set; warnings about sets that are too small or too large, about
-        kinds that are missing from the training set, and about groups that are in several sets of the reference
-        dataset.
+        kinds and labels that are missing from the training set, and about groups that are in several sets of the
+        reference dataset.
     """
 
     left: np.ndarray
@@ -176,7 +176,7 @@ def _warn_of_ambiguous(groups: set[str], n_frames: int) -> list[str]:
 
 
 def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: SelectionSettings) -> list[str]:
-    """Return warnings about the candidates that are reserved for each set, and about kinds missing from training."""
+    """Return warnings about the candidates that are reserved for each set, and about values missing from training."""
     fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if fraction}
     if settings.held_out_kinds:

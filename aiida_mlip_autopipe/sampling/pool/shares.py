@@ -30,8 +30,8 @@ def report_few_chosen(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
     dict
         ``few_chosen``, as JSON: for each group the property (``by``), its value (``group``), its fraction of the
         candidates and of the selection, and the number of frames. A group is listed if its fraction of the selection is
-        less than a quarter of its fraction of the candidates, and if a proportional selection would
-        contain at least five of its frames.
+        less than a quarter of its fraction of the candidates, and if a proportional selection would contain at least
+        five of its frames.
     """
     found = []
     for by, names in (('composition', pool.compositions()), ('kind', pool.kinds())):

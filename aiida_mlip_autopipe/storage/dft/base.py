@@ -22,7 +22,7 @@ class DftSettings(Settings):
     code: str
     """The DFT code."""
     label_source: str = Field(pattern=r'^dft:\S+$')
-    """The level of theory, such as ``dft:vasp:pbe``. Each row with these labels stores it."""
+    """Name of the level of theory, such as ``dft:vasp:pbe``. Each row with these labels stores it."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
     """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. The mesh
     is centred at Γ and has one k-point along non-periodic directions and across a vacuum (more than 6 Å)."""

@@ -38,7 +38,7 @@ class IsolatedAtoms:
     energies
         eV by symbol.
     label_source
-        The level of theory of the calculations; None if there are none.
+        Name of the level of theory of the calculations; None if there are none.
     settings
         Hash of the settings of the code.
     faults

@@ -124,9 +124,10 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
 
     This replaces the energy, the forces, ``label_source`` and, if the structure is periodic in all directions, the
     stress. The previous labels are kept under ``labels_before`` in the data of the row, keyed by their
-    ``label_source``. Energies of isolated atoms are removed, because they belong to the previous labels, and those that
-    the code has calculated with the same settings are added. If the folder contains only isolated atoms, the rows keep
-    their labels. The structure and its constraints do not change.
+    ``label_source``, with the hash of their level if the row has this key already. Energies of isolated atoms are
+    removed, because they belong to the previous labels, and those that the code has calculated with the same settings
+    are added. If the folder contains only isolated atoms, the rows keep their labels. The structure and its constraints
+    do not change.
 
     Parameters
     ----------

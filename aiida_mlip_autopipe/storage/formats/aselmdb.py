@@ -26,7 +26,7 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
     path
         The file to write. It must not exist.
     rows
-        Rows with the same ``label_source``.
+        Rows with the same level of theory.
 
     Returns
     -------

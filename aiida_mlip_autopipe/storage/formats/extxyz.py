@@ -28,7 +28,7 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     path
         The file to write.
     rows
-        Rows with the same ``label_source``.
+        Rows with the same level of theory.
 
     Returns
     -------

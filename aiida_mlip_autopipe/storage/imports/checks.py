@@ -14,11 +14,11 @@ from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of
 from aiida_mlip_autopipe.storage.imports.keys import LabelKeys
 
 HIGH_STRESS = 0.5
-"""eV/Å³. If the median of the largest component is higher (80 GPa), the unit is probably wrong."""
+"""eV/Å³ (80 GPa). If the median of the largest component is higher, the unit is probably wrong."""
 N_FOR_SIGN = 8
 """Minimum number of frames of one composition for a check of the sign of the stress."""
 CORRELATION = 0.7
-"""Correlation of pressure and volume, which is negative if the sign is correct."""
+"""If the correlation of pressure and volume is higher, the sign is probably wrong. It should be negative."""
 MIN_SPREAD = 0.005
 """Minimum relative spread of the volumes for a check of the sign of the stress."""
 LOW_ENERGY = 1.0

@@ -53,7 +53,7 @@ def leave_out_copies(rows: Sequence[Row]) -> tuple[list[Row], int, list[tuple[Ro
 
 
 def join_groups(rows: Sequence[Row]) -> int:
-    """Give imported rows that have the same structure as a row of another group the group of that row.
+    """Move imported rows to the group of a row with the same structure.
 
     Rows that this program wrote keep their group.
 

@@ -109,7 +109,7 @@ class LabelFinder:
         if stress is not None and virial is not None and not _agree(stress, virial):
             raise AutopipeError(
                 Code.LABELS_AMBIGUOUS,
-                f'{where}: the stress of {used["stress"]} is not minus {used["virial"]} divided by the volume; '
+                f'{where}: the stress in {used["stress"]} is not minus {used["virial"]} divided by the volume; '
                 'name one of them with --stress-key or --virial-key',
             )
         found = virial if stress is None else stress

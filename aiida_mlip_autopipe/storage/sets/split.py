@@ -62,7 +62,9 @@ class SplitSettings(Settings):
     @model_validator(mode='after')
     def _refuse_unused(self) -> SplitSettings:
         if self.hold_out is not None and self.by == 'stored':
-            raise fault(Code.VALUES_EXCLUDE, 'by: stored uses the stored test set; remove it to use hold_out')
+            raise fault(
+                Code.VALUES_EXCLUDE, 'by: stored uses the stored test set; remove hold_out, or choose another by'
+            )
         if self.hold_out is not None and 'test_fraction' in self.model_fields_set:
             raise fault(
                 Code.VALUES_EXCLUDE, 'hold_out determines the test set; remove test_fraction, or remove hold_out'

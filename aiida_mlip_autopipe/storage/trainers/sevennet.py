@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.storage.formats.extxyz import config_type
 from aiida_mlip_autopipe.storage.trainers.base import CUTOFF_A, Config, FineTuning, TrainingData, find_model
 from aiida_mlip_autopipe.structures.rows.row import Row
 
-# The checkpoints that the package ships. MF-0 is not one of them, since it has two levels of theory.
+# The checkpoints that the package ships, except MF-0, which has two levels of theory.
 SHIPPED = ('7net-0', '7net-l3i5')
 # This many rows determine the offsets of the elements well enough.
 MAX_FITTED = 200

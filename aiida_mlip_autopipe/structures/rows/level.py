@@ -24,7 +24,8 @@ class LevelOfTheory(Settings):
     """
 
     method: Literal['mlip', 'dft', 'unknown']
-    """The method: ``mlip`` for any calculator of this program, ``dft``, or ``unknown`` for labels of unknown origin."""
+    """The method: ``dft`` for DFT codes, including GPAW, ``mlip`` for all other calculators of this program, and
+    ``unknown`` for labels of unknown origin."""
     code: str
     """Kind of the calculator, such as ``mace``, or the DFT code, such as ``vasp``."""
     name: str = Field(min_length=1)
@@ -76,7 +77,7 @@ def describe_difference(first: LevelOfTheory | None, second: LevelOfTheory | Non
 def _normalise(value: Any) -> Any:
     """Return JSON types without missing values. Whole numbers become integers, so 520 and 520.0 are the same.
 
-    What JSON does not have, such as infinity or a date, becomes text.
+    Values that JSON does not support, such as infinity or a date, become text.
     """
     if isinstance(value, Mapping):
         return {str(key): _normalise(one) for key, one in value.items() if one is not None}

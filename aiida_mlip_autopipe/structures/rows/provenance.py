@@ -86,7 +86,7 @@ class Provenance(Settings):
     split: Split | None = None
     """The set that contains the row, if a set was held out of the selection: ``train``, ``valid`` or ``test``."""
     committee: str | None = None
-    """Level of theory of the second calculator that evaluated the frame, if there was one."""
+    """Name of the level of theory of the second calculator that evaluated the frame, if there was one."""
     committee_environment: str | None = None
     """Identity of the environment record of the job of the second calculator."""
     committee_force_disagreement_eV_A: float | None = Field(default=None, ge=0)

@@ -18,7 +18,7 @@ SIZE_TOLERANCE = 0.25
 """Largest difference between the size of a set and the requested size, relative to the latter, without a warning."""
 
 MAX_TEMPERATURES = 8
-"""Temperatures are counted one by one up to this number, and in intervals beyond it."""
+"""Up to this number of different temperatures are counted individually; more are counted in intervals."""
 
 UNASSIGNED = -1
 # Value of a property that a structure does not have.
@@ -46,8 +46,8 @@ def assign_groups(
     smallest if all are too large, as long as one is left for each later set and for training.
 
     Each set has about the same fraction of each category as of all structures: the next group is one whose categories
-    are furthest from their fractions, by Webster's method of apportionment. Values that have too few groups for one of
-    them to belong in the set are counted together. A group stays in the training set if it is the last one there of a
+    are furthest below their fractions, by Webster's method of apportionment. Values with so few groups that none is
+    expected in the set are counted together. A group stays in the training set if it is the last one there of a
     kind, or of a label or composition with several groups. If this leaves no group for a set, the set gets other
     groups.
 
