@@ -19,7 +19,7 @@ ALWAYS = {'ENCUT': 'ENMAX'} | {
     name: name for name in ('PREC', 'EDIFF', 'ISMEAR', 'SIGMA', 'ISPIN', 'GGA', 'METAGGA', 'LREAL', 'LHFCALC')
 }
 # VASP shortens these words, or reads only their first letters.
-LETTERS = {'PREC': 1, 'LREAL': 1, 'GGA': 2}
+LETTERS = {'PREC': 1, 'LREAL': 1, 'GGA': 2, 'METAGGA': 5}
 DEFAULTS = {'ISPIN': 1, 'NSW': 0}
 UNSET = ('', '--', 'none')
 
@@ -33,6 +33,10 @@ def used_settings(document: Element) -> dict[str, Any]:
     """Return the settings of a calculation, as far as the output contains them."""
     incar, parameters = (_items(document.find(name)) for name in ('incar', 'parameters'))
     tags = {name: parameters[alias] for name, alias in ALWAYS.items() if alias in parameters} | incar
+    for name in ('GGA', 'METAGGA'):
+        # Without the tag, the output may contain the functional of the potentials.
+        if name not in incar and _value(name, tags.get(name)) is not None:
+            del tags[name]
     used = {name: _value(name, tags[name]) for name in COMPARED if name in tags}
     mesh = document.findtext("./kpoints/generation/v[@name='divisions']")
     return used | ({'k_points': [int(word) for word in mesh.split()]} if mesh else {})

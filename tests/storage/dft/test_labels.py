@@ -132,7 +132,9 @@ def test_inputs_of_pw_compute_the_labels_of_the_unchanged_structure(calculated):
     assert 'K_POINTS automatic 3 3 1 0 0 0' in ' '.join((calculated / 'seed-abc1_10' / 'pw.in').read_text().split())
 
 
-def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200, cutoff_eV=520, change_eV=0.1, tags='', mesh=''):
+def write_vasprun(
+    folder, atoms, labels, n_electronic=9, limit=200, cutoff_eV=520, change_eV=0.1, tags='', mesh='', more=''
+):
     """Write the required parts of a vasprun.xml. VASP's stress is in kbar and positive for a compressed crystal.
 
     ``change_eV`` is the change of the energy in the last electronic step.
@@ -156,7 +158,7 @@ def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200, cutoff_eV=52
         f'<modeling><kpoints>{generation}'
         f'<varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>'
         f'</kpoints><incar><i name="ENCUT">{cutoff_eV}</i><i name="EDIFF">0.00000100</i>{tags}</incar>'
-        f'<parameters><separator><i type="int" name="NELM">{limit}</i></separator></parameters>'
+        f'<parameters><separator><i type="int" name="NELM">{limit}</i></separator>{more}</parameters>'
         f'<atominfo><array name="atoms"><set>{species}</set></array></atominfo>'
         f'<structure name="initialpos">{structure}</structure>'
         f'<calculation>{steps}'
@@ -233,6 +235,11 @@ def test_spellings_and_defaults_in_the_output_of_vasp_are_no_other_settings(vasp
     row, folder, labels = vasp
     printed = {'PREC': 'accura', 'LREAL': 'F', 'GGA': '--', 'ISPIN': '     1', 'LHFCALC': ' F ', 'IVDW': '0'}
     tags = ''.join(f'<i name="{name}">{value}</i>' for name, value in printed.items())
+    more = '<i name="ENMAX">520.0</i><i name="GGA">PE</i>'
+    write_vasprun(
+        folder, row.atoms[[0, 2, 1, 3]], labels, tags=tags.replace('GGA', 'SYSTEM'), mesh='12 12 5', more=more
+    )
+    assert label_rows(folder.parent, [row]).faults == ()
     write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, tags=tags, mesh='12 12 5')
     assert label_rows(folder.parent, [row]).faults == ()
 
@@ -252,6 +259,13 @@ def test_results_of_pw_with_other_settings_than_its_inputs_are_refused(calculate
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     assert_fault(label_rows(calculated, rows), Code.CALCULATION_CHANGED, str(path.parent), difference)
+
+
+def test_a_functional_that_was_removed_from_the_incar_is_noticed(vasp):
+    row, folder, labels = vasp
+    request(folder, GGA='rp')
+    write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, more='<i name="GGA">--</i>')
+    assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_CHANGED, 'GGA: rp and not given')
 
 
 def test_results_of_pw_with_other_k_points_are_refused(calculated, rows):
