@@ -53,7 +53,7 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
 def config_type(row: Row) -> str:
     """Return the group of a row in which MACE reports its errors: its label, else its kind, else ``Default``."""
     pairs = row.key_value_pairs
-    return one_line(str(pairs.get('label') or pairs.get('kind') or pairs.get('seed_kind') or 'Default'))
+    return one_line(str(pairs.get('label') or pairs.get('kind') or 'Default'))
 
 
 def _with_labels(row: Row) -> Atoms:

@@ -97,6 +97,5 @@ def virial(row: Row) -> np.ndarray | None:
 
 def kind_of(row: Row) -> str | None:
     """Return the kind of the seed of a row, if known."""
-    pairs = row.key_value_pairs
-    kind = pairs.get('kind', pairs.get('seed_kind'))
+    kind = row.key_value_pairs.get('kind')
     return None if kind is None else str(kind)

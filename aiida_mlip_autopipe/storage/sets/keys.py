@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.structures.rows.splits import Category, Split, describe
 
 def kind_of(row: Row) -> str | None:
     """Return the kind of the seed of a row, or None if the row does not contain it."""
-    return _text(row, 'kind', 'seed_kind')
+    return _text(row, 'kind')
 
 
 def label_of(row: Row) -> str | None:
