@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
-from aiida_mlip_autopipe.storage.imports.levels import join_levels
+from aiida_mlip_autopipe.storage.imports.levels import complete_elements
 from aiida_mlip_autopipe.storage.metadata import differing_fields
 from aiida_mlip_autopipe.structures.duplicates import are_identical, content_digest
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
@@ -130,7 +130,7 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
         rows, n_rows = found[source]
         n_read += n_rows
         if joined is not None:
-            rows = {row.identity: row for row in (_with_level(row, joined) for row in rows.values())}
+            rows = _with_level_of_all(rows, joined)
         for identity, row in rows.items():
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
@@ -146,8 +146,19 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
 
 
 def compare_datasets(first: Path, second: Path) -> Difference:
-    """Compare the rows of two datasets. Their order does not matter."""
+    """Compare the rows of two datasets. Their order does not matter.
+
+    Levels of theory that differ only because each lists the potentials of its own elements are the same.
+    """
     before, after = (_rows_by_identity(path)[0] for path in (first, second))
+    try:
+        joined = _join_levels(
+            [(path, row) for path, rows in ((first, before), (second, after)) for row in rows.values()]
+        )
+    except AutopipeError:
+        joined = None  # rows of different levels are different rows
+    if joined is not None:
+        before, after = (_with_level_of_all(rows, joined) for rows in (before, after))
     pairs = [(before.pop(identity), after.pop(identity)) for identity in list(before) if identity in after]
     repeated = {_frame_key(row): identity for identity, row in after.items()}
     for identity, row in list(before.items()):
@@ -198,17 +209,20 @@ def _join_levels(rows: Sequence[tuple[Path, Row]]) -> LevelOfTheory | None:
         return None
     (first, joined), *others = levels.values()
     for path, level in others:
-        difference = describe_difference(joined, level)
-        try:
-            joined = None if joined is None or level is None else join_levels(joined, level, same_spacing=True)
-        except AutopipeError:
-            joined = None
-        if joined is None:
+        if joined is not None and level is not None:
+            joined, level = complete_elements(joined, level)
+        if joined is None or level is None or joined.hash != level.hash:
             raise AutopipeError(
                 Code.LEVELS_MIXED,
-                f'{first} and {path} have different levels of theory, so they cannot be merged: {difference}',
+                f'{first} and {path} have different levels of theory, so they cannot be merged: '
+                f'{describe_difference(joined, level)}',
             )
     return joined
+
+
+def _with_level_of_all(rows: Mapping[Identity, Row], level: LevelOfTheory) -> dict[Identity, Row]:
+    levelled = [_with_level(row, level) for row in rows.values()]
+    return {row.identity: row for row in levelled}
 
 
 def _with_level(row: Row, level: LevelOfTheory) -> Row:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from support.errors import refused
 
@@ -33,6 +35,35 @@ def test_datasets_with_different_levels_of_theory_are_not_merged(make_rows, writ
     with refused(Code.LEVELS_MIXED, 'a.db', 'b.db', 'method: mlip and dft'):
         merge_datasets(sources, tmp_path / 'all.db')
     assert not (tmp_path / 'all.db').exists()
+
+
+def with_potentials(rows, **potentials):
+    """Return rows with labels of VASP whose level lists potentials."""
+    found = []
+    for row in rows:
+        parameters = {'cutoff_eV': 520, 'potentials': potentials}
+        level = LevelOfTheory(method='dft', code='vasp', name='dft:vasp:pbe', parameters=parameters)
+        pairs = row.key_value_pairs | {'level': level.hash, 'label_source': level.name}
+        found.append(replace(row, key_value_pairs=pairs, data=row.data | {'level': level.model_dump()}))
+    return found
+
+
+def test_datasets_of_other_elements_are_merged_and_get_the_potentials_of_all_elements(make_rows, write, tmp_path):
+    copper = write('cu.db', with_potentials(make_rows(2), Cu='PAW_PBE Cu'))
+    gold = write('au.db', with_potentials(make_rows(3, exploration='b' * 36)[2:], Au='PAW_PBE Au'))
+    assert merge_datasets([copper, gold], tmp_path / 'all.db').n_rows == 3
+    with Dataset(tmp_path / 'all.db') as dataset:
+        rows = list(dataset.query())
+    assert {row.level_hash for row in rows} == {rows[0].level.hash}
+    assert rows[0].level.parameters['potentials'] == {'Cu': 'PAW_PBE Cu', 'Au': 'PAW_PBE Au'}
+    # A merged dataset can be merged and compared again.
+    assert merge_datasets([tmp_path / 'all.db', copper], tmp_path / 'again.db').n_repeated == 2
+    difference = compare_datasets(copper, tmp_path / 'all.db')
+    assert (difference.same, len(difference.only_second)) == (2, 1)
+    other = write('other.db', with_potentials(make_rows(1), Cu='PAW_PBE Cu_pv', Al='PAW_PBE Al'))
+    with refused(Code.LEVELS_MIXED, 'all.db', 'other.db', 'potentials.Cu: PAW_PBE Cu and PAW_PBE Cu_pv') as caught:
+        merge_datasets([tmp_path / 'all.db', other], tmp_path / 'refused.db')
+    assert 'potentials.Al' not in str(caught.value)
 
 
 def test_a_frame_with_different_labels_is_refused(make_rows, write, tmp_path):

@@ -27,6 +27,7 @@ from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.spin import choose_spin, set_moments
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
+from aiida_mlip_autopipe.storage.imports.levels import ID_FILE
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.vacuum import extended_directions
 
@@ -50,7 +51,6 @@ class FrameName(NamedTuple):
 
 
 CODES: dict[str, type[DftCode]] = {'quantum-espresso': QuantumEspresso, 'vasp': Vasp}
-ID_FILE = 'row.json'
 
 
 def make_code(settings: Mapping[str, Any], where: str) -> DftCode:

@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
-from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, FrameName, frame_of
+from aiida_mlip_autopipe.storage.dft.inputs import CODES, FrameName, frame_of
 from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
     REQUESTED,
     SETTINGS,
@@ -30,6 +30,7 @@ from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
 from aiida_mlip_autopipe.storage.dft.levels import join_calculations
 from aiida_mlip_autopipe.storage.dft.plausibility import FEW_ATOMS, find_outliers, require_zero_net_force
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.imports.levels import ID_FILE
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import Software, searchable

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftResult
-from aiida_mlip_autopipe.storage.imports.levels import SPACING, join_levels
+from aiida_mlip_autopipe.storage.imports.levels import join_levels, level_of_inputs
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 
 
@@ -30,7 +30,7 @@ def join_calculations(calculations: Iterable[tuple[Path, Mapping[str, Any], DftR
     joined: LevelOfTheory | None = None
     requested = True
     for where, about, result in calculations:
-        level = _level_of(about, result)
+        level = level_of_inputs(about, result.level)
         # Earlier versions did not write the settings, so the spacing is that of the mesh.
         requested &= about.get('settings') is not None
         if joined is None:
@@ -45,13 +45,3 @@ def join_calculations(calculations: Iterable[tuple[Path, Mapping[str, Any], DftR
                 f'{describe_difference(joined, level)}; label the rows of each level separately',
             ) from None
     return joined
-
-
-def _level_of(about: Mapping[str, Any], result: DftResult) -> LevelOfTheory:
-    name = str(about['label_source'])
-    parameters = {'label_source': name} if result.level is None else dict(result.level.parameters)
-    settings = about.get('settings')
-    if settings is not None:
-        # The mesh of k-points depends on the cell, the requested spacing does not.
-        parameters[SPACING] = settings['kspacing_per_A']
-    return LevelOfTheory(method='dft', code=about['code'], name=name, parameters=parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.storage.imports.checks import check_plausible
 from aiida_mlip_autopipe.storage.imports.copies import join_groups, leave_out_copies
 from aiida_mlip_autopipe.storage.imports.frames import Candidate, Frame
 from aiida_mlip_autopipe.storage.imports.keys import LabelFinder, LabelKeys
-from aiida_mlip_autopipe.storage.imports.levels import complete_level, join_levels
+from aiida_mlip_autopipe.storage.imports.levels import complete_level, join_levels, level_of_output
 from aiida_mlip_autopipe.storage.imports.rows import (
     GroupBy,
     is_isolated_atom,
@@ -183,6 +183,7 @@ def _read(file: ImportedFile, keys: LabelKeys, faults: list[AutopipeError]) -> l
     """Return the frames of a file with valid labels, and add the faults of the other frames to the list."""
     finder = LabelFinder(keys)
     frames: list[Frame] = []
+    level: LevelOfTheory | None = None
     for found in _found(file):
         try:
             if isinstance(found, AutopipeError):
@@ -194,6 +195,10 @@ def _read(file: ImportedFile, keys: LabelKeys, faults: list[AutopipeError]) -> l
             faults.append(fault)
             continue
         file.keys |= frame.keys
+        if frame.level is not None:
+            # All frames of a file have the same level.
+            level = level or level_of_output(file.path, frame.level)
+            frame = replace(frame, level=level)
         frames.append(frame)
     file.n_frames = len(frames)
     file.n_restored = sum(own_pairs(frame) is not None for frame in frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ BY_ELEMENT = ('potentials', 'hubbard_U_eV')
 """Parameters that are mappings by element."""
 SPACING = 'kspacing_per_A'
 """Parameter with the largest spacing of the k-points, 1/Å."""
+
+ID_FILE = 'row.json'
+"""File next to the inputs of a DFT calculation that this program wrote. It names the row and contains the settings."""
 
 
 def k_spacing(atoms: Atoms, mesh: Sequence[int | str] | None) -> float | None:
@@ -51,8 +55,8 @@ def k_spacing(atoms: Atoms, mesh: Sequence[int | str] | None) -> float | None:
 def join_levels(first: LevelOfTheory, second: LevelOfTheory, *, same_spacing: bool = False) -> LevelOfTheory:
     """Return the level of two files with the same settings.
 
-    Parameters by element are merged, because each file lists only those of its own elements. Meshes of k-points
-    depend on the cell, so the spacing of the level is the largest of all files.
+    Parameters by element are merged as in `complete_elements`. Meshes of k-points depend on the cell, so the spacing of
+    the level is the largest of all files.
 
     Parameters
     ----------
@@ -66,12 +70,9 @@ def join_levels(first: LevelOfTheory, second: LevelOfTheory, *, same_spacing: bo
     AutopipeError
         If the levels differ in another field.
     """
-    one, other = (level.parameters for level in (first, second))
-    shared = [name for name in BY_ELEMENT if name in one and name in other]
-    spacings = [parameters[SPACING] for parameters in (one, other) if SPACING in parameters]
+    spacings = [level.parameters[SPACING] for level in (first, second) if SPACING in level.parameters]
     spacing = {SPACING: max(spacings)} if spacings and not same_spacing else {}
-    joined = _with(first, spacing | {name: {**other[name], **one[name]} for name in shared})
-    completed = _with(second, spacing | {name: {**one[name], **other[name]} for name in shared})
+    joined, completed = complete_elements(_with(first, spacing), _with(second, spacing))
     if joined.hash != completed.hash:
         raise AutopipeError(
             Code.LEVELS_MIXED,
@@ -81,6 +82,48 @@ def join_levels(first: LevelOfTheory, second: LevelOfTheory, *, same_spacing: bo
     return joined
 
 
+def complete_elements(first: LevelOfTheory, second: LevelOfTheory) -> tuple[LevelOfTheory, LevelOfTheory]:
+    """Return two levels, each with the potentials and Hubbard parameters of the elements that only the other lists.
+
+    A level lists only the elements of its dataset. Two levels with the same settings are therefore the same afterwards.
+    """
+    one, other = (level.parameters for level in (first, second))
+    shared = [name for name in BY_ELEMENT if isinstance(one.get(name), dict) and isinstance(other.get(name), dict)]
+    return (
+        _with(first, {name: {**other[name], **one[name]} for name in shared}),
+        _with(second, {name: {**one[name], **other[name]} for name in shared}),
+    )
+
+
+def level_of_inputs(about: Mapping[str, Any], found: LevelOfTheory | None) -> LevelOfTheory:
+    """Return the level of theory of a calculation whose inputs this program wrote.
+
+    Parameters
+    ----------
+    about
+        The content of the ``row.json`` next to the inputs.
+    found
+        The level from the output; None if it tells nothing.
+    """
+    name = str(about['label_source'])
+    parameters = {'label_source': name} if found is None else dict(found.parameters)
+    settings = about.get('settings')
+    if settings is not None:
+        # The mesh of k-points depends on the cell, the requested spacing does not.
+        parameters[SPACING] = settings['kspacing_per_A']
+    return LevelOfTheory(method='dft', code=about['code'], name=name, parameters=parameters)
+
+
+def level_of_output(path: Path, found: LevelOfTheory) -> LevelOfTheory:
+    """Return the level of theory of an output file, by the settings of its inputs if this program wrote them."""
+    try:
+        about = json.loads((path.parent / ID_FILE).read_text())
+        is_own = about['code'] == found.code and str(about['label_source']).startswith('dft:')
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    return level_of_inputs(about, found) if is_own else found
+
+
 def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: LevelOfTheory | None) -> LevelOfTheory:
     """Return the level of theory of labels from what the user gives and what the file contains.
 
@@ -88,7 +131,8 @@ def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: Level
     ----------
     given
         The level of a dataset, or a mapping with ``method``, ``code``, ``name`` and parameters such as ``functional``.
-        Parameters of the mapping complete or replace those of the file.
+        Parameters of the mapping complete or replace those of the file. The level of a dataset gets only the potentials
+        of other elements from the file.
     found
         The level from the file, if it contains one.
 
@@ -99,9 +143,10 @@ def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: Level
         level of the file differ in a field that both have.
     """
     if isinstance(given, LevelOfTheory):
-        if found is not None:
-            _require_no_conflict(given, found)
-        return given
+        if found is None:
+            return given
+        _require_no_conflict(given, found)
+        return complete_elements(given, found)[0]
     fields = dict(given or {})
     if found is not None:
         fields = {'method': found.method, 'code': found.code, 'name': found.name} | fields

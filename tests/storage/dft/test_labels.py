@@ -16,6 +16,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 from aiida_mlip_autopipe.storage.dft import label_rows, write_dft_inputs
 from aiida_mlip_autopipe.storage.dft.inputs import make_code
+from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
+from aiida_mlip_autopipe.storage.imports.levels import level_of_dataset
 from aiida_mlip_autopipe.storage.merge import merge_datasets
 
 # Output of pw.x 6.7 for the inputs of these rows: 12 Ry, Al.pz-vbc.UPF, k-point spacing 0.6/Å, 3 Å of vacuum.
@@ -120,6 +122,19 @@ def test_labels_are_read_from_the_output_of_pw(calculated, rows, tmp_path):
         np.testing.assert_array_equal(
             dataset.read(2).data['labels_before']['mlip:emt']['forces'], rows[0].labels['forces']
         )
+
+
+def test_imported_outputs_have_the_level_of_the_rows_that_they_label(calculated, rows, tmp_path):
+    labelled = label_rows(calculated, rows).rows
+    export_dataset(tmp_path / 'labelled.db', labelled[:1])
+    assert import_dataset([calculated], tmp_path / 'a.db').level.hash == labelled[0].level.hash
+    # Outputs without the inputs do not contain the settings.
+    shutil.copy(PW / 'crystal.out', tmp_path / 'pw.out')
+    alone = import_dataset([tmp_path / 'pw.out'], tmp_path / 'b.db').level
+    assert {text.split(':')[0] for text in labelled[0].level.differences(alone)} == {'kspacing_per_A'}
+    level = level_of_dataset(tmp_path / 'labelled.db')
+    assert import_dataset([tmp_path / 'pw.out'], tmp_path / 'c.db', level).level.hash == level.hash
+    assert merge_datasets([tmp_path / 'labelled.db', tmp_path / 'c.db'], tmp_path / 'all.db').n_rows == 2
 
 
 def test_inputs_of_pw_compute_the_labels_of_the_unchanged_structure(calculated):
