@@ -26,7 +26,9 @@ class SelectionSettings(Settings):
     sampler does not choose. A group contains all seeds of the same parent, and their frames."""
     held_out_kinds: tuple[str, ...] = ()
     """Kinds of seeds (the ``kind`` of their entries) that are not used for training. All frames for testing
-    (``test_fraction``) are then drawn at random from these kinds."""
+    (``test_fraction``) are then drawn at random from these kinds and from ``held_out_labels``."""
+    held_out_labels: tuple[str, ...] = ()
+    """Labels of entries in ``generation`` whose seeds are not used for training, like ``held_out_kinds``."""
     always_selected_kinds: tuple[str, ...] = TRAINING_KINDS
     """Kinds of seeds whose frames are all selected for training, in addition to ``n_structures``. The sampler does not
     choose from them, and limits on forces and energies do not apply to them."""
@@ -53,11 +55,17 @@ class SelectionSettings(Settings):
     def _check_held_out_fractions(self) -> Self:
         if self.test_fraction + self.valid_fraction >= 1:
             raise fault(Code.OUT_OF_RANGE, 'the sum of test_fraction and valid_fraction must be less than 1')
-        if self.held_out_kinds and not self.test_fraction:
-            raise fault(Code.VALUE_MISSING, 'held_out_kinds requires test_fraction, the fraction of frames to test on')
+        for name in ('held_out_kinds', 'held_out_labels'):
+            if getattr(self, name) and not self.test_fraction:
+                raise fault(Code.VALUE_MISSING, f'{name} requires test_fraction, the fraction of frames to test on')
         if both := sorted(set(self.held_out_kinds) & set(self.always_selected_kinds)):
             raise fault(
                 Code.VALUES_EXCLUDE,
                 f'held_out_kinds and always_selected_kinds both contain {", ".join(both)}; keep each in one list only',
             )
         return self
+
+    @property
+    def holds_out_entries(self) -> bool:
+        """Whether the test set is drawn from entries that are held out."""
+        return bool(self.held_out_kinds or self.held_out_labels)

@@ -92,21 +92,34 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _kind_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault for each kind in `sampling` that no entry has, and one if no kind is left for training."""
+    """Yield a fault for each kind or label in `sampling` that no entry has, and one if none is left for training."""
     if not {'sampling', 'generation'} <= sections.keys():
         return
-    sampling, kinds = sections['sampling'], sorted({entry.kind for entry in sections['generation']})
+    sampling, entries = sections['sampling'], sections['generation']
+    kinds = sorted({entry.kind for entry in entries})
+    labels = sorted({entry.label for entry in entries if entry.label})
     # The default of always_selected_kinds may name kinds that the config does not use.
-    for field, known in (('held_out_kinds', kinds), ('always_selected_kinds', [*kinds, *TRAINING_KINDS])):
-        for number, kind in enumerate(getattr(sampling, field)):
-            if kind not in known:
-                nearest = next(iter(get_close_matches(kind, known, n=1)), None)
-                allowed = f'no entry of generation has this kind; use one of {", ".join(kinds)}'
-                yield Fault(Code.CHOICE_UNKNOWN, f'sampling.{field}[{number}]', repr(kind), allowed, nearest)
-    held = sampling.held_out_kinds
-    if set(kinds) <= set(held):
-        allowed = 'must leave at least one kind for training'
-        yield Fault(Code.VALUE_INVALID, 'sampling.held_out_kinds', ', '.join(held), allowed)
+    for field, shown, known in (
+        ('held_out_kinds', kinds, kinds),
+        ('held_out_labels', labels, labels),
+        ('always_selected_kinds', kinds, [*kinds, *TRAINING_KINDS]),
+    ):
+        for number, value in enumerate(getattr(sampling, field)):
+            if value not in known:
+                nearest = next(iter(get_close_matches(value, known, n=1)), None)
+                what = 'label' if field == 'held_out_labels' else 'kind'
+                allowed = f'no entry of generation has this {what}; ' + (
+                    f'use one of {", ".join(shown)}' if shown else f'set the {what} of an entry'
+                )
+                yield Fault(Code.CHOICE_UNKNOWN, f'sampling.{field}[{number}]', repr(value), allowed, nearest)
+    for number, entry in enumerate(entries):
+        if entry.label in sampling.held_out_labels and entry.kind in sampling.always_selected_kinds:
+            allowed = f'this entry is held out, but always_selected_kinds contains {entry.kind}; keep one of the two'
+            yield Fault(Code.VALUES_EXCLUDE, f'generation[{number}].label', repr(entry.label), allowed)
+    if all(entry.kind in sampling.held_out_kinds or entry.label in sampling.held_out_labels for entry in entries):
+        field = 'held_out_kinds' if set(kinds) <= set(sampling.held_out_kinds) else 'held_out_labels'
+        allowed = 'must leave at least one entry for training'
+        yield Fault(Code.VALUE_INVALID, f'sampling.{field}', ', '.join(getattr(sampling, field)), allowed)
 
 
 def _reference_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:

@@ -69,8 +69,8 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     """Assign the groups of the candidates to sets, and draw the frames for validation and testing at random.
 
     Groups that have a structure in common are joined, even if it is rotated or repeated, or its atoms are in another
-    order. If kinds are held out, all groups with a frame of these kinds are held out, and the test set is drawn from
-    the frames of these kinds.
+    order. If kinds or labels are held out, all groups with a frame of these are held out, and the test set is drawn
+    from the frames of these kinds and labels.
 
     A group with a structure in the reference dataset keeps the set of this structure. Structures of the reference
     dataset without a set are for training. If the structures of a group are in several sets of the reference dataset,
@@ -79,7 +79,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     Raises
     ------
     AutopipeError
-        If all frames belong to held-out kinds, or to groups that contain a frame of these kinds.
+        If all frames belong to held-out kinds or labels, or to groups that contain such a frame.
     """
     fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if fraction > 0}
@@ -90,20 +90,23 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     names, known = _join(pool, groups_of_frames, reference)
     ambiguous = {name for name, found in known.items() if len(found) > 1}
     is_usable = np.array([name not in ambiguous for name in names], dtype=bool)
-    is_held_out = pool.has_kind(settings.held_out_kinds) & is_usable
+    has_label = np.array([label in settings.held_out_labels for label in known_labels(pool)], dtype=bool)
+    is_held_out = (pool.has_kind(settings.held_out_kinds) | has_label) & is_usable
     fixed = {name: next(iter(found)) for name, found in known.items() if name not in ambiguous}
     held_out = {name for name, is_out in zip(names, is_held_out, strict=True) if is_out and name not in fixed}
     categories = _categories(pool, names, held_out | ambiguous)
     if not categories and held_out:
         kinds = ', '.join(sorted(set(pool.kinds())))
+        labels = ', '.join(sorted({label or 'none' for label in known_labels(pool)}))
         raise AutopipeError(
             Code.TRAINING_SET_EMPTY,
-            f'held_out_kinds leaves no frame for training; the kinds of the candidates are {kinds}',
+            'held_out_kinds and held_out_labels leave no frame for training; the kinds of the candidates are '
+            f'{kinds}, and their labels {labels}',
         )
     assigned = assign_groups(
         Counter(name for name in names if name in categories),
         valid_fraction=settings.valid_fraction,
-        test_fraction=0.0 if settings.held_out_kinds else settings.test_fraction,
+        test_fraction=0.0 if settings.holds_out_entries else settings.test_fraction,
         random_seed=random_seed,
         categories=categories,
         fixed=fixed,
@@ -113,14 +116,14 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     warnings = _warn_of_ambiguous(ambiguous, int((~is_usable).sum()))
     n_requested = {split: round(fraction * settings.n_structures) for split, fraction in fractions.items()}
     for split, n in n_requested.items():
-        by_kind = split == 'test' and settings.held_out_kinds
+        by_entry = split == 'test' and settings.holds_out_entries
         in_set = np.array([found == split for found in splits], dtype=bool)
-        members = np.flatnonzero(in_set & is_held_out if by_kind else in_set)
+        members = np.flatnonzero(in_set & is_held_out if by_entry else in_set)
         drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n]
         if len(drawn[split]) < n:
             warnings.append(
                 f'the {split} set has only {len(members)} of {n} requested structures, because the '
-                f'{"kinds" if by_kind else "groups"} held out for it contain no more frames'
+                f'{"entries" if by_entry else "groups"} held out for it contain no more frames'
             )
     return HeldOut(
         left=np.flatnonzero([found == 'train' for found in splits]),
@@ -179,7 +182,7 @@ def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: S
     """Return warnings about the candidates that are reserved for each set, and about values missing from training."""
     fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if fraction}
-    if settings.held_out_kinds:
+    if settings.holds_out_entries:
         fractions.pop('test')
     n_found = {split: list(splits).count(split) for split in SPLITS}
     return [
@@ -192,7 +195,7 @@ def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: S
         ),
         *absence_warnings(
             describe_sets(splits, {'kind': pool.kinds(), 'label': known_labels(pool)}, [None] * len(splits)),
-            expected={'kind', 'label'} if settings.held_out_kinds else (),
+            expected={'kind', 'label'} if settings.holds_out_entries else (),
         ),
     ]
 

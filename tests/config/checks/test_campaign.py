@@ -72,6 +72,36 @@ def test_kinds_that_are_always_selected_must_be_kinds_of_entries(tmp_path):
     assert validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('held', 'code', 'values'),
+    [
+        ({'held_out_labels': ['warm']}, Code.CHOICE_UNKNOWN, ('sampling.held_out_labels[0]: ', "'warm'", 'cold, hot')),
+        ({'held_out_labels': ['hot', 'cold']}, Code.VALUE_INVALID, ('sampling.held_out_labels: ', 'hot, cold')),
+        (
+            {'held_out_kinds': ['surface'], 'held_out_labels': ['hot']},
+            Code.VALUE_INVALID,
+            ('sampling.held_out_labels: ', 'hot'),
+        ),
+        (
+            {'held_out_labels': ['hot'], 'always_selected_kinds': ['alloy']},
+            Code.VALUES_EXCLUDE,
+            ('generation[0].label: ', "'hot'", 'alloy'),
+        ),
+    ],
+)
+def test_held_out_labels_must_be_labels_of_entries_but_not_all_of_them(tmp_path, held, code, values):
+    entries = [{**ALLOY, 'label': 'hot'}, {**SLAB, 'label': 'cold'}]
+    sampling = {'kind': 'random', 'test_fraction': 0.1, **held}
+    with refused(code, *values) as caught:
+        validate_config({'name': 'x', 'generation': entries, 'sampling': sampling}, tmp_path)
+    assert len(caught.value.faults) == 1
+    sampling = {'kind': 'random', 'test_fraction': 0.1, 'held_out_labels': ['hot']}
+    assert validate_config({'name': 'x', 'generation': entries, 'sampling': sampling}, tmp_path)
+    del sampling['test_fraction']
+    with refused(Code.VALUE_MISSING, 'sampling: ', 'held_out_labels', 'test_fraction'):
+        validate_config({'name': 'x', 'generation': entries, 'sampling': sampling}, tmp_path)
+
+
 def test_held_out_kinds_require_a_test_fraction(tmp_path):
     sampling = {'kind': 'fps', 'held_out_kinds': ['surface']}
     with refused(Code.VALUE_MISSING, 'sampling: ', 'held_out_kinds', 'test_fraction'):

@@ -281,6 +281,30 @@ def test_frames_of_other_kinds_in_the_group_of_a_held_out_kind_are_not_used(traj
     assert [36, 48] in map(numbers_in, selection.report['warnings'])
 
 
+def test_all_frames_for_testing_have_the_held_out_label_or_kind(trajectories, groups):
+    labels = {f'seed{seed}': 'hot' for seed in (2, 4)}
+    settings = sampling('random', n_structures=50, test_fraction=0.2, held_out_labels=['hot'])
+    selection = select_frames(trajectories, settings, random_seed=1, labels=labels)
+    sets = groups_by_split(
+        selection, trajectories, {trajectory.seed_id: trajectory.seed_id for trajectory in trajectories}
+    )
+    assert sets['test'] == {'seed2', 'seed4'}
+    assert not sets['test'] & sets['train']
+    # Seeds 3 and 5 are not hot, but in the groups of hot seeds.
+    selection = select_frames(trajectories, settings, random_seed=1, labels=labels, groups=groups)
+    assert not {'seed3', 'seed5'} & {trajectories[t].seed_id for t in selection.trajectory_indices}
+    both = sampling('random', n_structures=40, test_fraction=0.5, held_out_labels=['hot'], held_out_kinds=['surface'])
+    selection = select_frames(trajectories, both, random_seed=1, labels=labels, kinds=KINDS)
+    drawn = {
+        trajectories[t].seed_id
+        for t, split in zip(selection.trajectory_indices, selection.splits, strict=True)
+        if split == 'test'
+    }
+    assert drawn == {'seed2', 'seed4'} | {seed for seed, kind in KINDS.items() if kind == 'surface'}
+    with refused(Code.TRAINING_SET_EMPTY, 'held_out_labels', 'hot'):
+        select_frames(trajectories, settings, random_seed=1, labels=dict.fromkeys(KINDS, 'hot'))
+
+
 def test_a_held_out_kind_without_frames_gives_an_empty_test_set(trajectories):
     settings = sampling('random', n_structures=20, test_fraction=0.2, held_out_kinds=['defect'])
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
