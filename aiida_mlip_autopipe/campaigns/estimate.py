@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.config.summary import CHECK_TIME_S
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
+from aiida_mlip_autopipe.workflows.inputs.reference import sets_of_reference
 
 # Milliseconds per force call and atom on one thread of a 2024 server core, float32, measured in cells of 32 to 64
 # atoms. A GPU is one to two orders of magnitude faster.
@@ -89,7 +90,8 @@ def plan_campaign(config: CampaignConfig) -> Plan:
     Raises
     ------
     AutopipeError
-        If a code does not exist or lacks its model, a database query fails, or a seed cannot be made.
+        If a code does not exist or lacks its model, a database query fails, the reference dataset is not available, or
+        a seed cannot be made.
     """
     codes = job_codes(config)
     # Called only to raise an error if the code cannot be used.
@@ -97,6 +99,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
     config = ask_databases(config)
     checked = check_seeds(config, time_s=CHECK_TIME_S)
+    known_sets = sets_of_reference(config.sampling.reference_dataset)
     return Plan(
         name=config.name,
         codes=tuple(one.code.full_label for one in codes),
@@ -104,7 +107,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         n_structures=config.sampling.n_structures,
         reaches_coverage=config.sampling.coverage_target is not None,
         estimate=estimate_campaign(config, concurrent_jobs),
-        warnings=(*checked.warnings, *set_warnings(config, checked)),
+        warnings=(*checked.warnings, *set_warnings(config, checked, known_sets)),
     )
 
 

@@ -121,16 +121,9 @@ class ReferenceSets:
         """Whether a structure is for validation or testing."""
         return any(split != 'train' for split in self.splits)
 
-    def known(self) -> dict[str, Split]:
-        """Return the set of each group that is in only one."""
-        return {group: splits.pop() for group, splits in self.sets_of_groups().items() if len(splits) == 1}
-
     def sets_of_groups(self) -> dict[str, set[Split]]:
         """Return the sets of each group."""
-        found: dict[str, set[Split]] = {}
-        for group, split in zip(self.groups, self.splits, strict=True):
-            found.setdefault(group, set()).add(split)
-        return found
+        return _sets_of_groups(zip(self.groups, self.splits, strict=True))
 
 
 def read_reference_sets(structures: Sequence[Atoms]) -> ReferenceSets:
@@ -143,19 +136,56 @@ def read_reference_sets(structures: Sequence[Atoms]) -> ReferenceSets:
     """
     groups, splits, with_labels = [], [], []
     for index, atoms in enumerate(structures):
-        pairs = _metadata(atoms)
-        groups.append(_text(pairs, 'parent') or _text(pairs, 'seed') or f'structure {index} of the reference dataset')
-        split: Any = _text(pairs, 'split') or 'train'
-        if split not in SPLITS:
-            raise AutopipeError(
-                Code.CHOICE_UNKNOWN,
-                f'structure {index} of the reference dataset has the set {split!r}; the sets are {", ".join(SPLITS)}',
-            )
+        group, split = _group_and_set(index, _metadata(atoms))
+        groups.append(group)
         splits.append(split)
         if atoms.calc is not None and {'energy', 'forces'} <= set(atoms.calc.results):
             with_labels.append(index)
     labelled = LabelledStructures.from_rows([Row(structures[index]) for index in with_labels])
     return ReferenceSets(groups, splits, with_labels, labelled)
+
+
+def read_sets_of_groups(path: Path) -> dict[str, set[Split]]:
+    """Return the sets of each group of the reference dataset in a file. Of a database, only the keys are read.
+
+    Raises
+    ------
+    AutopipeError
+        If the file is missing or unreadable, or a structure has an unknown set.
+    """
+    return _sets_of_groups(_group_and_set(index, pairs) for index, pairs in enumerate(_pairs(path)))
+
+
+def _pairs(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the metadata of each structure of a file."""
+    from ase.db import connect
+
+    if path.suffix != '.db' or not path.is_file():
+        yield from map(_metadata, _structures(path, ':'))
+        return
+    try:
+        for row in connect(path).select(columns=['id', 'key_value_pairs']):
+            yield row.key_value_pairs
+    except Exception as error:  # ASE's readers raise various errors
+        raise AutopipeError(Code.FILE_UNREADABLE, f'ASE cannot read structures from {path}: {error}') from error
+
+
+def _group_and_set(index: int, pairs: Mapping[str, Any]) -> tuple[str, Split]:
+    group = _text(pairs, 'parent') or _text(pairs, 'seed') or f'structure {index} of the reference dataset'
+    split: Any = _text(pairs, 'split') or 'train'
+    if split not in SPLITS:
+        raise AutopipeError(
+            Code.CHOICE_UNKNOWN,
+            f'structure {index} of the reference dataset has the set {split!r}; the sets are {", ".join(SPLITS)}',
+        )
+    return group, split
+
+
+def _sets_of_groups(found: Iterable[tuple[str, Split]]) -> dict[str, set[Split]]:
+    sets: dict[str, set[Split]] = {}
+    for group, split in found:
+        sets.setdefault(group, set()).add(split)
+    return sets
 
 
 def _metadata(atoms: Atoms) -> dict[str, Any]:

@@ -13,13 +13,10 @@ from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks.seeds import check_seeds
 from aiida_mlip_autopipe.config.checks.sets import set_warnings
-from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.generation import dump_entries
-from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_sets
-from aiida_mlip_autopipe.structures.rows.splits import Split
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,
@@ -33,7 +30,7 @@ from aiida_mlip_autopipe.workflows.inputs.codes import (
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments, Notify
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import place_models
-from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset
+from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset, sets_of_reference
 
 
 def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
@@ -98,7 +95,8 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
         )
     if config.sampling.reference_dataset is not None:
         inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset, 'sampling')
-    for warning in (*checked.warnings, *set_warnings(config, checked, _known_sets(inputs.get('reference_dataset')))):
+    known_sets = sets_of_reference(config.sampling.reference_dataset)
+    for warning in (*checked.warnings, *set_warnings(config, checked, known_sets)):
         notify(warning)
     known = reference_of(config.exploration.novelty)
     if known is not None:
@@ -109,11 +107,6 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     # This comes last, so that nothing is copied if the config is refused.
     place_models([*codes.values(), *([committee] if committee else []), describer], notify)
     return inputs
-
-
-def _known_sets(dataset: DatasetData | None) -> dict[str, Split]:
-    """Return the sets of the groups of a reference dataset."""
-    return {} if dataset is None else read_reference_sets(dataset.structures()).known()
 
 
 def _code_inputs(job_code: JobCode, environment: orm.Dict) -> dict[str, Any]:

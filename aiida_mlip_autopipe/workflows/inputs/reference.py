@@ -8,6 +8,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import FromCampaign
 from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_sets_of_groups
+from aiida_mlip_autopipe.structures.rows.splits import Split
 from aiida_mlip_autopipe.workflows.graph import load_campaign
 
 
@@ -30,6 +32,25 @@ def reference_dataset(source: Path | FromCampaign, place: str) -> DatasetData:
         return DatasetData.from_file(source) if isinstance(source, Path) else _dataset_of(source.campaign)
     except AutopipeError as error:
         raise AutopipeError(error.code, f'{place}.reference_dataset: {error}') from error
+
+
+def sets_of_reference(source: Path | FromCampaign | None) -> dict[str, set[Split]]:
+    """Return the sets of each group of ``sampling.reference_dataset``; empty without a reference dataset.
+
+    Raises
+    ------
+    AutopipeError
+        If the file cannot be read, or the campaign does not exist or has no dataset.
+    """
+    if source is None:
+        return {}
+    try:
+        if isinstance(source, Path):
+            return read_sets_of_groups(source)
+        with _dataset_of(source.campaign).as_path() as path:
+            return read_sets_of_groups(path)
+    except AutopipeError as error:
+        raise AutopipeError(error.code, f'sampling.reference_dataset: {error}') from error
 
 
 def _dataset_of(identifier: str) -> DatasetData:

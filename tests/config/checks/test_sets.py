@@ -2,11 +2,16 @@ from dataclasses import replace
 
 import pytest
 from ase.build import bulk
+from ase.db import connect
+from ase.io import write
+from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
 from aiida_mlip_autopipe.config.checks.seeds import check_seeds
 from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.config.summary import summarise_config
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.structures.rows.provenance import searchable
 
 
 @pytest.fixture
@@ -79,8 +84,57 @@ def test_groups_of_the_reference_dataset_are_taken_into_account(make_config):
     checked = check_seeds(config)
     assert len(checked.parents[0]) == 5
     assert set_warnings(config, checked) == ()
-    (warning,) = set_warnings(config, checked, dict.fromkeys(checked.parents[0], 'train'))
+    (warning,) = set_warnings(config, checked, dict.fromkeys(checked.parents[0], ('train',)))
     assert '0 of 4' in warning
+
+
+def write_reference(path, sets):
+    """Write a database with one structure for each group and set."""
+    with connect(path) as database:
+        for group, split in sets:
+            database.write(bulk('Cu', cubic=True), key_value_pairs={'parent': group, 'split': split})
+
+
+def test_the_sets_of_the_file_of_the_reference_dataset_are_read(make_config, tmp_path):
+    fields = {'n_structures': 20, 'test_fraction': 0.2}
+    parents = [searchable(parent) for parent in check_seeds(make_config((5, 1, {}), **fields)).parents[0]]
+    write_reference(tmp_path / 'old.db', [(parent, 'train') for parent in parents])
+    config = make_config((5, 1, {}), reference_dataset='old.db', **fields)
+    (warning,) = summarise_config(config).warnings
+    assert '0 of 4' in warning
+    # Extended XYZ contains the same keys.
+    frames = [bulk('Cu') for _ in parents]
+    for atoms, parent in zip(frames, parents, strict=True):
+        atoms.info = {'parent': parent, 'split': 'train'}
+    write(tmp_path / 'old.xyz', frames)
+    sampling = config.sampling.model_copy(update={'reference_dataset': tmp_path / 'old.xyz'})
+    assert warnings_of(config.model_copy(update={'sampling': sampling})) == (warning,)
+
+
+def test_groups_in_several_sets_of_the_reference_dataset_are_reported_even_if_no_set_is_requested(
+    make_config, tmp_path
+):
+    parents = [searchable(parent) for parent in check_seeds(make_config((5, 1, {}))).parents[0]]
+    write_reference(tmp_path / 'old.db', [(parents[0], 'train'), (parents[0], 'test'), (parents[1], 'test')])
+    config = make_config((5, 1, {}), n_structures=20, reference_dataset='old.db')
+    (warning,) = warnings_of(config)
+    assert parents[0] in warning
+    assert parents[1] not in warning
+
+
+def test_an_unknown_set_in_the_reference_dataset_is_refused(make_config, tmp_path):
+    write_reference(tmp_path / 'old.db', [('parent', 'holdout')])
+    config = make_config((5, 1, {}), n_structures=20, reference_dataset='old.db')
+    with refused(Code.CHOICE_UNKNOWN, 'sampling.reference_dataset', 'holdout'):
+        warnings_of(config)
+
+
+def test_held_out_labels_are_the_test_set(make_config):
+    entries = [(2, 1, {'label': label}) for label in ('cold', 'warm', 'hot')]
+    assert warnings_of(make_config(*entries, n_structures=20, test_fraction=0.5, held_out_labels=['hot'])) == ()
+    sampling = {'n_structures': 60, 'test_fraction': 0.5, 'held_out_labels': ['hot']}
+    (warning,) = warnings_of(make_config(*entries, **sampling))
+    assert '20 of 30' in warning
 
 
 def test_without_the_number_of_seeds_of_an_entry_there_are_no_warnings(make_config):
