@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.reporting.checksum import content_checksum
 from aiida_mlip_autopipe.reporting.origins import count_levels, find_levels, list_licences, list_origins
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
+from aiida_mlip_autopipe.structures.rows.contents import describe_rows, tabulate_sets
 from aiida_mlip_autopipe.structures.rows.level import describe_difference
 from aiida_mlip_autopipe.structures.rows.row import Row, isolated_atom_energies
 
@@ -75,6 +76,9 @@ class DatasetInfo:
         Checksum of the content; see `content_checksum`.
     counts
         Number of rows for each value of a property, by the name of the property.
+    sets
+        For each stored set, the number ``n`` of its rows, and the number of rows by kind, label, composition and
+        temperature; empty if no row has a set.
     origins
         Each combination of campaign and config, with the calculator and the software that ``explored`` and that
         ``labelled`` the rows, and its ``n_rows``. The most frequent comes first.
@@ -93,6 +97,7 @@ class DatasetInfo:
     n_atoms: int
     checksum: str
     counts: dict[str, dict[str, int]]
+    sets: dict[str, dict[str, Any]]
     origins: tuple[dict[str, Any], ...]
     licences: tuple[dict[str, Any], ...]
     isolated_atom_energies_eV: dict[str, float] | None
@@ -121,6 +126,7 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
         n_atoms=sum(len(row.atoms) for row in rows),
         checksum=content_checksum(rows),
         counts={'level_of_theory': count_levels(rows)} | {name: _count(rows, of) for name, of in COUNTED.items()},
+        sets=_sets(rows),
         origins=tuple(list_origins(rows)),
         licences=tuple(list_licences(rows)),
         isolated_atom_energies_eV=isolated_atoms,
@@ -196,6 +202,8 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
         shown = ', '.join(f'{key} ({n})' for key, n in list(counts.items())[:12])
         omitted = f' and {len(counts) - 12} more' if len(counts) > 12 else ''
         lines.append(f'- {title}: {shown}{omitted}')
+    if card['sets']:
+        lines += ['', *_set_table(card['sets'], card['n_rows'])]
     lines += ['', '| | min | 5 % | median | 95 % | max |', '|---|---|---|---|---|---|']
     for title, values in card['distributions'].items():
         lines.append(f'| {title} | ' + ' | '.join(f'{value:.4g}' for value in values) + ' |')
@@ -229,6 +237,18 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
     if 'config' in card:
         lines += ['## Config', '', '```yaml', card['config'].rstrip(), '```', '']
     return '\n'.join(lines)
+
+
+def _sets(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    splits = [row.key_value_pairs.get('split') for row in rows]
+    return describe_rows(rows, splits) if any(splits) else {}
+
+
+def _set_table(sets: Mapping[str, Mapping[str, Any]], n_rows: int) -> list[str]:
+    lines = [f'| set | {" | ".join(sets)} |', '|---|' + '---|' * len(sets)]
+    lines += [f'| {title} | {" | ".join(map(str, numbers))} |' for title, numbers in tabulate_sets(sets).items()]
+    n_without = n_rows - sum(found['n'] for found in sets.values())
+    return [*lines, *(['', f'Rows without a set: {n_without}.'] if n_without else [])]
 
 
 def _facts(known: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
+from aiida_mlip_autopipe.structures.rows.contents import tabulate_sets
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def render_report_card(
         '<h2>Distributions</h2>',
         _table(['', 'min', '5 %', 'median', '95 %', 'max'], dataset['distributions']),
     ]
+    if dataset['sets']:
+        parts += ['<h2>Sets</h2>', _table(['', *dataset['sets']], tabulate_sets(dataset['sets']))]
     if 'assessment' in numbers:
         parts += _compare(numbers['assessment'])
     cost = numbers['dft_cost']

@@ -171,3 +171,17 @@ def test_two_levels_of_one_name_are_counted_apart_and_their_difference_is_a_warn
     card = describe_dataset(rows)
     assert list(card['counts']['level of theory'].values()) == [1, 1]
     assert 'dispersion: false and true' in card['warnings'][0]
+
+
+def test_a_card_contains_the_contents_of_the_stored_sets(make_rows):
+    rows = make_rows(4)
+    for row, split in zip(rows, ('train', 'train', 'test'), strict=False):
+        row.key_value_pairs.update({'split': split, 'label': 'hot' if split == 'test' else 'cold'})
+    card = describe_dataset(rows)
+    assert [found['n'] for found in card['sets'].values()] == [2, 0, 1]
+    assert card['sets']['test']['label'] == {'hot': 1}
+    text = render_card(card, 'x')
+    for line in ('| set | train | valid | test |', '| rows | 2 | 0 | 1 |', '| label cold | 2 | 0 | 0 |'):
+        assert line in text
+    assert 'without a set: 1' in text
+    assert describe_dataset(make_rows(2))['sets'] == {}

@@ -65,6 +65,22 @@ def test_an_assessment_adds_the_map_and_the_comparison_with_random_selection(pat
     assert json.loads(path.with_suffix('.json').read_text())['assessment']['scores']['vendi'] == 7.25
 
 
+def test_a_card_contains_the_contents_of_the_stored_sets(path, make_rows):
+    rows = make_rows(3)
+    for row, split in zip(rows, ('train', 'train', 'test'), strict=True):
+        row.key_value_pairs.update({'split': split, 'label': f'<{split}>', 'temperature': 300.0})
+    write_report_card(path, rows)
+    assert 'Sets' in titles(path)
+    for title, numbers in (
+        ('rows', (2, 0, 1)),
+        ('kind alloy', (2, 0, 1)),
+        ('label &lt;test&gt;', (0, 0, 1)),
+        ('composition AuCu2', (2, 0, 1)),
+        ('temperature 300 K', (2, 0, 1)),
+    ):
+        assert f'<td>{title}</td>' + ''.join(f'<td>{number}</td>' for number in numbers) in path.read_text()
+
+
 def test_a_card_contains_the_tables_of_the_campaign(path, make_rows):
     write_report_card(path, make_rows(2), campaign={'Seeds <all>': {'made': 12345, 'hours': 0.25, 'why': 'a<b'}})
     page = path.read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +14,6 @@ from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-# Maximum number of values of each property in the table.
-MAX_VALUES = 10
 
 
 class GroupBy(StrEnum):
@@ -151,27 +147,19 @@ def _table(report: Mapping[str, Any]) -> Table:
     """Return the contents of the sets. Of each property, the most frequent values are shown."""
     from rich.table import Table
 
+    from aiida_mlip_autopipe.structures.rows.contents import tabulate_sets
+
     sets = list(report['n_rows'])
     table = Table('', *sets, box=None, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:
         column.justify = 'right'
-    table.add_row('rows', *(str(report['n_rows'][one]) for one in sets))
+    lines = tabulate_sets({one: report['contents'][one] for one in sets})
+    table.add_row('rows', *map(str, lines.pop('rows')))
     if report['n_requested']:
         table.add_row('requested', *(str(report['n_requested'].get(one, '')) for one in sets))
     table.add_row('groups', *(str(report['n_groups'][one]) for one in sets))
-    for name in [name for name in report['contents']['train'] if name != 'n']:
-        counts = {one: report['contents'][one][name] for one in sets}
-        total: Counter[str] = sum(map(Counter, counts.values()), Counter())
-        unit = name.removesuffix('_K')
-        shown = [value for value, _ in total.most_common(MAX_VALUES)]
-        if unit != name:
-            shown.sort(key=lambda value: float(value.partition('–')[0]))
-        for value in shown:
-            title = f'{unit} {value}' if unit == name else f'{unit} {value} K'
-            table.add_row(title, *(str(counts[one].get(value, 0)) for one in sets))
-        if len(total) > len(shown):
-            rest = (sum(n for value, n in counts[one].items() if value not in shown) for one in sets)
-            table.add_row(f'{len(total) - len(shown)} other {unit}s', *map(str, rest))
+    for title, numbers in lines.items():
+        table.add_row(title, *map(str, numbers))
     return table
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.rows.row import Row
-from aiida_mlip_autopipe.structures.rows.splits import Category, Split, describe_sets
+from aiida_mlip_autopipe.structures.rows.splits import Category
 
 
 def kind_of(row: Row) -> str | None:
@@ -50,20 +47,5 @@ def group_of(row: Row, index: int, by: str) -> str:
     return found
 
 
-def describe_rows(rows: Sequence[Row], splits: Sequence[Split]) -> dict[str, dict[str, Any]]:
-    """Count the rows of each set by kind, label, composition and temperature; see `describe_sets`."""
-    properties: dict[str, list[str | None]] = {
-        'kind': [kind_of(row) for row in rows],
-        'label': [label_of(row) for row in rows],
-        'composition': [row.empirical_formula for row in rows],
-    }
-    return describe_sets(splits, properties, [_temperature(row) for row in rows])
-
-
 def _text(row: Row, *keys: str) -> str | None:
     return next((str(row.key_value_pairs[key]) for key in keys if key in row.key_value_pairs), None)
-
-
-def _temperature(row: Row) -> float | None:
-    keys = ('temperature', 'target_temperature_K', 'temperature_K')
-    return next((float(row.key_value_pairs[key]) for key in keys if key in row.key_value_pairs), None)

@@ -18,9 +18,10 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.storage.formats.export import FORMATS, export_dataset, find_format
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
-from aiida_mlip_autopipe.storage.sets.keys import categories_of, describe_rows, group_of, kind_of, label_of
+from aiida_mlip_autopipe.storage.sets.keys import categories_of, group_of, kind_of, label_of
 from aiida_mlip_autopipe.storage.sets.stored import check_stored_splits, read_stored_splits
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
+from aiida_mlip_autopipe.structures.rows.contents import describe_rows
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.rows.splits import (
     SPLITS,
