@@ -186,11 +186,14 @@ def test_a_trainer_never_gets_a_config_without_a_validation_set(run):
     assert len(steps['valid'] - steps['test']) == 1
 
 
-def test_rows_with_and_without_a_stored_set_get_new_sets_with_a_warning(run):
-    export_dataset(Path('cu.db'), [*make_rows(6, split='test'), *make_rows(10)[6:]], overwrite=True)
+def test_rows_without_a_stored_set_are_for_training_and_this_is_said(run):
+    export_dataset(Path('cu.db'), [*make_rows(3, split='test'), *make_rows(10)[3:]], overwrite=True)
     result = run('dataset', 'split', 'cu.db')
-    assert re.search(r'warning: .* 6 .*10 ', result.stdout)
-    assert (8, 8, 'cu-train.db') in sets_in(result.stdout)
+    assert re.search(r'warning: .* 3 .*10 ', result.stdout)
+    assert sets_in(result.stdout) == [(7, 7, 'cu-train.db'), (3, 3, 'cu-test.db')]
+    drawn = run('dataset', 'split', 'cu.db', '--by', 'parent', '--force')
+    assert re.search(r'warning: .* 3 .*10 ', drawn.stdout)
+    assert (8, 8, 'cu-train.db') in sets_in(drawn.stdout)
 
 
 def test_the_suffix_determines_the_format_that_merge_and_convert_write(run):
@@ -281,7 +284,7 @@ def test_convert_writes_each_format_and_reports_what_it_does_not_store(run, name
         (['split', 'cu.db', '--test-fraction', '1.5'], Code.OUT_OF_RANGE, ['test_fraction: ', '1']),
         (['split', 'cu.db', '--hold-out', 'surface'], Code.SPLIT_EMPTY, ['surface', 'alloy']),
         (['split', 'cu.db', '--trainer', 'mace'], Code.FILE_SUFFIX, ['--output', '.extxyz', 'cu.db']),
-        (['split', 'cu.db', '--by', 'stored'], Code.ROW_KEY_MISSING, ['row 0', 'split']),
+        (['split', 'cu.db', '--by', 'stored'], Code.ROW_KEY_MISSING, ['split']),
         (['convert', 'cu.db', '-o', 'cu.csv'], Code.FILE_SUFFIX, ['cu.csv', '.extxyz']),
         (['convert', 'cu.db', '-o', 'cu.db'], Code.FILE_EXISTS, ['cu.db']),
         (

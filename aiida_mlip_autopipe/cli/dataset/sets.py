@@ -55,7 +55,7 @@ def split(
     by: Annotated[
         GroupBy | None,
         typer.Option(
-            help='How rows are grouped; by default, `stored` if every row contains its set, otherwise `parent`.',
+            help='How rows are grouped; by default, `stored` if the rows contain sets, otherwise `parent`.',
             show_default=False,
         ),
     ] = None,

@@ -85,7 +85,7 @@ def split_dataset(
     output
         The file name without the name of a set, such as ``cu.extxyz`` for ``cu-train.extxyz``; by default, ``file``.
     settings
-        Fields of `SplitSettings`. By default, ``by`` is ``stored`` if every row contains the set that was drawn before
+        Fields of `SplitSettings`. By default, ``by`` is ``stored`` if the rows contain sets that were drawn before
         the selection and nothing is held out; otherwise, it is ``parent``. A config for a trainer needs a validation
         set: if none is stored, ``valid_fraction`` has its default.
     trainers
@@ -156,9 +156,11 @@ def _complete(
     stored = [row.key_value_pairs.get('split') for row in rows]
     if values.get('by') is None:
         values['by'] = 'stored' if not values.get('hold_out') and has_stored_splits(rows) else 'parent'
-        n_stored = len(rows) - stored.count(None)
-        if values['by'] != 'stored' and n_stored:
-            notes.append(f'a set is stored in {n_stored} of {len(rows)} rows, but new sets are drawn from all rows')
+    n_stored = len(rows) - stored.count(None)
+    if values['by'] != 'stored' and n_stored:
+        notes.append(f'a set is stored in {n_stored} of {len(rows)} rows, but new sets are drawn from all rows')
+    if values['by'] == 'stored' and 0 < n_stored < len(rows):
+        notes.append(f'a set is stored in {n_stored} of {len(rows)} rows; the other rows are used for training')
     if values['by'] == 'stored' and trainers and 'valid' not in stored and 'valid_fraction' not in values:
         values['valid_fraction'] = SplitSettings().valid_fraction
         notes.append('no validation set is stored; whole groups of the rows for training are used for validation')

@@ -14,31 +14,31 @@ MAX_NAMED = 5
 
 
 def has_stored_splits(rows: Sequence[Row]) -> bool:
-    """Return whether every row contains its set, and the rows have more than one set."""
-    found = [row.key_value_pairs.get('split') for row in rows]
-    return None not in found and len(set(found)) > 1
+    """Return whether a validation or a test set is stored in some of the rows, and other rows are for training."""
+    found = {row.key_value_pairs.get('split', 'train') for row in rows}
+    return 'train' in found and len(found) > 1
 
 
 def read_stored_splits(rows: Sequence[Row]) -> list[Split]:
-    """Return the stored set of each row.
+    """Return the stored set of each row. A row without one is for training, as for a campaign that extends a dataset.
 
     Raises
     ------
     AutopipeError
-        If a row does not contain its set, or contains an unknown one.
+        If no row contains its set, or a row contains an unknown one.
     """
-    for index, row in enumerate(rows):
-        found = row.key_value_pairs.get('split')
-        if found is None:
-            raise AutopipeError(
-                Code.ROW_KEY_MISSING,
-                f'row {index} has no key split: no sets were drawn before the selection; split by parent instead',
-            )
+    if all('split' not in row.key_value_pairs for row in rows):
+        raise AutopipeError(
+            Code.ROW_KEY_MISSING,
+            'the rows have no key split: no sets were drawn before the selection; split by parent instead',
+        )
+    splits = [row.key_value_pairs.get('split', 'train') for row in rows]
+    for index, found in enumerate(splits):
         if found not in SPLITS:
             raise AutopipeError(
                 Code.CHOICE_UNKNOWN, f'row {index} has the set {found!r}; the sets are {", ".join(SPLITS)}'
             )
-    return [row.key_value_pairs['split'] for row in rows]
+    return splits
 
 
 def check_stored_splits(splits: Sequence[Split], groups: Sequence[str], joined: Sequence[str]) -> None:

@@ -179,8 +179,8 @@ def test_sets_drawn_before_the_selection_are_kept(make_groups):
     assert result.splits == drawn
     assert result.report['n_groups'] == {'train': 8, 'valid': 1, 'test': 1}
     assert has_stored_splits(stored)
-    assert not has_stored_splits(stored[:3])
-    with refused(Code.ROW_KEY_MISSING, 'row 0', 'split'):
+    assert not has_stored_splits(rows)
+    with refused(Code.ROW_KEY_MISSING, 'split'):
         split_rows(rows, SplitSettings(by='stored'), random_seed=1)
 
 
