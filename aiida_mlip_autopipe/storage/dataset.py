@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +15,13 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.selection import Comparison, parse_selection
-from aiida_mlip_autopipe.structures.rows.keys import LEVEL, current_pairs
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.row import Row, was_changed
 
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow
+
+    from aiida_mlip_autopipe.storage.bulk_insert import BulkInsert
 
 
 class Dataset:
@@ -88,7 +91,8 @@ class Dataset:
         AutopipeError
             If the database refuses a key or a value. The message names the row.
         """
-        return [self._write(row, f'row {position}', None) for position, row in enumerate(rows)]
+        with self._database.bulk_insert() as insert:
+            return [self._insert(insert, row, f'row {position}') for position, row in enumerate(rows)]
 
     def read(self, row_id: int) -> Row:
         """Return one row.
@@ -98,10 +102,10 @@ class Dataset:
         AutopipeError
             If the row does not exist.
         """
-        try:
-            return _from_database(self._database.get(id=row_id))
-        except KeyError:
-            raise AutopipeError(Code.ROW_MISSING, f'{self.path} has no row {row_id}') from None
+        found = next(self._database.rows(id=row_id), None)
+        if found is None:
+            raise AutopipeError(Code.ROW_MISSING, f'{self.path} has no row {row_id}')
+        return found
 
     def update(self, row: Row) -> None:
         """Replace the row that has the same id.
@@ -114,7 +118,9 @@ class Dataset:
         if row.id is None:
             raise AutopipeError(Code.ROW_MISSING, 'a row without an id cannot be updated; add it with create()')
         self.read(row.id)
-        self._write(row, f'row {row.id}', row.id)
+        where = f'row {row.id}'
+        with self._refusal_of(where):
+            self._database.write(to_entry(row, where), row.key_value_pairs, row.data, row.id)
 
     def delete(self, row_ids: Sequence[int]) -> None:
         """Delete rows.
@@ -144,8 +150,7 @@ class Dataset:
             If the query is malformed, or contains a former name of a key or a key that no row has.
         """
         for_ase, own = self._parse(selection) if selection else (None, ())
-        for found in self._database.select(for_ase, sort='id', **equal):
-            row = _from_database(found)
+        for row in self._database.rows(for_ase, **equal):
             if all(comparison.matches(row.key_value_pairs) for comparison in own):
                 yield row
 
@@ -153,9 +158,14 @@ class Dataset:
         counts = self._database.count_keys()
         return parse_selection(selection, counts.keys(), lacks_derived=counts.get(LEVEL, 0) < len(self))
 
-    def _write(self, row: Row, where: str, row_id: int | None) -> int:
+    def _insert(self, insert: BulkInsert, row: Row, where: str) -> int:
+        with self._refusal_of(where):
+            return insert.add(to_entry(row, where), row.key_value_pairs, row.data)
+
+    @contextmanager
+    def _refusal_of(self, where: str) -> Iterator[None]:
         try:
-            return int(self._database.write(to_entry(row, where), row.key_value_pairs, row.data, row_id))
+            yield
         except ValueError as error:
             raise AutopipeError(Code.ROW_REFUSED, f'{where} cannot be written to {self.path}: {error}') from error
 
@@ -192,8 +202,3 @@ def to_entry(row: Row, where: str) -> AtomsRow:
     # Datasets are shared, so they do not contain the name of the user.
     entry.ctime, entry.user = now(), ''
     return entry
-
-
-def _from_database(found: AtomsRow) -> Row:
-    data = dict(found.data)
-    return Row(found.toatoms(), current_pairs(found.key_value_pairs, data), data, int(found.id))

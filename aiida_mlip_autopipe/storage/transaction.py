@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ase.db.sqlite import SQLite3Database
 
+from aiida_mlip_autopipe.storage.bulk_insert import BulkInsert, without_indices
+from aiida_mlip_autopipe.storage.bulk_select import select_rows
 from aiida_mlip_autopipe.storage.checked_pairs import CheckOnce
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 # ASE writes an object to bytes as the position of its JSON text, then arrays, then the text. Without arrays, the text
 # starts here.
@@ -38,6 +42,20 @@ class TransactionalDatabase(CheckOnce, SQLite3Database):  # type: ignore[misc]
         """Return the number of rows that have each key."""
         with self.managed_connection() as connection:
             return dict(connection.execute('SELECT key, COUNT(*) FROM keys GROUP BY key'))
+
+    def rows(self, selection: Any = None, **equal: Any) -> Iterator[Row]:
+        """Yield the rows that match a query of ASE, in the order of their ids."""
+        return select_rows(self, selection, **equal)
+
+    @contextmanager
+    def bulk_insert(self) -> Iterator[BulkInsert]:
+        """Return an object that adds rows. They are in the database at the end of the ``with`` block."""
+        with self.managed_connection() as connection, without_indices(connection):
+            insert = BulkInsert(self, connection)
+            try:
+                yield insert
+            finally:
+                insert.finish()
 
     def vacuum(self) -> None:
         """Do nothing, because compacting the file after a deletion would commit the changes."""

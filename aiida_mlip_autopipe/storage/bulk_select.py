@@ -1,0 +1,75 @@
+"""Read many rows from an ASE SQLite database.
+
+ASE sorts all rows together with their arrays, and makes two intermediate objects for each row. This module makes the
+same structures and labels directly from the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db.core import parse_selection
+from ase.db.sqlite import VERSION, SQLite3Database
+
+from aiida_mlip_autopipe.structures.rows.keys import current_pairs
+from aiida_mlip_autopipe.structures.rows.row import Row
+
+N_COLUMNS = 27
+# Positions of the columns that few rows have: from initial_magmoms to constraints, free_energy, and from dipole on.
+RARE = itemgetter(9, 10, 11, 12, 13, 14, 18, 21, 22, 23, 24)
+NO_RARE = (None,) * 11
+PERIODIC = [np.array([bool(code & bit) for bit in (1, 2, 4)]) for code in range(8)]
+
+
+def select_rows(database: SQLite3Database, selection: Any, **equal: Any) -> Iterator[Row]:
+    """Yield the rows that match a query of ASE, in the order of their ids.
+
+    Parameters
+    ----------
+    database
+        The database.
+    selection
+        A query in the syntax of ASE, or a list of its parts.
+    equal
+        Required key-value pairs.
+    """
+    keys, comparisons = parse_selection(selection, **equal)
+    names = ', '.join(f'systems.{name}' for name in database.columnnames[:N_COLUMNS])
+    with database.managed_connection() as connection:
+        statement, values = database.create_select_statement(keys, comparisons, what=names)
+        found = connection.execute(f'{statement}\nORDER BY systems.id', values).fetchall()
+        found.reverse()
+        while found:
+            # A row is not kept in two forms.
+            columns = found.pop()
+            if database.version == VERSION and RARE(columns) == NO_RARE:
+                yield _to_row(database, columns)
+            else:
+                yield _to_row_by_ase(database, columns)
+
+
+def _to_row_by_ase(database: SQLite3Database, columns: tuple[Any, ...]) -> Row:
+    entry = database._convert_tuple_to_row(columns)
+    data = dict(entry.data)
+    return Row(entry.toatoms(), current_pairs(entry.key_value_pairs, data), data, int(entry.id))
+
+
+def _to_row(database: SQLite3Database, columns: tuple[Any, ...]) -> Row:
+    deblob = database.deblob
+    atoms = Atoms(
+        numbers=deblob(columns[5], np.int32),
+        positions=deblob(columns[6], shape=(-1, 3)),
+        cell=deblob(columns[7], shape=(3, 3)),
+        pbc=PERIODIC[columns[8]],
+    )
+    labels = {'energy': columns[17], 'forces': deblob(columns[19], shape=(-1, 3)), 'stress': deblob(columns[20])}
+    if any(label is not None for label in labels.values()):
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        atoms.calc.name = columns[15] or 'unknown'
+    data = database.decode(columns[26]) or {}
+    return Row(atoms, current_pairs(database.decode(columns[25]), data), data, int(columns[0]))
