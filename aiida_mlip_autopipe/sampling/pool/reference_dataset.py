@@ -193,7 +193,7 @@ def _metadata(atoms: Atoms) -> dict[str, Any]:
 
 
 def _text(pairs: Mapping[str, Any], key: str) -> str:
-    """Return text, which ASE reads from extended XYZ as numbers or Booleans if it looks like them; empty if missing."""
+    """Return a value as text, since ASE converts text in extended XYZ that looks like numbers; empty if missing."""
     value = pairs.get(key)
     if isinstance(value, bool | np.bool_):
         return str(value)[0]

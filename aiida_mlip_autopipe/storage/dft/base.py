@@ -97,7 +97,7 @@ class DftCode(ABC):
         folder
             An existing folder.
         atoms
-            The structure. ``info['extended']`` tells along which cell vectors it needs several k-points.
+            The structure. ``info['extended']`` states along which cell vectors it needs several k-points.
         spin
             Whether the calculation is spin-polarised.
 

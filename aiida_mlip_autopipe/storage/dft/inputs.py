@@ -185,7 +185,7 @@ def prepare_structure(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:
     """Return the structure for a plane-wave code, and the index of each of its atoms in the row.
 
     Its atoms are sorted into one block per element, it has no constraints, and non-periodic directions have vacuum.
-    ``info['extended']`` tells along which cell vectors it is periodic and has no vacuum.
+    ``info['extended']`` states along which cell vectors it is periodic and has no vacuum.
     """
     symbols = atoms.get_chemical_symbols()
     blocks = list(dict.fromkeys(symbols))

@@ -24,7 +24,7 @@ REFUSAL = (50.0, 10.0)
 """Deviation above which an energy is refused, in the same units."""
 FEW_ATOMS = ('atom', 'dimer')
 """Kinds of rows whose energies are far from those of other structures, and which are not checked."""
-# Scale by which the median absolute deviation of a normal distribution is its standard deviation.
+# Ratio of the standard deviation of a normal distribution to its median absolute deviation.
 NORMAL = 1.4826
 N_ITERATIONS = 100
 
@@ -112,6 +112,6 @@ def _fit(fractions: np.ndarray, energies: np.ndarray) -> np.ndarray:
     for _ in range(N_ITERATIONS):
         roots = np.sqrt(weights)
         found = np.linalg.lstsq(fractions * roots[:, None], energies * roots, rcond=None)[0]
-        # The limit keeps the weights of points that the fit meets finite.
+        # The limit keeps the weights finite for points that lie on the fit.
         weights = 1 / np.maximum(np.abs(energies - fractions @ found), 1e-6)
     return np.asarray(found)

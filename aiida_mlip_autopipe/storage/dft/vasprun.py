@@ -45,7 +45,7 @@ def used_settings(document: Element) -> dict[str, Any]:
 def is_converged(document: Element) -> bool:
     """Return whether the last two energies of the last SCF cycle differ by less than EDIFF.
 
-    VASP prints nothing in this file that tells convergence in exactly NELM steps from a cycle that NELM has ended.
+    Nothing else in this file distinguishes convergence in exactly NELM steps from a cycle that stopped at NELM.
     """
     tolerance = used_settings(document).get('EDIFF')
     steps = document.findall('calculation')[-1].findall('scstep')

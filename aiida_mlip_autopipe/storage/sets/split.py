@@ -281,7 +281,7 @@ def export_splits(
     paths = set_paths(path, splits, overwrite=overwrite)
     sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in paths}
     if FORMATS[find_format(path, None)].one_level:
-        # Each file could have one level, and two files different ones.
+        # Each file may have one level, but the levels of two files may differ.
         deque(require_one_level(rows), maxlen=0)
     with ExitStack() as stack:
         # The files get their names after all of them are complete.

@@ -240,13 +240,13 @@ def test_convergence_in_exactly_the_allowed_number_of_steps_is_accepted(vasp):
         ({'tags': '<v name="LDAUU">  5.3 0.0</v>'}, 'LDAUU: not given and [5.3, 0.0]'),
     ],
 )
-def test_results_of_vasp_with_other_settings_than_its_inputs_are_refused(vasp, options, difference):
+def test_results_of_vasp_with_different_settings_from_its_inputs_are_refused(vasp, options, difference):
     row, folder, labels = vasp
     write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, **options)
     assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_CHANGED, str(folder), difference)
 
 
-def test_spellings_and_defaults_in_the_output_of_vasp_are_no_other_settings(vasp):
+def test_spellings_and_defaults_in_the_output_of_vasp_are_not_different_settings(vasp):
     row, folder, labels = vasp
     printed = {'PREC': 'accura', 'LREAL': 'F', 'GGA': '--', 'ISPIN': '     1', 'LHFCALC': ' F ', 'IVDW': '0'}
     tags = ''.join(f'<i name="{name}">{value}</i>' for name, value in printed.items())
@@ -269,7 +269,7 @@ def test_spellings_and_defaults_in_the_output_of_vasp_are_no_other_settings(vasp
         ('threshold =      1.0E-08', 'threshold =      1.0E-03', 'conv_thr: 1e-08 and 0.001'),
     ],
 )
-def test_results_of_pw_with_other_settings_than_its_inputs_are_refused(calculated, rows, old, new, difference):
+def test_results_of_pw_with_different_settings_from_its_inputs_are_refused(calculated, rows, old, new, difference):
     path = calculated / 'seed-abc0_10' / 'pw.out'
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))

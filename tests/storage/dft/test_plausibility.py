@@ -18,7 +18,7 @@ def structures(n_rows, elements=('Al', 'Cu')):
     return symbols, np.array(energies)
 
 
-def test_energies_that_scatter_are_no_outliers():
+def test_energies_that_scatter_are_not_outliers():
     assert find_outliers(*structures(40)) == []
 
 
