@@ -1,5 +1,7 @@
 """Every value of a row belongs to the selected frame."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,12 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms
 from support.environments import environment_of
+from support.errors import refused
 from support.structures import assert_same_structure
 
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
+from aiida_mlip_autopipe.calculators import CALCULATORS
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.evaluation import node_from_evaluation
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
@@ -20,6 +25,7 @@ from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.storage.merge import merge_datasets
 from aiida_mlip_autopipe.structures.disagreement import MEASURES, compare_labels
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
@@ -254,3 +260,54 @@ def test_a_row_has_the_structure_and_the_labels_of_the_selected_frame(campaign, 
     assert row.data['seed'] == seed.record
     assert (row.key_value_pairs['kind'], row.key_value_pairs['parent']) == tuple(seed.record.values())
     assert row.data['isolated_atoms'] == abouts[place]['isolated_atom_energies_eV']
+
+
+def export_with(calculator: dict[str, Any], path: Path) -> None:
+    """Write the dataset of a campaign with a leg whose job has a calculator as an input."""
+    seed = Seed(bulk('Ar', 'fcc', a=5.3, cubic=True), {'kind': 'alloy', 'parent': 'argon'})
+    leg = make_leg(1, seed, 0)
+    about = make_about('lj') | {'calculator_name': 'lj', 'model_name': None, 'model_sha256': None}
+    about['environment'] = environment_of(calculator).model_dump(mode='json')
+    settings = CALCULATORS.load('lj').settings_class.model_validate(calculator)
+    job = orm.CalcJobNode(process_type='aiida.calculations:mlip_autopipe.explore')
+    job.base.links.add_incoming(orm.Dict(settings.model_dump(mode='json')).store(), LinkType.INPUT_CALC, 'calculator')
+    node = node_from_trajectory(leg, about)
+    node.base.links.add_incoming(job.store(), LinkType.CREATE, 'trajectory')
+    node.store()
+    selection = Selection(
+        trajectory_indices=np.array([0]),
+        frame_indices=np.array([2]),
+        distances=np.array([np.nan]),
+        gains=np.array([np.nan]),
+        splits=(None,),
+        report={},
+    )
+    outputs, process = export_dataset.run_get_node(
+        selection=stored(nodes_from_selection(selection, [node])['selection']),
+        campaign=orm.Dict({'name': 'argon', 'config_hash': '2' * 64}),
+        random_seed=orm.Int(1),
+        stage_version=orm.Str('test'),
+        legs={'leg0': node},
+        seeds={'seed0': SeedData.from_seed(seed).store()},
+    )
+    assert process.is_finished_ok, process.exit_message
+    with outputs['dataset'].as_path() as file:
+        shutil.copy(file, path)
+
+
+def test_the_settings_of_the_calculator_of_a_job_distinguish_levels_of_one_name(aiida_profile, tmp_path):
+    export_with({'kind': 'lj', 'epsilon_eV': 0.0104}, tmp_path / 'shallow.db')
+    export_with({'kind': 'lj', 'epsilon_eV': 0.0208}, tmp_path / 'deep.db')
+    export_with({'kind': 'lj', 'epsilon_eV': 0.0104, 'device': 'cpu'}, tmp_path / 'again.db')
+    levels = []
+    for name in ('shallow', 'deep', 'again'):
+        with Dataset(tmp_path / f'{name}.db') as dataset:
+            (row,) = dataset.query()
+        assert row.key_value_pairs['level'] == row.level.hash
+        levels.append(row.level)
+    assert {level.name for level in levels} == {'mlip:lj'}
+    assert levels[0].parameters['epsilon_eV'] == 0.0104
+    assert levels[0].hash == levels[2].hash
+    with refused(Code.LEVELS_MIXED, 'shallow.db', 'deep.db', 'mlip:lj', 'epsilon_eV: 0.0104 and 0.0208'):
+        merge_datasets([tmp_path / 'shallow.db', tmp_path / 'deep.db'], tmp_path / 'all.db')
+    assert merge_datasets([tmp_path / 'shallow.db', tmp_path / 'again.db'], tmp_path / 'all.db').n_rows == 1
