@@ -34,6 +34,8 @@ class FramePool:
         The kind of each seed, by its id.
     label_of_seed
         The label of the entry of each seed, by its id.
+    repeated
+        For each seed with discarded frames that are in the reference dataset, the indices of the structures there.
     counted
         The frames that count as chosen (c, 2): the index of the trajectory and that of the frame.
     features
@@ -47,6 +49,7 @@ class FramePool:
     reference: tuple[Atoms, ...] = ()
     kind_of_seed: Mapping[str, str] = field(default_factory=dict)
     label_of_seed: Mapping[str, str] = field(default_factory=dict)
+    repeated: Mapping[str, Sequence[int]] = field(default_factory=dict)
     counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     features: Mapping[str, Features] = field(default_factory=dict)
 
@@ -196,7 +199,11 @@ def collect_frames(
     discarded = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'reference_dataset': 0})
     identities: set[tuple[str, int]] = set()
     contents: set[bytes] = set()
-    known = {content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions) for atoms in reference}
+    known: dict[bytes, list[int]] = {}
+    for index, atoms in enumerate(reference):
+        content = content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions)
+        known.setdefault(content, []).append(index)
+    repeated: dict[str, list[int]] = {}
     chosen: list[tuple[int, int]] = []
     for i in order:
         trajectory = trajectories[i]
@@ -213,6 +220,8 @@ def collect_frames(
             content = content_digest(trajectory.numbers, trajectory.pbc, trajectory.cells[f], trajectory.positions[f])
             if content in contents or content in known:
                 discarded['reference_dataset' if content in known else 'duplicate'] += 1
+                if content in known:
+                    repeated.setdefault(trajectory.seed_id, []).extend(known[content])
                 continue
             contents.add(content)
             chosen.append((i, f))
@@ -225,6 +234,7 @@ def collect_frames(
         tuple(reference),
         kind_of_seed or {},
         label_of_seed or {},
+        repeated,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +86,18 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     reference = read_reference_sets(pool.reference)
     if not len(pool) or not (fractions or reference.has_held_out):
         return HeldOut(np.arange(len(pool)), {}, settings.n_structures, False, {}, [])
-    groups_of_frames = [searchable(groups.get(seed_id, SEED_PREFIX + seed_id)) for seed_id in pool.seed_ids()]
-    names, known = _join(pool, groups_of_frames, reference)
+
+    def group_of(seed_id: str) -> str:
+        return searchable(groups.get(seed_id, SEED_PREFIX + seed_id))
+
+    groups_of_frames = [group_of(seed_id) for seed_id in pool.seed_ids()]
+    repeated = [(group_of(seed), reference.splits[index]) for seed, found in pool.repeated.items() for index in found]
+    names, known = _join(pool, groups_of_frames, reference, repeated)
     ambiguous = {name for name, found in known.items() if len(found) > 1}
     is_usable = np.array([name not in ambiguous for name in names], dtype=bool)
     has_label = np.array([label in settings.held_out_labels for label in known_labels(pool)], dtype=bool)
     is_held_out = (pool.has_kind(settings.held_out_kinds) | has_label) & is_usable
-    fixed = {name: next(iter(found)) for name, found in known.items() if name not in ambiguous}
+    fixed = {name: next(iter(found)) for name, found in known.items() if len(found) == 1}
     held_out = {name for name, is_out in zip(names, is_held_out, strict=True) if is_out and name not in fixed}
     categories = _categories(pool, names, held_out | ambiguous)
     if not categories and held_out:
@@ -143,8 +148,14 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     )
 
 
-def _join(pool: FramePool, groups: Sequence[str], reference: ReferenceSets) -> tuple[list[str], dict[str, set[Split]]]:
-    """Return the group of each candidate, and the sets in which the reference dataset has each group."""
+def _join(
+    pool: FramePool, groups: Sequence[str], reference: ReferenceSets, repeated: Iterable[tuple[str, Split]]
+) -> tuple[list[str], dict[str, set[Split]]]:
+    """Return the group of each candidate, and the sets in which the reference dataset has each group.
+
+    ``repeated`` are the groups of frames that are no candidates because the reference dataset contains them, each with
+    its set there.
+    """
     joined = join_alike(
         LabelledStructures.concatenate([_fingerprints(pool), reference.labelled]),
         [*groups, *(reference.groups[index] for index in reference.with_labels)],
@@ -153,6 +164,8 @@ def _join(pool: FramePool, groups: Sequence[str], reference: ReferenceSets) -> t
     known: dict[str, set[Split]] = {}
     for group, splits in reference.sets_of_groups().items():
         known.setdefault(name_of.get(group, group), set()).update(splits)
+    for group, split in repeated:
+        known.setdefault(name_of.get(group, group), set()).add(split)
     return joined[: len(groups)], known
 
 

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
 from support.errors import refused
 from support.sampling import numbers_in, sampling
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.sampling import select_frames
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset, reference_levels
+from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 SOAP = {'n_max': 4, 'l_max': 3}
@@ -279,6 +282,27 @@ def test_frames_of_other_kinds_in_the_group_of_a_held_out_kind_are_not_used(traj
         'test': 36,
     }
     assert [36, 48] in map(numbers_in, selection.report['warnings'])
+
+
+def test_an_imported_dataset_is_a_reference_dataset_whose_structures_stay_in_training(trajectories, groups, tmp_path):
+    with connect(tmp_path / 'foreign.db') as database:
+        for atoms in as_reference(trajectories, [4], groups, None):
+            atoms.info = {}
+            atoms.calc.results['stress'] = np.zeros(6)
+            database.write(atoms)
+    level = {'method': 'dft', 'code': 'vasp', 'functional': 'pbe', 'cutoff_eV': 520}
+    imported = import_dataset([tmp_path / 'foreign.db'], tmp_path / 'old.db', level)
+    reference = read_reference_dataset(tmp_path / 'old.db')
+    assert reference_levels(reference) == {imported.level.hash: imported.level.model_dump()}
+    settings = sampling('random', n_structures=20, test_fraction=0.2, valid_fraction=0.2)
+    for random_seed in range(5):
+        selection = select_frames(trajectories, settings, random_seed=random_seed, groups=groups, reference=reference)
+        report = selection.report
+        assert report['n_reference'] == report['discarded']['reference_dataset'] == 2
+        assert report['reference_label_sources'] == [imported.level.name]
+        sets = groups_by_split(selection, trajectories, groups)
+        assert 'parent2' not in sets['test'] | sets['valid']
+        assert report['n_groups_of_reference'] == {'train': 1, 'valid': 0, 'test': 0}
 
 
 def test_all_frames_for_testing_have_the_held_out_label_or_kind(trajectories, groups):
