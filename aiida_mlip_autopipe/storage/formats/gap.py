@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from aiida_mlip_autopipe.storage.formats.extxyz import config_type
 from aiida_mlip_autopipe.storage.formats.losses import kind_of, virial
 from aiida_mlip_autopipe.storage.formats.xyz_text import numbers, write_frame
 from aiida_mlip_autopipe.structures.rows.row import Row
@@ -16,8 +17,8 @@ ISOLATED_ATOM = 'isolated_atom'
 def write_gap(path: Path, rows: Iterable[Row]) -> int:
     """Write frames with ``energy`` (eV), ``force`` (eV/Å) and ``virial`` (eV, positive for a compressed crystal).
 
-    These are the default names of gap_fit. ``config_type`` is the kind of the seed, or ``isolated_atom`` for an
-    isolated atom. Each frame also contains its seed, its step and its level of theory.
+    These are the default names of gap_fit. ``config_type`` is ``isolated_atom`` for an isolated atom;
+    otherwise, see `config_type`. Each frame also contains its seed, its step and its level of theory.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ def write_gap(path: Path, rows: Iterable[Row]) -> int:
     n_rows = 0
     with path.open('w') as file:
         for row in rows:
-            labels, found, kind = row.labels, virial(row), kind_of(row)
-            entries = {'config_type': ISOLATED_ATOM if kind == 'atom' else kind or 'default'}
+            labels, found = row.labels, virial(row)
+            entries = {'config_type': ISOLATED_ATOM if kind_of(row) == 'atom' else config_type(row)}
             entries['energy'] = f'{labels["energy"]:.10f}'
             if found is not None:
                 entries['virial'] = numbers(found)

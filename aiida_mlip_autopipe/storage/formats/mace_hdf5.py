@@ -10,7 +10,7 @@ import numpy as np
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage.formats.losses import kind_of
+from aiida_mlip_autopipe.storage.formats.extxyz import config_type
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 LABELS = ('energy', 'forces', 'stress', 'virials')
@@ -21,8 +21,8 @@ def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
     """Write a group for each row, all in the group ``config_batch_0``.
 
     A group contains the structure, and under ``properties`` the energy (eV), the forces (eV/Å) and the stress (eV/Å³,
-    ASE's sign, 3×3). ``property_weights`` are 1 for the labels that the row has, and 0 for others. ``config_type`` is
-    the kind of the seed, for ``config_type_weights``.
+    ASE's sign, 3×3). ``property_weights`` are 1 for the labels that the row has, and 0 for others. See `config_type`
+    for ``config_type``, to which ``config_type_weights`` refer.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
                 'atomic_numbers': atoms.numbers.astype('<i8'),
                 'pbc': np.asarray(atoms.pbc, dtype=bool),
                 'weight': np.asarray(1.0),
-                'config_type': np.asarray((kind_of(row) or 'Default').encode()),
+                'config_type': np.asarray(config_type(row).encode()),
             }
             for name, array in shared.items():
                 _link(group, name, known, {name: array})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiida_mlip_autopipe.storage.formats.losses import kind_of, virial
+from aiida_mlip_autopipe.storage.formats.extxyz import config_type
+from aiida_mlip_autopipe.storage.formats.losses import virial
 from aiida_mlip_autopipe.storage.formats.xyz_text import numbers, write_frame
 from aiida_mlip_autopipe.structures.rows.row import Row
 
@@ -13,8 +14,8 @@ from aiida_mlip_autopipe.structures.rows.row import Row
 def write_nep(path: Path, rows: Iterable[Row]) -> int:
     """Write frames with ``energy`` (eV), ``force`` (eV/Å) and ``virial`` (eV, positive for a compressed crystal).
 
-    GPUMD reads other entries, such as ``temperature``, as settings of a frame, so the only other entry is the kind of
-    the seed, as ``config_type``.
+    GPUMD reads other entries, such as ``temperature``, as settings of a frame, so the only other entry is
+    ``config_type``, as in `config_type`.
 
     Parameters
     ----------
@@ -35,8 +36,7 @@ def write_nep(path: Path, rows: Iterable[Row]) -> int:
             entries = {'energy': f'{labels["energy"]:.10f}'}
             if found is not None:
                 entries['virial'] = numbers(found)
-            if kind := kind_of(row):
-                entries['config_type'] = kind
+            entries['config_type'] = config_type(row)
             write_frame(file, row.atoms, labels['forces'], entries, name='force')
             n_rows += 1
     return n_rows

@@ -19,7 +19,6 @@ FOUNDATION_MODELS = (
 REPLAY_DATA = ('mp', 'matpes_pbe', 'matpes_r2scan', 'omat')
 # MACE evaluates the validation set this many times, and keeps the best checkpoint.
 N_VALIDATIONS = 50
-FEWER_VALIDATIONS = 20
 
 
 def mace_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTuning | None) -> Config:

@@ -2,10 +2,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+from ase.io import read
 from ase.stress import voigt_6_to_full_3x3_stress
 from support.errors import refused
 
@@ -16,6 +18,17 @@ from aiida_mlip_autopipe.storage.formats.export import convert_rows
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / 'cu_au.h5'
+
+
+def test_the_label_of_a_row_is_its_config_type_as_in_extended_xyz(path, compressed):
+    labelled = replace(compressed, key_value_pairs=compressed.key_value_pairs | {'label': 'hot'})
+    convert_rows(path, [labelled, compressed])
+    with h5py.File(path) as file:
+        types = [file[f'config_batch_0/config_{index}/config_type'][()].decode() for index in (0, 1)]
+    assert types == ['hot', 'alloy']
+    for name in ('nep', 'gap', 'extxyz'):
+        convert_rows(path.with_name(f'{name}.xyz'), [labelled, compressed], format=name)
+        assert [frame.info['config_type'] for frame in read(path.with_name(f'{name}.xyz'), ':')] == types
 
 
 def test_h5py_reads_the_layout_of_mace_prepare_data(path, varied):
