@@ -47,7 +47,7 @@ COMMANDS = {
     'convert to gap': 'convert cu_au.db -o out.xyz --format gap',
     'convert to ace': 'convert cu_au.db -o out.pckl.gzip',
     'convert to mace-hdf5': 'convert cu_au.db -o out.h5',
-    'import': 'import frames.extxyz -o out.db --level dft:vasp:pbe',
+    'import': 'import frames.extxyz -o out.db --level cu_au.db',
     'publish': 'publish cu_au.db --metadata metadata.yaml -o out.json',
 }
 

@@ -47,10 +47,12 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
         ) from None
 
     class Database(CheckOnce, LMDBDatabase):  # type: ignore[misc]
-        pass
+        def __init__(self, path: Path):
+            super().__init__(path, use_lock_file=False)
+            self.ids: list[int] = _NewIds()
 
     n_rows = 0
-    with Database(path, use_lock_file=False) as database:
+    with Database(path) as database:
         for index, row in enumerate(require_one_level(rows)):
             _ = row.labels
             pairs = row.key_value_pairs
@@ -59,3 +61,10 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
             database.write(to_entry(row, f'row {index}'), pairs, data)
             n_rows += 1
     return n_rows
+
+
+class _NewIds(list[int]):
+    """The ids of the rows of a new file, 1, 2, 3, …, among which the backend searches the id of each new row."""
+
+    def __contains__(self, row_id: object) -> bool:
+        return isinstance(row_id, int) and 1 <= row_id <= len(self)

@@ -4,12 +4,15 @@ import subprocess
 
 import numpy as np
 import pytest
-from ase.io import read
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.io import read, write
 from ase.stress import voigt_6_to_full_3x3_stress
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
+from aiida_mlip_autopipe.storage.formats.extxyz import config_type, write_extxyz
 
 
 @pytest.fixture
@@ -116,3 +119,28 @@ def test_mace_reads_the_same_labels_by_default(path, compressed):
     np.testing.assert_allclose(energy, results['energy'], atol=1e-8)
     np.testing.assert_allclose(forces, results['forces'], atol=1e-8)
     np.testing.assert_allclose(stress, voigt_6_to_full_3x3_stress(results['stress']), atol=1e-8)
+
+
+def test_the_file_has_the_bytes_of_the_writer_of_ase(tmp_path, make_rows):
+    rows = make_rows(2)
+    fixed = rows[1].atoms
+    rows[0].atoms.set_constraint()
+    fixed.set_constraint(FixAtoms([0]))
+    fixed.set_tags(range(len(fixed)))
+    fixed.set_initial_magnetic_moments([1.5] * len(fixed))
+    fixed.calc = SinglePointCalculator(fixed, **fixed.calc.results)
+    write_extxyz(tmp_path / 'own.extxyz', rows)
+    frames = []
+    for row in rows:
+        atoms = row.atoms.copy()
+        atoms.set_constraint()
+        if row is rows[1]:
+            atoms.set_array('fixed', np.arange(len(atoms)) == 0)
+        atoms.info = row.key_value_pairs | {'config_type': config_type(row), 'REF_energy': row.labels['energy']}
+        atoms.arrays['REF_forces'] = row.labels['forces']
+        if 'stress' in row.labels:
+            atoms.info['REF_stress'] = row.labels['stress']
+        atoms.calc = SinglePointCalculator(atoms, **row.labels)
+        frames.append(atoms)
+    write(tmp_path / 'ase.extxyz', frames)
+    assert (tmp_path / 'own.extxyz').read_bytes() == (tmp_path / 'ase.extxyz').read_bytes()
