@@ -6,7 +6,8 @@ same structures and labels directly from the columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +20,14 @@ from ase.db.sqlite import VERSION, SQLite3Database
 from aiida_mlip_autopipe.structures.rows.keys import current_pairs
 from aiida_mlip_autopipe.structures.rows.row import Row
 
+# ASE writes an object to bytes as the position of its JSON text, then arrays, then the text. Without arrays, the text
+# starts here.
+START = (8).to_bytes(8, 'little')
+# ASE marks arrays and other objects with keys that begin with two underscores.
+MARK = '"__'
 N_COLUMNS = 27
+# Number of rows whose keys and data are parsed at once.
+BATCH = 100
 # Positions of the columns that few rows have: from initial_magmoms to constraints, free_energy, and from dipole on.
 RARE = itemgetter(9, 10, 11, 12, 13, 14, 18, 21, 22, 23, 24)
 NO_RARE = (None,) * 11
@@ -45,12 +53,15 @@ def select_rows(database: SQLite3Database, selection: Any, **equal: Any) -> Iter
         found = connection.execute(f'{statement}\nORDER BY systems.id', values).fetchall()
         found.reverse()
         while found:
-            # A row is not kept in two forms.
-            columns = found.pop()
-            if database.version == VERSION and RARE(columns) == NO_RARE:
-                yield _to_row(database, columns)
-            else:
-                yield _to_row_by_ase(database, columns)
+            # Only the rows of one batch are kept in two forms.
+            batch = found[: -BATCH - 1 : -1]
+            del found[-BATCH:]
+            pairs, data = (decode_together(database, [columns[position] for columns in batch]) for position in (25, 26))
+            for columns, *decoded in zip(batch, pairs, data, strict=True):
+                if database.version == VERSION and RARE(columns) == NO_RARE:
+                    yield _to_row(database, columns, *decoded)
+                else:
+                    yield _to_row_by_ase(database, columns)
 
 
 def _to_row_by_ase(database: SQLite3Database, columns: tuple[Any, ...]) -> Row:
@@ -59,7 +70,9 @@ def _to_row_by_ase(database: SQLite3Database, columns: tuple[Any, ...]) -> Row:
     return Row(entry.toatoms(), current_pairs(entry.key_value_pairs, data), data, int(entry.id))
 
 
-def _to_row(database: SQLite3Database, columns: tuple[Any, ...]) -> Row:
+def _to_row(
+    database: SQLite3Database, columns: tuple[Any, ...], pairs: dict[str, Any], data: dict[str, Any] | None
+) -> Row:
     deblob = database.deblob
     atoms = Atoms(
         numbers=deblob(columns[5], np.int32),
@@ -71,5 +84,21 @@ def _to_row(database: SQLite3Database, columns: tuple[Any, ...]) -> Row:
     if any(label is not None for label in labels.values()):
         atoms.calc = SinglePointCalculator(atoms, **labels)
         atoms.calc.name = columns[15] or 'unknown'
-    data = database.decode(columns[26]) or {}
-    return Row(atoms, current_pairs(database.decode(columns[25]), data), data, int(columns[0]))
+    data = data or {}
+    return Row(atoms, current_pairs(pairs, data), data, int(columns[0]))
+
+
+def plain_json(encoded: Any) -> str | None:
+    """Return the JSON text of an encoded object; None if only ASE can read it."""
+    if isinstance(encoded, bytes) and encoded.startswith(START) and MARK.encode() not in encoded:
+        return encoded[len(START) :].decode()
+    if isinstance(encoded, str) and MARK not in encoded and '[' not in encoded:
+        return encoded
+    return None
+
+
+def decode_together(database: SQLite3Database, encoded: Sequence[Any]) -> list[Any]:
+    """Return the objects that several texts or bytes encode. They share their keys, which saves memory."""
+    plain = [plain_json(one) for one in encoded]
+    parsed = iter(json.loads(f'[{",".join(one for one in plain if one is not None)}]'))
+    return [database.decode(one) if text is None else next(parsed) for one, text in zip(encoded, plain, strict=True)]

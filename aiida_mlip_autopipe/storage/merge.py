@@ -165,16 +165,16 @@ def compare_datasets(first: Path, second: Path) -> Difference:
         if (other := repeated.pop(_frame_key(row), None)) is not None:
             pairs.append((before.pop(identity), after.pop(other)))
     changed = tuple(_name(one) for one, other in pairs if not _agree(one, other))
-    metadata: dict[str, tuple[RowName, ...]] = {}
+    metadata: dict[str, list[RowName]] = {}
     for row, counterpart in pairs:
         for name in differing_fields(row, counterpart):
-            metadata[name] = (*metadata.get(name, ()), _name(row))
+            metadata.setdefault(name, []).append(_name(row))
     return Difference(
         only_first=tuple(map(_name, before.values())),
         only_second=tuple(map(_name, after.values())),
         changed=changed,
         same=len(pairs) - len(changed),
-        metadata=metadata,
+        metadata={name: tuple(rows) for name, rows in metadata.items()},
     )
 
 

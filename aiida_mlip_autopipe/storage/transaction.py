@@ -15,15 +15,9 @@ from typing import Any
 from ase.db.sqlite import SQLite3Database
 
 from aiida_mlip_autopipe.storage.bulk_insert import BulkInsert, without_indices
-from aiida_mlip_autopipe.storage.bulk_select import select_rows
+from aiida_mlip_autopipe.storage.bulk_select import START, plain_json, select_rows
 from aiida_mlip_autopipe.storage.checked_pairs import CheckOnce
 from aiida_mlip_autopipe.structures.rows.row import Row
-
-# ASE writes an object to bytes as the position of its JSON text, then arrays, then the text. Without arrays, the text
-# starts here.
-START = (8).to_bytes(8, 'little')
-# ASE marks arrays and other objects with keys that begin with two underscores.
-MARK = '"__'
 
 
 class TransactionalDatabase(CheckOnce, SQLite3Database):  # type: ignore[misc]
@@ -71,11 +65,8 @@ class TransactionalDatabase(CheckOnce, SQLite3Database):  # type: ignore[misc]
 
     def decode(self, txt: Any, lazy: bool = False) -> Any:
         """Return the object that text or bytes encode. Without arrays and lists, the JSON module is sufficient."""
-        if isinstance(txt, bytes) and txt.startswith(START) and MARK.encode() not in txt:
-            return json.loads(txt[len(START) :])
-        if isinstance(txt, str) and not lazy and MARK not in txt and '[' not in txt:
-            return json.loads(txt)
-        return super().decode(txt, lazy=lazy)
+        plain = None if lazy and isinstance(txt, str) else plain_json(txt)
+        return super().decode(txt, lazy=lazy) if plain is None else json.loads(plain)
 
     def _get_external_table_names(self, db_con: Any = None) -> list[str]:
         """Return no names, because rows have no further tables. ASE would search for them for each row."""

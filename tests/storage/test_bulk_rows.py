@@ -11,7 +11,7 @@ from ase.db.sqlite import SQLite3Database
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage import bulk_insert
+from aiida_mlip_autopipe.storage import bulk_insert, bulk_select
 from aiida_mlip_autopipe.storage.dataset import Dataset, to_entry
 from aiida_mlip_autopipe.structures.rows.row import Row
 
@@ -79,7 +79,9 @@ def test_the_tables_are_those_that_ase_writes(tmp_path, rows, monkeypatch, batch
     assert _content(tmp_path / 'own.db') == _content(tmp_path / 'ase.db')
 
 
-def test_rows_are_read_as_ase_reads_them(tmp_path, rows):
+@pytest.mark.parametrize('batch_size', [2, 100])
+def test_rows_are_read_as_ase_reads_them(tmp_path, rows, monkeypatch, batch_size):
+    monkeypatch.setattr(bulk_select, 'BATCH', batch_size)
     with Dataset(tmp_path / 'own.db', create=True) as dataset:
         dataset.create(rows)
         found = list(dataset.query())

@@ -3,6 +3,7 @@ import pytest
 from ase.db.core import bytes_to_object, object_to_bytes
 from ase.db.sqlite import SQLite3Database
 
+from aiida_mlip_autopipe.storage.bulk_select import decode_together
 from aiida_mlip_autopipe.storage.dataset import to_entry
 from aiida_mlip_autopipe.storage.transaction import TransactionalDatabase
 
@@ -34,6 +35,15 @@ def test_text_is_decoded_as_ase_decodes_it(database, pairs):
     ase = SQLite3Database(database.filename, use_lock_file=False)
     assert text == ase.encode(pairs)
     np.testing.assert_equal(database.decode(text), ase.decode(text))
+
+
+def test_objects_that_are_decoded_together_keep_their_order_and_share_their_keys(database):
+    objects = [{'a_long_key': 1}, {'array': np.arange(3)}, {'lists': [1, 'a, [b]']}, {'a_long_key': 2}]
+    for binary in (False, True):
+        encoded = [database.encode(one, binary=binary) for one in objects]
+        found = decode_together(database, encoded)
+        np.testing.assert_equal(found, [database.decode(one) for one in encoded])
+        assert next(iter(found[0])) is next(iter(found[3]))
 
 
 def test_all_rows_keep_their_pairs_although_a_pair_is_checked_once(database, make_rows):
