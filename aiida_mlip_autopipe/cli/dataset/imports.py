@@ -115,12 +115,13 @@ def import_files(
 
 def _read_level(text: str) -> dict[str, Any] | LevelOfTheory:
     """Return the level that ``--level`` gives."""
-    from aiida_mlip_autopipe.config.yaml_file import read_yaml_file, read_yaml_text
     from aiida_mlip_autopipe.storage.imports.levels import level_from_name, level_of_dataset
 
     path = Path(text)
     if path.suffix == '.db':
         return level_of_dataset(path)
+    from aiida_mlip_autopipe.config.yaml_file import read_yaml_file, read_yaml_text
+
     if text.lstrip().startswith('{'):
         return read_yaml_text(text, '--level')
     if path.suffix in ('.yaml', '.yml') or path.is_file():

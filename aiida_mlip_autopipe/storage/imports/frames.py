@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,10 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
+# Every row that this program writes has these keys.
+OWN_KEYS = {'seed', 'step', 'label_source'}
+# Keys that exports of this program contain for trainers. They are not keys of a row.
+FOR_TRAINERS = ('config_type', 'config_weight')
 # Arrays that are part of a structure. ASE's databases store them.
 STRUCTURE_ARRAYS = ('numbers', 'positions', 'tags', 'initial_magmoms', 'initial_charges', 'momenta', 'masses')
 
@@ -95,6 +99,30 @@ class Frame:
     values: dict[str, Any] = field(default_factory=dict)
     level: LevelOfTheory | None = None
     stored: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    @cached_property
+    def own_pairs(self) -> dict[str, Any] | None:
+        """The searchable keys of a row that this program wrote; None if another program wrote the frame."""
+        pairs = self.values if self.stored is None else self.stored[0]
+        if not pairs.keys() >= OWN_KEYS:
+            return None
+        return {
+            # ASE reads the text T or F in extended XYZ as a Boolean, which no key of this program is.
+            name: str(value)[0] if isinstance(value, bool | np.bool_) else plain(value)
+            for name, value in pairs.items()
+            if isinstance(value, str | int | float | np.generic) and name not in FOR_TRAINERS
+        }
+
+
+def plain(value: Any) -> Any:
+    """Return a value with Python's types instead of those of NumPy, except for arrays of numbers."""
+    if isinstance(value, np.ndarray):
+        return value if value.dtype.kind in 'biuf' else value.tolist()
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def formula_of(atoms: Atoms) -> str:

@@ -24,7 +24,6 @@ from aiida_mlip_autopipe.storage.imports.rows import (
     GroupBy,
     is_isolated_atom,
     make_imported_row,
-    own_pairs,
     restore_row,
 )
 from aiida_mlip_autopipe.storage.imports.sources import READERS, find_sources
@@ -201,8 +200,8 @@ def _read(file: ImportedFile, keys: LabelKeys, faults: list[AutopipeError]) -> l
             frame = replace(frame, level=level)
         frames.append(frame)
     file.n_frames = len(frames)
-    file.n_restored = sum(own_pairs(frame) is not None for frame in frames)
-    check_plausible([frame for frame in frames if frame.level is None and own_pairs(frame) is None], file.path, keys)
+    file.n_restored = sum(frame.own_pairs is not None for frame in frames)
+    check_plausible([frame for frame in frames if frame.level is None and frame.own_pairs is None], file.path, keys)
     return frames
 
 
@@ -223,7 +222,7 @@ def _common_level(
     for file, found in frames:
         known: set[str | None] = set()
         for frame in found:
-            pairs = own_pairs(frame)
+            pairs = frame.own_pairs
             if pairs is not None:
                 key = f'own {pairs.get(LEVEL, pairs["label_source"])}'
                 if key not in known:
@@ -285,7 +284,7 @@ def _make_rows(
     for file, found in frames:
         sha256 = file_sha256(file.path)
         for frame in found:
-            if own_pairs(frame) is not None:
+            if frame.own_pairs is not None:
                 row = restore_row(frame, result.level)
             else:
                 row, dropped = make_imported_row(

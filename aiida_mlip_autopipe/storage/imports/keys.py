@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -123,7 +124,7 @@ class LabelFinder:
         return Frame(candidate.index, atoms, labels, used, rest, stored=candidate.stored)
 
     def _names(self, quantity: Quantity, values: Mapping[str, Any]) -> list[str]:
-        return [name for name in values if name.lower().replace('_', '').replace('-', '') in KEYS[quantity]]
+        return [name for name in values if _simplify(name) in KEYS[quantity]]
 
     def _choose(
         self, quantity: Quantity, values: Mapping[str, Any], convert: Callable[[Any], Any], where: str
@@ -149,6 +150,11 @@ class LabelFinder:
         return names[0]
 
 
+@lru_cache(maxsize=4096)
+def _simplify(name: str) -> str:
+    return name.lower().replace('_', '').replace('-', '')
+
+
 def _attempt(convert: Callable[[Any], Any], value: Any) -> Any:
     try:
         return convert(value)
@@ -160,7 +166,7 @@ def _agree(first: Any, second: Any) -> bool:
     if first is None or second is None:
         return first is second
     # Extended XYZ rounds some numbers to eight decimals.
-    return bool(np.allclose(first, second, rtol=1e-9, atol=1e-7, equal_nan=True))
+    return np.array_equal(first, second) or bool(np.allclose(first, second, rtol=1e-9, atol=1e-7, equal_nan=True))
 
 
 def _scalar(value: Any) -> float:

@@ -207,6 +207,8 @@ def level_of_dataset(path: Path) -> LevelOfTheory:
     levels: dict[str, LevelOfTheory] = {}
     with Dataset(path) as dataset:
         for row in dataset.query():
+            if row.level_hash in levels:
+                continue
             level = row.level
             if level is None:
                 raise AutopipeError(Code.ROW_KEY_MISSING, f'row {row.id} of {path} has no key label_source')

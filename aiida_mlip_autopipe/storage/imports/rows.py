@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of
+from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of, plain
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL, current_pairs
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import HASH_PREFIX, searchable
@@ -19,26 +19,10 @@ IMPORTED = 'imported'
 GROUP_KEYS = ('config_type',)
 """Keys that other programs use for what this program calls the label of an entry."""
 
-FOR_TRAINERS = ('config_type', 'config_weight')
-"""Keys that exports of this program contain for trainers. They are not keys of a row."""
-
 ISOLATED_ATOM = 'isolatedatom'
 """The ``config_type`` of an isolated atom in files for MACE and GAP, in lower case and without underscores."""
 
 GroupBy = Literal['composition', 'file']
-
-
-def own_pairs(frame: Frame) -> dict[str, Any] | None:
-    """Return the searchable keys of a row that this program wrote; None if another program wrote the frame."""
-    pairs = frame.values if frame.stored is None else frame.stored[0]
-    if not {'seed', 'step', 'label_source'} <= set(pairs):
-        return None
-    return {
-        # ASE reads the text T or F in extended XYZ as a Boolean, which no key of this program is.
-        name: str(value)[0] if isinstance(value, bool | np.bool_) else _plain(value)
-        for name, value in pairs.items()
-        if isinstance(value, str | int | float | np.generic) and name not in FOR_TRAINERS
-    }
 
 
 def make_imported_row(
@@ -93,14 +77,14 @@ def is_isolated_atom(frame: Frame) -> bool:
 
 def restore_row(frame: Frame, level: LevelOfTheory) -> Row:
     """Return a row that this program wrote, with its own keys and data."""
-    pairs = own_pairs(frame)
+    pairs = frame.own_pairs
     assert pairs is not None
     return _row(frame, pairs, {} if frame.stored is None else dict(frame.stored[1]), level)
 
 
 def storable(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the values that a database can store, and the keys of the others."""
-    kept = {name: _plain(value) for name, value in values.items() if _is_plain(value)}
+    kept = {name: plain(value) for name, value in values.items() if _is_plain(value)}
     return kept, [name for name in values if name not in kept]
 
 
@@ -123,13 +107,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_plain(one) for one in value)
     return value is None or isinstance(value, str | int | float | bool | np.generic)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value if value.dtype.kind in 'biuf' else value.tolist()
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value.item() if isinstance(value, np.generic) else value

@@ -7,11 +7,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.db import connect
 from ase.io import iread, write
+from ase.io.extxyz import key_val_str_to_dict
 from support.errors import refused
 from support.foreign_files import crystals, write_extxyz
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.storage.imports.ase_files import parse_comment
 from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
 
 LEVEL = {'method': 'dft', 'code': 'gpaw', 'functional': 'pbe'}
@@ -164,3 +166,31 @@ def test_a_frame_without_atoms_or_without_a_periodic_cell_is_reported(tmp_path, 
     path.write_text('\n'.join([first, f'Properties=species:S:1:pos:R:3:forces:R:3 {others[0]}', *others[1:], '']))
     with refused(Code.STRUCTURE_UNUSABLE, 'a.extxyz, frame 0'):
         rows_of(path, tmp_path / 'a.db')
+
+
+COMMENTS = (
+    'energy=-1.5 free_energy=2 name=copper flag=T pbc="T T F" step=3 Lattice="1 0 0 0 2 0 0 0 3" x=1e-3 n=007',
+    'Properties=species:S:1:pos:R:3 a.b=1,2,3 c="x  y" d="" e="1 2 3" stress="1 2 3 4 5 6 7 8 9" energy=1 energy=2',
+    'key_without_value energy=1',
+    'a="it\'s" b=2',
+    'a={1 2 3} b=[1, 2] c="[1, 2]"',
+    'a="x \\" y" b=2',
+    'a=b=c d=1',
+    "a='single quotes' b=1",
+    'a=x"y"z b=2',
+    ' a=1\tb=2 ',
+    '',
+)
+
+
+@pytest.mark.parametrize('comment', COMMENTS)
+def test_a_comment_line_is_parsed_as_by_ase(comment):
+    expected = dict(key_val_str_to_dict(comment))
+    for _ in range(2):
+        found = parse_comment(comment)
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            assert type(found[name]) is type(value)
+            np.testing.assert_array_equal(found[name], value)
+            if isinstance(value, np.ndarray):
+                found[name][:] = 0  # does not change what the next frame gets
