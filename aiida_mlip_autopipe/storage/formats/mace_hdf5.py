@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,25 @@ def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
 
 def _write_arrays(group: Any, arrays: Mapping[str, np.ndarray]) -> None:
     """Write small datasets through the low-level interface of h5py, which takes half the time."""
+    from h5py import h5d, h5s
+
+    for name, array in arrays.items():
+        kind, space, compact = _description(array.dtype.str, array.shape)
+        # HDF5 stores compact datasets in the header of an object, which cannot exceed 64 KiB.
+        created = compact if array.nbytes < MAX_COMPACT_BYTES else None
+        dataset = h5d.create(group, name.encode(), kind, space, created)
+        dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(array), kind)
+
+
+@lru_cache(maxsize=1024)
+def _description(dtype: str, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """Return the type and the space of a dataset in HDF5, and the properties of a compact dataset."""
     from h5py import h5d, h5p, h5s, h5t
 
-    properties = h5p.create(h5p.DATASET_CREATE)
-    properties.set_layout(h5d.COMPACT)
-    for name, array in arrays.items():
-        space = h5s.create_simple(array.shape) if array.shape else h5s.create(h5s.SCALAR)
-        # HDF5 stores compact datasets in the header of an object, which cannot exceed 64 KiB.
-        created = properties if array.nbytes < MAX_COMPACT_BYTES else None
-        dataset = h5d.create(group, name.encode(), h5t.py_create(array.dtype, logical=True), space, created)
-        dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(array))
+    compact = h5p.create(h5p.DATASET_CREATE)
+    compact.set_layout(h5d.COMPACT)
+    space = h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
+    return h5t.py_create(np.dtype(dtype), logical=True), space, compact
 
 
 def _link(group: Any, name: str, known: dict[tuple[Any, ...], Any], arrays: Mapping[str, np.ndarray]) -> None:
