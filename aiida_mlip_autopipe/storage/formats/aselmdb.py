@@ -39,7 +39,7 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
         If ``ase-db-backends`` is not installed, a row has no labels, or the levels of theory differ.
     """
     try:
-        from ase_db_backends.aselmdb import LMDBDatabase
+        from ase_db_backends.aselmdb import LMDBDatabase, encode_key, encode_object
     except ImportError:
         raise AutopipeError(
             Code.PACKAGE_MISSING,
@@ -47,9 +47,12 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
         ) from None
 
     class Database(CheckOnce, LMDBDatabase):  # type: ignore[misc]
+        # The backend reads the next id from the file for each row.
+        _nextid = 1
+
         def __init__(self, path: Path):
             super().__init__(path, use_lock_file=False)
-            self.ids: list[int] = _NewIds()
+            self.ids = _AnyId()
 
     n_rows = 0
     with Database(path) as database:
@@ -60,11 +63,15 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
             data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", index)}{run}', **row.data}
             database.write(to_entry(row, f'row {index}'), pairs, data)
             n_rows += 1
+            database._nextid = n_rows + 1
+        if n_rows:
+            next_id = encode_object(n_rows + 1, compress=True, json_encode=True)
+            database.txn.put(encode_key('nextid'), next_id)
     return n_rows
 
 
-class _NewIds(list[int]):
-    """The ids of the rows of a new file, 1, 2, 3, …, among which the backend searches the id of each new row."""
+class _AnyId:
+    """Contains all ids, so that the backend does not store the next id after each row of a new file."""
 
     def __contains__(self, row_id: object) -> bool:
-        return isinstance(row_id, int) and 1 <= row_id <= len(self)
+        return True
