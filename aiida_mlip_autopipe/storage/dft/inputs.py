@@ -125,6 +125,12 @@ def write_dft_inputs(
         )
     names = _folder_names(frames)
     spin = choose_spin(code, (row.atoms for row in labelled))
+    of_all = {
+        SETTINGS: hash_settings(code),
+        'code': code.settings.code,
+        'label_source': code.settings.label_source,
+    }
+    settings = code.settings.model_dump(mode='json')
     with TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as unfinished:
         for name, row, frame in zip(names, labelled, frames, strict=True):
             inner = Path(unfinished, folder.name, name)
@@ -137,12 +143,10 @@ def write_dft_inputs(
                 raise AutopipeError(error.code, f'{name}: {error}') from None
             about: dict[str, Any] = {
                 **frame._asdict(),
-                SETTINGS: hash_settings(code),
-                'code': code.settings.code,
-                'label_source': code.settings.label_source,
+                **of_all,
                 'order': order,
                 REQUESTED: requested,
-                'settings': code.settings.model_dump(mode='json'),
+                'settings': settings,
             }
             (inner / ID_FILE).write_text(json.dumps(about) + '\n')
         if isolated_atoms != 'omit':

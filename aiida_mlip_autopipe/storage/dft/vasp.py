@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,12 +158,32 @@ class Vasp(DftCode):
 
 
 def _write_files(folder: Path, atoms: Atoms, tags: dict[str, Any], mesh: list[int]) -> dict[str, Any]:
-    from ase.io.vasp import write_vasp
-
     blocks = list(dict.fromkeys(atoms.get_chemical_symbols()))
     resolved = resolve_elements(tags, blocks)
-    write_vasp(folder / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
+    _write_poscar(folder / 'POSCAR', atoms)
     (folder / 'INCAR').write_text(write_incar(resolved))
     (folder / 'KPOINTS').write_text(f'k-points\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n')
     (folder / 'POTCAR.spec').write_text('\n'.join(blocks) + '\n')
     return requested_settings(resolved, mesh)
+
+
+def _write_poscar(path: Path, atoms: Atoms) -> None:
+    """Write a structure without constraints as ASE does, but all lines at once, which takes a fraction of the time."""
+    if atoms.has('momenta'):
+        from ase.io.vasp import write_vasp
+
+        write_vasp(path, atoms, direct=True, sort=False, vasp5=True)
+        return
+    counts = [(symbol, len(list(group))) for symbol, group in groupby(atoms.get_chemical_symbols())]
+    positions = atoms.get_scaled_positions(wrap=False)
+    path.write_text(
+        ' '.join(f'{symbol:2s}' for symbol, _ in counts)
+        + f'\n{1:19.16f}\n'
+        + '  %21.16f %21.16f %21.16f\n' * 3 % tuple(atoms.cell.array.ravel().tolist())
+        + ' '
+        + ' '.join(f'{symbol:3s}' for symbol, _ in counts)
+        + '\n '
+        + ' '.join(f'{count:3d}' for _, count in counts)
+        + '\nDirect\n'
+        + ' %19.16f %19.16f %19.16f\n' * len(atoms) % tuple(positions.ravel().tolist())
+    )

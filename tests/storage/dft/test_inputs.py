@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.vasp import write_vasp
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -46,6 +47,28 @@ def write(make_provenance, tmp_path):
 def plain(symbol):
     """Return a crystal without magnetic moments."""
     return Atoms(symbol, cell=[[0, 2, 2], [2, 0, 2], [2, 2, 0]], pbc=True)
+
+
+def moving():
+    atoms = bulk('NaCl', 'rocksalt', a=5.6)
+    atoms.set_momenta([[1.0, 0.0, -0.5], [-1.0, 0.0, 0.5]])
+    return atoms
+
+
+@pytest.mark.parametrize(
+    'atoms',
+    [
+        plain('Al'),
+        Atoms('UC2', positions=[[0, 0, 0], [-7.3, 0.1, 2e-17], [1 / 3, 25.0, -0.0]], cell=[5, 5, 6], pbc=True),
+        bulk('Al', cubic=True) * (7, 6, 6),
+        moving(),
+    ],
+    ids=['one atom', 'atoms outside the cell', '1008 atoms', 'velocities'],
+)
+def test_the_poscar_has_the_bytes_that_ase_writes(write, tmp_path, atoms):
+    (folder,) = write(vasp(ISPIN=1), atoms)
+    write_vasp(tmp_path / 'POSCAR', atoms, direct=True, sort=False, vasp5=True)
+    assert (folder / 'POSCAR').read_bytes() == (tmp_path / 'POSCAR').read_bytes()
 
 
 def incar_of(folder):
