@@ -87,7 +87,7 @@ def select_by_fps(scale, peer):
     start, processor = time.perf_counter(), processor_seconds()
     selection = select_frames(trajectories, section_class('fps')(n_structures=n), random_seed=0)
     figures = {'frames': selection.report['n_candidates'], 'chosen': n, 'seconds': time.perf_counter() - start}
-    # The processor time of the workers counts only after they have ended.
+    # The processor time of the workers is counted only after they have ended.
     get_reusable_executor().shutdown()
     figures['cpu_seconds_of_selection'] = processor_seconds() - processor
     figures['peak_GB_of_a_worker'] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6

@@ -32,6 +32,12 @@ UNUSED: Mapping[str, tuple[str, ...]] = {
     'relax_normal': ('pressure_GPa', 'stress_GPa'),
 }
 """The settings without effect in each ensemble."""
+RELAXATIONS: Mapping[str, str] = {
+    'relax_cell': 'of the cell',
+    'relax_positions': 'of positions',
+    'relax_normal': 'along the normal',
+}
+"""The words that name each relaxation in a message."""
 
 
 ISOTROPIC = 'isotropic'
@@ -98,7 +104,7 @@ def refuse_without_effect(settings: BaseModel, names: Iterable[str], why: str) -
 def name_of(ensemble: str) -> str:
     """Return the name of an ensemble, or of a relaxation, for a message."""
     if ensemble.startswith('relax'):
-        return f'a relaxation of {ensemble.removeprefix("relax_")}'
+        return f'a relaxation {RELAXATIONS[ensemble]}'
     name, *cell = ensemble.split('_', 1)
     return f'{name.upper()} ({cell[0]})' if cell else name.upper()
 

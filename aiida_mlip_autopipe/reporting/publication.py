@@ -110,7 +110,7 @@ class PublicationCheck:
 ALL = 'ColabFit, OPTIMADE, DataCite'
 REQUIRED = (
     MissingField('title', ALL, 'title: Copper–gold crystals at 300 to 1200 K'),
-    MissingField('description', ALL, 'description: Frames of molecular dynamics, chosen by farthest point sampling.'),
+    MissingField('description', ALL, 'description: Frames from molecular dynamics, chosen by farthest point sampling.'),
     MissingField('authors', 'ColabFit, DataCite', "authors: [{name: 'Curie, Marie', orcid: 0000-0002-1825-0097}]"),
     MissingField('licence', ALL, 'licence: CC-BY-4.0'),
     MissingField('version', 'DataCite', 'version: 1.0.0'),

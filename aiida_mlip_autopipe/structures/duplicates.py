@@ -48,7 +48,7 @@ FORCE_TOLERANCE = 1e-3
 DESCRIPTOR_TOLERANCE = 1e-4
 """Distance between descriptors, which are unit vectors."""
 
-REACH = 1.6  # range of an atom in units of the sum of covalent radii; each refinement extends it
+REACH = 1.6  # range of an atom in units of the sum of the covalent radii; each refinement extends it
 MIN_REACH_A = 4.5  # reaches across the gap between unbonded layers
 # In units of the nearest-neighbour distance. fcc and hcp first differ at 1.63 and 1.73, beyond the 18 neighbours that
 # they have in common. The next shells are at 1.91 and 2.

@@ -2,7 +2,7 @@
 
 The power spectra are contracted Cartesian moments of the neighbour density, as in SOAP (Bartók, Kondor and Csányi,
 Phys. Rev. B 87, 184115, 2013) and moment tensor potentials (Shapeev, Multiscale Model. Simul. 14, 1153, 2016). The
-square roots of the densities are the embedding function of Finnis and Sinclair.
+square root of the density is the embedding function of Finnis and Sinclair.
 """
 
 from dataclasses import dataclass

@@ -65,8 +65,8 @@ UNEVEN_OF_PHASE = [Run(300, 24, 5), Run(700, 10, 5), Run(1300, 6, 20), Run(2200,
 # The same for each phase.
 EVEN_PHASES_RECIPE = dict.fromkeys(('bulk', 'surface'), (6, EVEN_OF_PHASE))
 UNEVEN_PHASES_RECIPE = {'bulk': (4, UNEVEN_OF_PHASE), 'surface': (2, UNEVEN_OF_PHASE)}
-# Fraction of the first metal on the four sites of the cubic cell: the corner and the centres of the faces on the x, y
-# and z axes. None stands for a random decoration.
+# Fraction of the first metal on the four sites of the cubic cell: the corner and the centres of the faces normal to the
+# x, y and z axes. None stands for a random decoration.
 PHASES = {'A': (1, 1, 1, 1), 'B': (0, 0, 0, 0), 'A3B': (0, 1, 1, 1), 'AB': (1, 1, 0, 0), 'random': None}
 
 

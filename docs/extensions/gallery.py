@@ -35,7 +35,7 @@ ROTATIONS = {
 }
 NETWORKS = ('covalent', 'structures', 'formula', 'molecular')
 MIN_ATOMS = 20  # smaller cells are repeated
-BOND_FACTOR = 1.2  # maximum length of a bond, in sums of covalent radii
+BOND_FACTOR = 1.2  # maximum length of a bond, in units of the sum of the covalent radii
 
 
 def write_gallery(app: Sphinx) -> None:

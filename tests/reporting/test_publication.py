@@ -7,7 +7,7 @@ from aiida_mlip_autopipe.reporting.publication import check_publication
 
 COMPLETE = {
     'title': 'CuAu',
-    'description': 'Frames of molecular dynamics.',
+    'description': 'Frames from molecular dynamics.',
     'authors': [{'name': 'Curie, Marie', 'orcid': '0000-0002-1825-0097', 'affiliation': 'Sorbonne'}],
     'licence': 'CC-BY-4.0',
     'version': '1.0.0',

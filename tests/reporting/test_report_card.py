@@ -205,7 +205,7 @@ HOVER = """<script>window.addEventListener('load', () => setTimeout(() => {
 
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which('chromium') is None, reason='Chromium is not installed')
-def test_a_browser_without_network_draws_every_figure_and_the_structure_under_the_mouse(path, tmp_path, make_rows):
+def test_a_browser_without_a_network_draws_every_figure_and_the_structure_under_the_mouse(path, tmp_path, make_rows):
     salt = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
     # Both layers of this map have the same points.
     structures = {layer: [bulk('Cu'), salt] for layer in ('candidates', 'chosen')}

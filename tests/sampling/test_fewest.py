@@ -96,7 +96,7 @@ def test_the_target_is_reached_but_not_with_one_structure_fewer(trajectories, kn
 def test_samplers_that_choose_each_bin_once_need_one_structure_per_bin(trajectories, known_descriptors, kind):
     selection = choose(trajectories, known_descriptors, kind, 0.9)
     assert len(selection) == 19
-    # 0.9 of 21 bins are 18.9.
+    # 0.9 of 21 bins is 18.9.
     assert occupied(selection) == pytest.approx(19 / 21)
 
 

@@ -102,7 +102,7 @@ def test_rows_are_read_as_ase_reads_them(tmp_path, rows, monkeypatch, batch_size
             row.atoms.positions += 1.0  # the arrays of ASE can be changed, too
 
 
-def test_a_refused_row_does_not_prevent_that_the_earlier_ones_are_kept(tmp_path, rows):
+def test_a_refused_row_does_not_prevent_the_earlier_ones_from_being_kept(tmp_path, rows):
     refused = Row(rows[0].atoms, {'step': '12'})
     with Dataset(tmp_path / 'own.db', create=True) as dataset:
         with pytest.raises(AutopipeError, match='row 2') as error:

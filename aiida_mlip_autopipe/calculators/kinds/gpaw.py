@@ -132,9 +132,9 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
 def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]]:
     """Return the structure that GPAW computes, and the parameters of GPAW for it.
 
-    The structure has no constraints, vacuum along non-periodic directions, and initial magnetic moments only if the
-    calculation is spin-polarised. With a dipole correction, a slab is not periodic along its vacuum and lies in the
-    middle of the cell.
+    The structure has vacuum along non-periodic directions and no constraints, and it has initial magnetic moments only
+    if the calculation is spin-polarised. With a dipole correction, a slab is not periodic along its vacuum and lies in
+    the middle of the cell.
     """
     computed = atoms.copy()
     computed.set_constraint()

@@ -90,7 +90,7 @@ def split(
         list[str] | None,
         typer.Option(
             metavar='NAME=WEIGHT',
-            help='Weight in the loss of the rows of a kind or label, such as surface=2; can be repeated.',
+            help='Weight of the rows of a kind or label in the loss, such as surface=2; can be repeated.',
         ),
     ] = None,
     force: Force = False,

@@ -9,7 +9,7 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
-# Single-bond covalent radii in pm, in the order of atomic numbers (P. Pyykkö, M. Atsumi, Chem. Eur. J. 15, 186, 2009).
+# Single-bond covalent radii in pm, in order of atomic number (P. Pyykkö, M. Atsumi, Chem. Eur. J. 15, 186, 2009).
 # Unlike Cordero's, they suit metal–nonmetal bonds: Mo–S 2.41 (2.59), Ti–C 2.11 (2.36).
 _SINGLE = """
     32 46 133 102 85 75 71 63 64 67 155 139 126 116 111 103 99 96 196 171 148 136 134 122 119 116 111 110 112

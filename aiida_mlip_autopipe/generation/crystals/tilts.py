@@ -32,7 +32,7 @@ class TiltSystem:
     spacegroup
         Number in the International Tables.
     default_deg
-        Default angle about each tilted axis in degrees; None if the user must set it.
+        Default angle about each tilt axis in degrees; None if the user must set it.
     """
 
     minus: tuple[int, int, int]
@@ -69,7 +69,7 @@ def tilted_cell(name: str, tilt_deg: float) -> tuple[Atoms, np.ndarray]:
     name
         Name of the tilt system.
     tilt_deg
-        Angle about each tilted pseudocubic axis in degrees. With out-of-phase tilts about two or three axes, the
+        Angle about each pseudocubic tilt axis in degrees. With out-of-phase tilts about two or three axes, the
         rotation about their sum is larger by a factor of √2 or √3.
     """
     system = TILT_SYSTEMS[name]

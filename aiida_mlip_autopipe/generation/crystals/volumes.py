@@ -130,7 +130,7 @@ def _cation_volume(symbol: str, state: int, increments: Increments) -> float:
 
 
 def _radius_near(symbol: str, state: int) -> float | None:
-    """Return the radius of a cation in Å at coordination 6, for the nearest state that Shannon lists, or None."""
+    """Return a cation's radius in Å for coordination number 6, in the nearest state that Shannon lists, or None."""
     radii = (
         ionic_radius(symbol, known, 6)
         for known in sorted(range(1, MAX_STATE + 1), key=lambda known: (abs(known - state), known))

@@ -53,7 +53,7 @@ class IonicSettings(GeneratorSettings):
     tilts: Literal['a0a0a0', 'a0a0c+', 'a0a0c-', 'a0b-b-', 'a-a-a-', 'a-b+a-'] = 'a0a0a0'
     """Tilts of the octahedra of a perovskite, in Glazer notation."""
     tilt_deg: float | None = Field(default=None, gt=0, le=MAX_TILT_DEG)
-    """Angle about each tilted axis in degrees. The default is that of LaAlO3 for a-a-a-, of CaTiO3 for a-b+a- and of
+    """Angle about each tilt axis in degrees. The default is that of LaAlO3 for a-a-a-, of CaTiO3 for a-b+a- and of
     SrTiO3 at 4 K for a0a0c-; the other tilts have no default."""
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
     """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""

@@ -20,8 +20,9 @@ FAMILIES: tuple[Family, ...] = ('icosahedron', 'decahedron', 'octahedron', 'trun
 N_TRIALS = 200
 NEIGHBOUR_FACTOR = 1.2  # maximum distance between neighbours, divided by the smallest distance
 FACET_TOLERANCE = 1e-3  # of normals, of distances in Å and of areas in Å²
-CLOSEST = 0.9  # minimum distance in a random cluster, in sums of the radii
-# Minimum distances between anions and between cations, in sums of the radii; for oxygen, at least 2.2 Å (MgO has 2.98).
+CLOSEST = 0.9  # minimum distance in a random cluster, in units of the sum of the covalent radii
+# Minimum distances between anions and between cations, in units of the sum of the covalent radii; for oxygen, at least
+# 2.2 Å (MgO has 2.98).
 LIKE_ANIONS, LIKE_CATIONS, MIN_ANIONS = 1.5, 1.0, 2.2
 
 

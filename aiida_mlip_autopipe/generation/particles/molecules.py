@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.generation.surfaces.adsorption_sites import Site
 if TYPE_CHECKING:
     from scipy.spatial.transform import Rotation
 
-MOLECULE_FACTOR = 1.6  # minimum distance between atoms of two molecules, in sums of their covalent radii
+MOLECULE_FACTOR = 1.6  # minimum distance between atoms of two molecules, in units of the sum of the covalent radii
 # The element that binds. Of several atoms of this element, the one with the fewest neighbours binds.
 BINDING_ELEMENTS = {
     'C': ('CO CN CS CH CH2_s1A1d CH2_s3B1d CH3 CCH C2H3 C2H5 C3H7 C3H9C HCO CH3CO H2COH'),
@@ -31,7 +31,7 @@ BINDING_ELEMENTS = {
     'Si': 'SiH2_s1A1d SiH2_s3B1d SiH3',
     'Cl': 'CH3Cl CH3CH2Cl C3H7Cl',
 }
-BOND_FACTOR = 1.25  # maximum length of a bond, in sums of covalent radii
+BOND_FACTOR = 1.25  # maximum length of a bond, in units of the sum of the covalent radii
 
 
 def binding_atom(name: str, molecule: Atoms) -> int | None:

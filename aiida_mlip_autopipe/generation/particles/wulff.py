@@ -57,7 +57,7 @@ class Outline:
 
     @cached_property
     def _vertices(self) -> np.ndarray:
-        """The corners of the outline, shape (v, 3). For a wire, two of them are along the axis, at the distance 1."""
+        """The corners of the outline, shape (v, 3). For a wire, two of them are along the axis, at a distance of 1."""
         from scipy.spatial import HalfspaceIntersection
 
         normals, distances = self.normals, self.distances

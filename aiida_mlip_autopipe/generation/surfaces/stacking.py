@@ -136,7 +136,7 @@ def close_packed(signs: list[int], layer: Atoms, spacing_A: float) -> Atoms:
     signs
         The step from each layer to the next, +1 or -1 (Hägg's symbols): all +1 is fcc, alternating ones are hcp.
     layer
-        The primitive cell of a layer in the plane z = 0. Its first two vectors have an angle of 60° or 120°.
+        The primitive cell of a layer in the plane z = 0. Its first two vectors make an angle of 60° or 120°.
     spacing_A
         Distance between layers in Å.
 
@@ -165,7 +165,7 @@ def surroundings(signs: list[int]) -> str:
 
 
 def _plane_basis(cell: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Return the integer coordinates (3, 3) of two shortest lattice vectors in a plane and one to the next plane."""
+    """Return the integer coordinates (3, 3) of a plane's two shortest lattice vectors and of one to the next plane."""
     reach = int(max(2, np.abs(normal).max() + 1))
     steps = np.array(list(product(range(-reach, reach + 1), repeat=3)))
     vectors = steps @ cell

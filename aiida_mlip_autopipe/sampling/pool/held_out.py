@@ -153,7 +153,7 @@ def _join(
 ) -> tuple[list[str], dict[str, set[Split]]]:
     """Return the group of each candidate, and the sets in which the reference dataset has each group.
 
-    ``repeated`` are the groups of frames that are no candidates because the reference dataset contains them, each with
+    ``repeated`` are the groups of frames that are not candidates because the reference dataset contains them, each with
     its set there.
     """
     joined = join_alike(

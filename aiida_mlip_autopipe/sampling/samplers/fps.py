@@ -27,7 +27,7 @@ class FpsSettings(SamplerSettings):
     """Stop when all frames are within this distance of a chosen frame, even with fewer than ``n_structures`` frames."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
     """Maximum distance between the descriptors of duplicates. At most one of several duplicates is chosen. Descriptors
-    have unit length. A rattle of 0.001 Å changes the descriptor of a cell with 4 to 64 atoms by 2e-4 to 2e-5."""
+    have unit length. Rattling by 0.001 Å changes the descriptor of a cell with 4 to 64 atoms by 2e-4 to 2e-5."""
 
 
 class FpsSampler(Sampler):

@@ -195,7 +195,7 @@ def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
     Returns
     -------
     dict or None
-        eV by chemical symbol, in the order of atomic numbers; None if the energy of an element of the rows is unknown.
+        eV by chemical symbol, in order of atomic number; None if the energy of an element of the rows is unknown.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def test_the_initial_slope_of_the_stress_is_the_elastic_constant(settings, tenso
     assert slope == pytest.approx(elastic_constant(cubic, tensor), rel=0.01)
 
 
-def test_a_strain_with_a_relaxed_cross_section_has_youngs_modulus(cubic, job_folder):
+def test_a_strain_with_a_relaxed_cross_section_gives_youngs_modulus(cubic, job_folder):
     settings = {'transverse': 'relaxed', 'stress_GPa': 1e-4, 'strain_per_step': 1e-3, 'n_steps': 2}
     folder = job_folder().write(cubic, DEFORM | settings)
     folder.run()

@@ -77,7 +77,7 @@ def test_too_many_ions_for_the_distance_are_refused_with_their_number(garnet):
     assert caught.value.value < caught.value.limit == 80
 
 
-def test_charges_on_a_square_lattice_order_as_rock_salt():
+def test_charges_on_a_simple_cubic_lattice_order_as_in_rock_salt():
     # The lowest electrostatic energy of two ions on a simple cubic lattice is that of rock salt.
     sites = bulk('Po', 'sc', a=3.0).repeat((2, 2, 2))
     partial = PartialSites(Atoms(cell=sites.cell, pbc=True), sites.positions, np.zeros(8, dtype=int), lambda a, b: 0.0)

@@ -26,7 +26,7 @@ def octahedra(atoms) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def bridge_angles(atoms) -> np.ndarray:
-    """Return the angles Ti–O–Ti in degrees, one for each O."""
+    """Return the Ti–O–Ti angles in degrees, one for each O."""
     i, j, vectors = neighbor_list('ijD', atoms, 2.4)
     angles = []
     for oxygen in np.flatnonzero(atoms.symbols == 'O'):
@@ -51,7 +51,7 @@ def test_a_tilted_perovskite_has_the_space_group_of_its_system_and_regular_octah
         assert np.allclose(np.sort(np.round(cosines, 6), axis=1), [-1, 0, 0, 0, 0, 1], atol=1e-6)
 
 
-# The angle B–O–B as a function of the rotation of an octahedron, from plane geometry: 180° - 2φ for a rotation φ about
+# The B–O–B angle as a function of the rotation of an octahedron, from plane geometry: 180° - 2φ for a rotation φ about
 # an axis normal to the bond, and, for a rotation ω about [111], cos(180° - angle) = (1 + 2 cos 2ω) / 3.
 @pytest.mark.parametrize('tilt_deg', [3.0, 10.0])
 def test_the_bridge_angle_follows_from_the_tilt(generate, tilt_deg):
@@ -92,7 +92,7 @@ def test_the_default_of_calcium_titanate_agrees_with_its_crystal_structure(gener
     assert eight == pytest.approx(crystal, abs=0.1)
 
 
-def test_small_tilts_have_the_cubic_limit():
+def test_small_tilts_approach_the_cubic_limit():
     for name in TILTED:
         cell, roles = tilted_cell(name, 1e-6)
         system = TILT_SYSTEMS[name]

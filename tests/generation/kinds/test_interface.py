@@ -212,7 +212,7 @@ GAAS = {
 GAAS_SI = {'film': GAAS, 'substrate': SILICON, 'film_miller': [1, 1, 0], 'substrate_miller': [1, 1, 0]}
 
 
-# Mean distances of neighbouring planes in the two crystals, across the cuts.
+# Mean distances between neighbouring planes in the two crystals, across the cuts.
 @pytest.mark.parametrize(
     ('pair', 'spacings'),
     [

@@ -27,7 +27,7 @@ def space_group(atoms) -> int:
 
 
 def lengths(atoms, first: str, second: str, cutoff_A: float) -> np.ndarray:
-    """Return the distances of neighbours of two elements."""
+    """Return the distances between neighbours of two elements."""
     i, j, distances = neighbor_list('ijd', atoms, cutoff_A)
     return distances[(atoms.symbols[i] == first) & (atoms.symbols[j] == second)]
 
@@ -55,7 +55,7 @@ def test_bulk_and_single_layers_have_the_space_groups_of_the_known_crystals(
     assert (space_group(crystal.atoms), space_group(layer.atoms)) == (bulk, single)
 
 
-# a and the distance of the layers in Å. Crystals: Wyckoff, Crystal Structures (1963); Brixner, J. Inorg. Nucl. Chem.
+# a and the distance between layers in Å. Crystals: Wyckoff, Crystal Structures (1963); Brixner, J. Inorg. Nucl. Chem.
 # 24, 257 (1962) for WSe2; Brown, Acta Cryst. 20, 268 (1966) for MoTe2; Brown and Rundqvist (1965) for black phosphorus.
 @pytest.mark.parametrize(
     ('structure', 'sites', 'a', 'spacing'),

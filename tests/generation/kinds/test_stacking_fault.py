@@ -47,7 +47,7 @@ def fault_energy(seed, perfect) -> float:
 
 
 def count_surroundings(atoms: Atoms) -> Counter:
-    """Count the atoms by the surroundings of fcc and hcp, by common neighbours (Honeycutt and Andersen 1987)."""
+    """Count the atoms with fcc and hcp surroundings, by common-neighbour analysis (Honeycutt and Andersen 1987)."""
     cell = atoms.repeat(3)
     nearest = neighbour_list('d', cell, cutoff=4.0).min()
     first, vectors = neighbour_list('iD', cell, cutoff=1.2 * nearest)

@@ -80,7 +80,7 @@ def test_the_empirical_formula_is_that_of_ase(formula):
 
 
 @pytest.mark.parametrize('change', ['positions', 'cell', 'pbc', 'numbers', 'initial_magmoms', 'tags'])
-def test_each_change_of_the_structure_except_of_its_tags_outdates_the_labels(slab, make_provenance, change):
+def test_each_change_to_the_structure_except_to_its_tags_outdates_the_labels(slab, make_provenance, change):
     atoms = make_row(slab, make_provenance(), {}).atoms
     assert not was_changed(atoms)
     if change == 'cell':

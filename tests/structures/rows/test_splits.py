@@ -58,7 +58,7 @@ def test_a_group_of_90_percent_is_never_the_test_set_of_10_percent(valid_fractio
 
 
 def best_size(sizes, target):
-    """Return the size nearest to a target of all subsets except the empty one and that of all groups."""
+    """Of the sizes of all subsets except the empty one and that of all groups, return the one nearest to a target."""
     sums = {sum(subset) for n in range(1, len(sizes)) for subset in combinations(sizes, n)}
     return min(sums, key=lambda found: abs(found - target))
 
