@@ -44,7 +44,8 @@ def mlip_level(
         sha256 of the user's code (for a committee, that of all members), by the name of the module or the path of the
         file.
     """
-    if kind == 'committee' and settings is not None:
+    # The result of an exploration names the first member, that of an evaluation the committee.
+    if settings is not None and settings.get('kind') == 'committee':
         settings, *others = settings['members']
         excluded = _sources_of(*others) - _sources_of(settings)
         sources = {name: sha256 for name, sha256 in (sources or {}).items() if name not in excluded}

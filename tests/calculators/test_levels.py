@@ -73,14 +73,16 @@ def test_the_arguments_the_class_and_the_source_of_a_custom_calculator_are_part_
     assert 'parameters.charge: none and 1' in custom().differences(others[0])
 
 
-def test_the_level_of_a_committee_is_that_of_its_first_member():
+# An evaluation names the committee, and an exploration its first member.
+@pytest.mark.parametrize('names', [('committee', 'emt'), ('emt', None)])
+def test_the_level_of_a_committee_is_that_of_its_first_member(names):
     members = [{'kind': 'emt', 'cutoff_A': 6.6, 'device': 'cpu', 'dtype': 'float64'}, {'kind': 'lj'}]
     settings = {'kind': 'committee', 'members': members}
-    found = mlip_level(settings, 'committee', 'emt', precision='float64', version='ase 1.0, mace-torch 0.3')
+    found = mlip_level(settings, *names, precision='float64', version='ase 1.0, mace-torch 0.3')
     assert found.name == 'mlip:emt'
     assert found.hash == level('emt').hash
     custom = {'kind': 'committee', 'members': [*members, {'kind': 'custom', 'calculator': 'my:A'}]}
-    others = mlip_level(custom, 'committee', 'emt', precision='float64', version='ase 1.0', sources={'my': SHA256})
+    others = mlip_level(custom, *names, precision='float64', version='ase 1.0', sources={'my': SHA256})
     assert others.hash == found.hash
 
 
