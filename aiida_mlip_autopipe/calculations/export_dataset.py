@@ -11,7 +11,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
-from aiida_mlip_autopipe.calculators.levels import mlip_level
+from aiida_mlip_autopipe.calculators.levels import level_of_calculator
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
@@ -129,7 +129,7 @@ def level_of_labels(labels: orm.Data, about: Mapping[str, Any]) -> LevelOfTheory
     """
     settings = getattr(labels.creator.inputs, 'calculator', None)
     software = Environment.model_validate(about['environment'])
-    return mlip_level(
+    return level_of_calculator(
         None if settings is None else settings.get_dict(),
         about['calculator_name'],
         about['model_name'],

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.structures.rows.level import UNKNOWN_SETTINGS, LevelOfT
 from aiida_mlip_autopipe.structures.rows.provenance import mlip_label_source
 
 
-def mlip_level(
+def level_of_calculator(
     settings: Mapping[str, Any] | None,
     kind: str,
     model: str | None = None,

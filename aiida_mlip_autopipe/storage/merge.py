@@ -103,8 +103,8 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
     Two rows are the same frame if they have the same run, step and level of theory, or if they are from different
     datasets and their structures and labels are identical, as after a repeated run.
 
-    Levels of theory that differ only because each lists the potentials and Hubbard parameters of its own elements are
-    joined.
+    Each level of DFT lists the potentials and Hubbard parameters of the elements in its dataset. Levels that differ
+    only in these lists, and agree for the elements that both contain, are joined.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
 def compare_datasets(first: Path, second: Path) -> Difference:
     """Compare the rows of two datasets. Their order does not matter.
 
-    Levels of theory that differ only because each lists the potentials of its own elements are the same.
+    Levels of theory that differ only in the elements for which they list potentials count as the same level.
     """
     before, after = (_rows_by_identity(path)[0] for path in (first, second))
     try:

@@ -48,7 +48,7 @@ def train(place):
         'eval_interval': max(1, n_epochs // 10),
         'lr_scheduler_gamma': DECAY ** (1 / n_epochs),
         'train_file': place / 'train.extxyz',
-        # There is no validation set, and no stage for the energies.
+        # Neither a validation set nor a second stage is used.
         'valid_file': place / 'train.extxyz',
         'start_swa': n_epochs,
         'work_dir': place / 'mace',

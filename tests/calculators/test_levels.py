@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
-from aiida_mlip_autopipe.calculators.levels import mlip_level
+from aiida_mlip_autopipe.calculators.levels import level_of_calculator
 
 SHA256 = 'a' * 64
 
@@ -16,7 +16,7 @@ def level(kind, model=None, *, model_sha256=None, version='1.0', sources=None, *
     file = {'model': 'm'} if 'model' in loader.settings_class.model_fields else {}
     content = loader.settings_class.model_validate({'kind': kind, **file, **settings}).model_dump(mode='json')
     precision = content.get('dtype', 'float64')
-    return mlip_level(
+    return level_of_calculator(
         content, kind, model, model_sha256=model_sha256, precision=precision, version=version, sources=sources
     )
 
@@ -78,16 +78,16 @@ def test_the_arguments_the_class_and_the_source_of_a_custom_calculator_are_part_
 def test_the_level_of_a_committee_is_that_of_its_first_member(names):
     members = [{'kind': 'emt', 'cutoff_A': 6.6, 'device': 'cpu', 'dtype': 'float64'}, {'kind': 'lj'}]
     settings = {'kind': 'committee', 'members': members}
-    found = mlip_level(settings, *names, precision='float64', version='ase 1.0, mace-torch 0.3')
+    found = level_of_calculator(settings, *names, precision='float64', version='ase 1.0, mace-torch 0.3')
     assert found.name == 'mlip:emt'
     assert found.hash == level('emt').hash
     custom = {'kind': 'committee', 'members': [*members, {'kind': 'custom', 'calculator': 'my:A'}]}
-    others = mlip_level(custom, *names, precision='float64', version='ase 1.0', sources={'my': SHA256})
+    others = level_of_calculator(custom, *names, precision='float64', version='ase 1.0', sources={'my': SHA256})
     assert others.hash == found.hash
 
 
 def test_a_calculator_whose_settings_were_not_recorded_differs_from_every_known_one():
-    unknown = mlip_level(None, 'mace', 'mp0.model', model_sha256=SHA256, precision='float32')
+    unknown = level_of_calculator(None, 'mace', 'mp0.model', model_sha256=SHA256, precision='float32')
     assert 'settings: none and unknown' in mace().differences(unknown)
 
 

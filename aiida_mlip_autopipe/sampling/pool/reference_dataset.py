@@ -102,7 +102,7 @@ class ReferenceSets:
     Attributes
     ----------
     groups
-        The group of each structure: its parent or, without one, its seed. Other structures form groups of their own.
+        The group of each structure: its parent or, without one, its seed. Each other structure is one group.
     splits
         The set of each structure; structures without one are for training.
     with_labels

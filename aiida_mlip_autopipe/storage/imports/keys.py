@@ -117,7 +117,7 @@ class LabelFinder:
         if found is not None and atoms.pbc.all():
             labels['stress'] = found
         elif found is not None:
-            # Only structures that are periodic in all directions have a stress, so its value is kept as it is.
+            # A row has a stress only if it is periodic in all directions. Other values are stored unchanged.
             unused = [used.pop(name) for name in ('stress', 'virial') if name in used]
             rest |= {name: candidate.values[name] for name in unused}
         check_frame(labels, atoms, where)

@@ -98,7 +98,7 @@ def read_outcar(path: Path) -> Iterator[Frame | AutopipeError]:
 
 
 def _parse(path: Path) -> tuple[Element | None, bool]:
-    """Return the root of a document, as far as it is complete, and whether it is complete."""
+    """Return the root of a document, and whether the document is complete. A truncated one is read up to its end."""
     root: Element | None = None
     try:
         with gzip.open(path) if path.suffix == '.gz' else path.open('rb') as file:

@@ -65,7 +65,7 @@ def _files(data: TrainingData) -> tuple[dict[str, Any], list[str]]:
     valid = data.files.get('valid')
     if valid is None:
         valid = data.files['train']
-        comments.append('There is no validation set, so the validation errors are those of the training set.')
+        comments.append('The validation errors are those of the training set, because no validation set exists.')
     files: dict[str, Any] = {
         'name': data.name,
         'seed': data.random_seed,

@@ -14,7 +14,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.calculators.kinds.gpaw import PRESETS, GPAWLoader, GPAWSettings, prepare
-from aiida_mlip_autopipe.calculators.levels import mlip_level
+from aiida_mlip_autopipe.calculators.levels import level_of_calculator
 from aiida_mlip_autopipe.core.codes import Code
 
 needs_gpaw = pytest.mark.skipif(find_spec('gpaw') is None, reason='GPAW is not installed')
@@ -52,7 +52,7 @@ def test_an_unknown_preset_is_refused():
 def test_its_labels_are_a_level_of_dft_that_depends_on_the_cutoff_and_not_on_the_preset():
     settings = [GPAWSettings(preset=preset, **COARSE) for preset in ('fast', 'accurate')]
     fast, accurate, other = (
-        mlip_level(one.model_dump(mode='json'), 'gpaw', version='26.7.0')
+        level_of_calculator(one.model_dump(mode='json'), 'gpaw', version='26.7.0')
         for one in [*settings, GPAWSettings(**COARSE | {'plane_wave_cutoff_eV': 300.0})]
     )
     assert (fast.method, fast.name) == ('dft', 'dft:gpaw:pbe')
