@@ -18,16 +18,12 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.phrases import combine_faults
 from aiida_mlip_autopipe.storage.dft.base import DftCode
-from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
-    REQUESTED,
-    SETTINGS,
-    hash_settings,
-    write_isolated_atoms,
-)
+from aiida_mlip_autopipe.storage.dft.isolated_atoms import REQUESTED, hash_settings, write_isolated_atoms
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.spin import choose_spin, set_moments
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
 from aiida_mlip_autopipe.storage.imports.levels import ID_FILE
+from aiida_mlip_autopipe.structures.rows.labels import DFT_SETTINGS
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.vacuum import extended_directions
 
@@ -126,7 +122,7 @@ def write_dft_inputs(
     names = _folder_names(frames)
     spin = choose_spin(code, (row.atoms for row in labelled))
     of_all = {
-        SETTINGS: hash_settings(code),
+        DFT_SETTINGS: hash_settings(code),
         'code': code.settings.code,
         'label_source': code.settings.label_source,
     }

@@ -16,11 +16,10 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
 from aiida_mlip_autopipe.storage.dft.base import DftCode
+from aiida_mlip_autopipe.structures.rows.labels import DFT_SETTINGS
 from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 ATOM_FILE = 'atom.json'
-# Key in the data of a row, and in the files that identify calculations, for the hash of the settings of the code.
-SETTINGS = 'dft_settings'
 # Key in these files for the settings that the inputs request.
 REQUESTED = 'requested'
 # Settings that do not apply to an isolated atom or do not change its energy.
@@ -84,7 +83,7 @@ def write_isolated_atoms(folder: Path, symbols: Iterable[str], code: DftCode) ->
             'element': symbol,
             'code': code.settings.code,
             'label_source': code.settings.label_source,
-            SETTINGS: hash_settings(code),
+            DFT_SETTINGS: hash_settings(code),
             REQUESTED: requested,
         }
         (inner / ATOM_FILE).write_text(json.dumps(about) + '\n')
@@ -123,7 +122,7 @@ def read_isolated_atoms(folder: Path, codes: Mapping[str, type[DftCode]]) -> Iso
         except AutopipeError as fault:
             faults.append(fault)
     about = next((about for _, about in calculations.values()), {})
-    return IsolatedAtoms(energies, about.get('label_source'), about.get(SETTINGS), tuple(faults))
+    return IsolatedAtoms(energies, about.get('label_source'), about.get(DFT_SETTINGS), tuple(faults))
 
 
 def add_isolated_atoms(rows: Iterable[Row], atoms: IsolatedAtoms) -> list[Row]:
@@ -136,10 +135,10 @@ def add_isolated_atoms(rows: Iterable[Row], atoms: IsolatedAtoms) -> list[Row]:
     """
     completed = []
     for row in rows:
-        source, settings = row.key_value_pairs.get('label_source'), row.data.get(SETTINGS)
+        source, settings = row.key_value_pairs.get('label_source'), row.data.get(DFT_SETTINGS)
         for name, found, expected in (
             ('label_source', atoms.label_source, source),
-            (SETTINGS, atoms.settings, settings or atoms.settings),
+            (DFT_SETTINGS, atoms.settings, settings or atoms.settings),
         ):
             if found != expected:
                 raise AutopipeError(
@@ -160,7 +159,7 @@ def _read_about(path: Path, codes: Mapping[str, type[DftCode]]) -> dict[str, Any
             about['code'] in codes
             and about['element'] in atomic_numbers
             and str(about['label_source']).startswith('dft:')
-            and bool(about[SETTINGS])
+            and bool(about[DFT_SETTINGS])
         )
     except (ValueError, KeyError, TypeError):
         known = False
@@ -172,7 +171,7 @@ def _read_about(path: Path, codes: Mapping[str, type[DftCode]]) -> dict[str, Any
 def _require_one_level(calculations: Sequence[tuple[Path, dict[str, Any]]]) -> None:
     for where, about in calculations[1:]:
         first, expected = calculations[0]
-        for key in ('label_source', SETTINGS):
+        for key in ('label_source', DFT_SETTINGS):
             if about[key] != expected[key]:
                 raise AutopipeError(
                     Code.LEVELS_MIXED,

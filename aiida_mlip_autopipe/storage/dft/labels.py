@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
@@ -23,18 +22,18 @@ from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, FrameName, frame_of
 from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
     REQUESTED,
-    SETTINGS,
     add_isolated_atoms,
     read_isolated_atoms,
 )
 from aiida_mlip_autopipe.storage.dft.levels import join_calculations
-from aiida_mlip_autopipe.storage.dft.plausibility import FEW_ATOMS, find_outliers, require_zero_net_force
 from aiida_mlip_autopipe.storage.formats.export import export_dataset
 from aiida_mlip_autopipe.storage.imports.levels import ID_FILE
-from aiida_mlip_autopipe.structures.rows.keys import LEVEL
+from aiida_mlip_autopipe.storage.relabel import relabel
+from aiida_mlip_autopipe.structures.plausibility import FEW_ATOMS, MAX_NET_FORCE, find_outliers, net_force
+from aiida_mlip_autopipe.structures.rows.labels import DFT_SETTINGS, RowLabels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.rows.provenance import Software, searchable
-from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
+from aiida_mlip_autopipe.structures.rows.provenance import Software
+from aiida_mlip_autopipe.structures.rows.row import Row
 
 # DFT codes print rounded positions and cells. An ionic step would move atoms by more than this.
 TOLERANCE_A = 1e-3
@@ -124,11 +123,9 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     """Replace the labels of rows with those of a DFT code.
 
     This replaces the energy, the forces, ``label_source`` and, if the structure is periodic in all directions, the
-    stress. The previous labels are kept under ``labels_before`` in the data of the row, keyed by their
-    ``label_source``, with the hash of their level if the row has this key already. Energies of isolated atoms are
-    removed, because they belong to the previous labels, and those that the code has calculated with the same settings
-    are added. If the folder contains only isolated atoms, the rows keep their labels. The structure and its constraints
-    do not change.
+    stress. The row keeps the previous labels with their energies of isolated atoms; see `relabel`. Energies of isolated
+    atoms that the code has calculated with the same settings are added. If the folder contains only isolated atoms, the
+    rows keep their labels. The structure and its constraints do not change.
 
     Parameters
     ----------
@@ -259,7 +256,13 @@ def _require_labels(row: Row, result: DftResult, where: Path) -> None:
         )
     if not all(np.isfinite(values).all() for values in _labels_of(row, result, np.arange(len(row.atoms))).values()):
         raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{where}: the energy, a force or the stress is not finite')
-    require_zero_net_force(where, result.forces)
+    net = net_force(result.forces)
+    if net > MAX_NET_FORCE:
+        raise AutopipeError(
+            Code.LABELS_IMPLAUSIBLE,
+            f'{where}: the net force is {net * len(result.forces):.3g} eV/Å; at most '
+            f'{MAX_NET_FORCE * len(result.forces):.3g} eV/Å ({MAX_NET_FORCE:g} per atom) is allowed',
+        )
 
 
 def _labels_of(row: Row, result: DftResult, indices: np.ndarray) -> dict[str, Any]:
@@ -268,37 +271,13 @@ def _labels_of(row: Row, result: DftResult, indices: np.ndarray) -> dict[str, An
 
 
 def _relabel(row: Row, result: DftResult, about: dict[str, Any], level: LevelOfTheory) -> Row:
-    labels = _labels_of(row, result, np.argsort(about['order']))
-    atoms = row.atoms.copy()
-    atoms.calc = SinglePointCalculator(atoms, **labels)
-    atoms.calc.name = about['code']
-    data = {key: value for key, value in row.data.items() if key != ISOLATED_ATOMS}
-    data.pop(SETTINGS, None)
-    if SETTINGS in about:
-        data[SETTINGS] = about[SETTINGS]
-    data['labels_before'] = {**row.data.get('labels_before', {}), **_labels_before(row)}
-    data[LEVEL] = level.model_dump()
-    labelled = Software(
+    software = Software(
         architecture=level.code,
         calculator_version=level.parameters.get('version'),
         package_version=version('aiida-mlip-autopipe'),
     )
-    if 'provenance' in data:
-        fields = {'label_source': level.name, 'labelled': labelled}
-        data['provenance'] = row.provenance.model_copy(update=fields).model_dump()
-    pairs = {key: value for key, value in row.key_value_pairs.items() if key not in Software.model_fields}
-    pairs |= {key: searchable(value) for key, value in labelled.model_dump(exclude_none=True).items()}
-    pairs |= {'label_source': level.name, LEVEL: level.hash}
-    return replace(row, atoms=atoms, key_value_pairs=pairs, data=data, id=None)
-
-
-def _labels_before(row: Row) -> dict[str, Any]:
-    """Return the labels of a row with their level, keyed by its name, with its hash if the row has this key already."""
-    level = row.level
-    if level is None or row.atoms.calc is None:
-        return {}
-    name = level.name if level.name not in row.data.get('labels_before', {}) else f'{level.name} {level.hash}'
-    return {name: {**row.labels, LEVEL: level.model_dump()}}
+    settings = {DFT_SETTINGS: about[DFT_SETTINGS]} if DFT_SETTINGS in about else {}
+    return relabel(row, RowLabels(_labels_of(row, result, np.argsort(about['order'])), level, software, settings))
 
 
 def _max_deviation(expected: Atoms, found: Atoms) -> float:

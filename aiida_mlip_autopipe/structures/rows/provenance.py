@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,8 @@ from aiida_mlip_autopipe.structures.rows.splits import Split
 # consists of digits.
 SEED_PREFIX = 'seed-'
 HASH_PREFIX = 'sha256:'
+# Fields of software with a hash, which have this prefix in the database.
+HASHES = ('model_sha256', 'source_sha256')
 
 
 def mlip_label_source(architecture: str, model: str | None) -> str:
@@ -49,6 +52,19 @@ class Software(Settings):
     """Hash of the module of a custom calculator."""
     precision: str | None = None
     """Floating-point type of the model, such as ``float32``."""
+
+    def key_value_pairs(self) -> dict[str, str]:
+        """Return the searchable keys of the database: the known fields, with values that ASE accepts."""
+        pairs = self.model_dump(exclude_none=True)
+        return {key: searchable(HASH_PREFIX + text if key in HASHES else text) for key, text in pairs.items()}
+
+    @classmethod
+    def from_pairs(cls, pairs: Mapping[str, Any]) -> Software | None:
+        """Return the software from the searchable keys of a row; None if they do not name it."""
+        if 'architecture' not in pairs:
+            return None
+        known = {key: str(pairs[key]) for key in cls.model_fields if key in pairs}
+        return cls(**{key: _original(text).removeprefix(HASH_PREFIX) for key, text in known.items()})
 
 
 class Provenance(Settings):
@@ -129,12 +145,9 @@ class Provenance(Settings):
 
         The keys for the software are those of ``labelled``.
         """
-        pairs = self.model_dump(exclude_none=True, exclude={'explored', 'labelled'})
-        pairs |= self.labelled.model_dump(exclude_none=True)
+        pairs = self.model_dump(exclude_none=True, exclude={'explored', 'labelled'}) | self.labelled.key_value_pairs()
         pairs['seed'] = SEED_PREFIX + pairs.pop('seed_id')
-        for key in ('config_sha256', 'model_sha256', 'source_sha256'):
-            if key in pairs:
-                pairs[key] = HASH_PREFIX + pairs[key]
+        pairs['config_sha256'] = HASH_PREFIX + pairs['config_sha256']
         return {key: searchable(value) if isinstance(value, str) else value for key, value in pairs.items()}
 
 
@@ -144,3 +157,8 @@ def searchable(text: str) -> str:
     from ase.db.core import str_represents
 
     return f'_{text}' if any(str_represents(text, target) for target in (bool, int, float)) else text
+
+
+def _original(text: str) -> str:
+    """Return the text from which `searchable` made a value."""
+    return text[1:] if text.startswith('_') and searchable(text[1:]) == text else text

@@ -1,11 +1,7 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-from support.errors import refused
 
-from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.storage.dft.plausibility import find_outliers, require_zero_net_force
+from aiida_mlip_autopipe.structures.plausibility import deviations_from_fit, find_outliers, net_force
 
 ENERGIES = {'Al': -3.7, 'Cu': -4.1, 'O': -6.0}
 
@@ -64,10 +60,26 @@ def test_few_rows_and_rare_elements_are_not_checked():
     assert find_outliers(symbols, energies) == []
 
 
-def test_a_net_force_is_refused_above_its_limit_per_atom():
+def test_the_limits_of_outliers_can_be_chosen():
+    symbols, energies = structures(40)
+    energies[7] += 0.9 * len(symbols[7])
+    assert find_outliers(symbols, energies) == []
+    assert [outlier.index for outlier in find_outliers(symbols, energies, (5.0, 0.5))] == [7]
+
+
+def test_an_offset_per_element_is_removed_and_the_rest_remains():
+    symbols, _ = structures(30)
+    offsets = np.array([sum(ENERGIES[symbol] for symbol in atoms) for atoms in symbols])
+    shifted = offsets.copy()
+    shifted[4] += 0.25 * len(symbols[4])
+    deviations = deviations_from_fit(symbols, shifted)
+    assert deviations[4] == pytest.approx(0.25, abs=1e-6)
+    np.testing.assert_allclose(np.delete(deviations, 4), 0, atol=1e-6)
+    # The offsets of two elements in one composition cannot be distinguished, but their sum is removed.
+    np.testing.assert_allclose(deviations_from_fit([['Al', 'Cu']] * 3, np.array([7.0, 7.0, 7.0])), 0, atol=1e-9)
+
+
+def test_the_net_force_is_the_magnitude_of_the_sum_per_atom():
     forces = np.zeros((4, 3))
-    forces[0] = [0.03, 0, 0]
-    require_zero_net_force(Path('run'), forces)
-    forces[0] = [3, 4, 0]
-    with refused(Code.LABELS_IMPLAUSIBLE, 'run: ', '5 eV/Å', '0.04 eV/Å', '0.01'):
-        require_zero_net_force(Path('run'), forces)
+    forces[0], forces[1] = [3, 4, 1], [0, 0, -1]
+    assert net_force(forces) == pytest.approx(5 / 4)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError
-
 MAX_NET_FORCE = 0.01
-"""Magnitude of the sum of all forces, in eV/Å per atom. Forces of a converged calculation without external fields sum
-to zero; VASP and ``pw.x`` remove the small remainder."""
+"""Maximum magnitude of the sum of all forces, in eV/Å per atom. Forces of a converged calculation without external
+fields sum to zero; VASP and ``pw.x`` remove the small remainder."""
 MIN_ROWS = 10
 """Minimum number of rows, and 3 for each element, for a fit of the energies."""
 MIN_ROWS_OF_ELEMENT = 3
@@ -51,24 +47,14 @@ class Outlier:
     is_refused: bool
 
 
-def require_zero_net_force(where: Path, forces: np.ndarray) -> None:
-    """Refuse forces (n, 3) in eV/Å whose sum exceeds `MAX_NET_FORCE` per atom.
-
-    Raises
-    ------
-    AutopipeError
-        If the sum exceeds the limit.
-    """
-    net = float(np.linalg.norm(forces.sum(axis=0)))
-    if net > MAX_NET_FORCE * len(forces):
-        raise AutopipeError(
-            Code.LABELS_IMPLAUSIBLE,
-            f'{where}: the net force is {net:.3g} eV/Å; at most {MAX_NET_FORCE * len(forces):.3g} eV/Å '
-            f'({MAX_NET_FORCE:g} per atom) is allowed',
-        )
+def net_force(forces: np.ndarray) -> float:
+    """Return the magnitude of the sum of forces (n, 3), in the unit of the forces per atom."""
+    return float(np.linalg.norm(forces.sum(axis=0))) / len(forces)
 
 
-def find_outliers(symbols: Sequence[Sequence[str]], energies: np.ndarray) -> list[Outlier]:
+def find_outliers(
+    symbols: Sequence[Sequence[str]], energies: np.ndarray, limits: tuple[float, float] = WARNING
+) -> list[Outlier]:
     """Return the energies that are far from a robust fit of one energy per element.
 
     The fit minimises the sum of absolute deviations per atom, so a few wrong energies do not change it.
@@ -78,18 +64,16 @@ def find_outliers(symbols: Sequence[Sequence[str]], energies: np.ndarray) -> lis
     symbols
         Elements of the atoms of each structure.
     energies
-        Total energies in eV (n,).
+        Total energies in eV (n,), or differences between two energies.
+    limits
+        Deviation above which an energy is an outlier: in scaled median absolute deviations, and in eV/atom.
     """
-    elements = sorted({symbol for atoms in symbols for symbol in atoms})
-    fractions = np.array([[list(atoms).count(element) / len(atoms) for element in elements] for atoms in symbols])
-    fractions = fractions.reshape(len(symbols), len(elements))
+    fractions = _fractions(symbols)
     rare = (fractions > 0).sum(axis=0) < MIN_ROWS_OF_ELEMENT
     used = np.flatnonzero(~(fractions[:, rare] > 0).any(axis=1))
-    fractions = fractions[np.ix_(used, np.flatnonzero(~rare))]
-    if len(used) < max(MIN_ROWS, 3 * fractions.shape[1]):
+    if len(used) < max(MIN_ROWS, 3 * int((~rare).sum())):
         return []
-    per_atom = (np.asarray(energies) / np.array([len(atoms) for atoms in symbols]))[used]
-    deviations = per_atom - fractions @ _fit(fractions, per_atom)
+    deviations = deviations_from_fit([symbols[int(index)] for index in used], np.asarray(energies)[used])
     deviations -= np.median(deviations)
     scale = max(NORMAL * float(np.median(np.abs(deviations))), np.finfo(float).tiny)
     magnitudes = np.abs(deviations)
@@ -98,8 +82,31 @@ def find_outliers(symbols: Sequence[Sequence[str]], energies: np.ndarray) -> lis
             int(used[i]), float(deviations[i]), float(magnitudes[i] / scale), _exceeds(magnitudes[i], scale, REFUSAL)
         )
         for i in range(len(used))
-        if _exceeds(magnitudes[i], scale, WARNING)
+        if _exceeds(magnitudes[i], scale, limits)
     ]
+
+
+def deviations_from_fit(symbols: Sequence[Sequence[str]], energies: np.ndarray) -> np.ndarray:
+    """Return the deviations from a robust fit of one energy per element, in eV/atom (n,).
+
+    Parameters
+    ----------
+    symbols
+        Elements of the atoms of each structure.
+    energies
+        Total energies in eV (n,), or differences between two energies.
+    """
+    fractions = _fractions(symbols)
+    per_atom = np.asarray(energies) / np.array([len(atoms) for atoms in symbols])
+    deviations: np.ndarray = per_atom - fractions @ _fit(fractions, per_atom)
+    return deviations
+
+
+def _fractions(symbols: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the atomic fraction of each element in each structure (n, e)."""
+    elements = sorted({symbol for atoms in symbols for symbol in atoms})
+    fractions = [[list(atoms).count(element) / len(atoms) for element in elements] for atoms in symbols]
+    return np.array(fractions).reshape(len(symbols), len(elements))
 
 
 def _exceeds(magnitude: float, scale: float, limits: tuple[float, float]) -> bool:
