@@ -25,6 +25,8 @@ MAX_LAYER_OF_CRYSTAL_A = 4.5
 """Distance between centres in Å; no crystal has a thicker empty layer."""
 MIN_LAYER_OF_SLAB_A = 6.0
 """Distance between centres in Å; an empty layer of this thickness is the vacuum of a slab."""
+MAX_FEW_ATOMS = 3
+"""Largest number of atoms in vacuum that count as an isolated atom, a dimer or a trimer."""
 
 
 def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
@@ -58,6 +60,11 @@ def extended_directions(atoms: Atoms) -> np.ndarray:
     Only these directions need more than one k-point.
     """
     return np.asarray(atoms.pbc & (empty_layers(atoms) <= MIN_LAYER_OF_SLAB_A))
+
+
+def is_few_atoms(atoms: Atoms) -> bool:
+    """Return whether a structure is one to three atoms in vacuum. Its cell must have three vectors."""
+    return len(atoms) <= MAX_FEW_ATOMS and not extended_directions(atoms).any()
 
 
 def is_slab(atoms: Atoms) -> bool:

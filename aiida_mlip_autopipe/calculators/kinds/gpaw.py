@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, ground_state_magnetic_moments
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded
+from aiida_mlip_autopipe.calculators.dispersion import PACKAGE, DispersionCorrection, check_dispersion
 from aiida_mlip_autopipe.calculators.k_points import k_mesh
-from aiida_mlip_autopipe.structures.vacuum import extended_directions
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.structures.vacuum import extended_directions, is_few_atoms
 
 Preset = Literal['fast', 'balanced', 'accurate']
 
@@ -55,15 +58,21 @@ class GPAWSettings(CalculatorSettings):
     energy: Literal['free_energy', 'extrapolated'] = 'free_energy'
     """The energy of the results: the electronic free energy, whose derivatives are the forces and the stress, or its
     extrapolation to zero smearing width."""
-    spin_polarized: bool = False
-    """Whether the calculation is spin-polarised."""
+    spin_polarized: bool | None = None
+    """Whether the calculations are spin-polarised. Without a value, they are not, and labelling refuses structures with
+    magnetic elements or initial moments until this is decided. Two or three atoms in vacuum are always spin-polarised,
+    like isolated atoms; they start from the moments of the free atoms unless other moments are given."""
     initial_magnetic_moments: dict[str, float] = Field(default_factory=dict)
-    """Initial magnetic moment in μB of the atoms of each element, if ``spin_polarized`` is true. If the structure has
-    initial moments, those are used instead."""
+    """Initial magnetic moment in μB of the atoms of each element; requires ``spin_polarized: true``. If the structure
+    has initial moments, those are used instead."""
     hubbard_U_eV: dict[str, dict[Literal['p', 'd', 'f'], float]] = Field(default_factory=dict)
     """Effective Hubbard U in eV (Dudarev) of the shells of an element, such as ``{Fe: {d: 5.3}}``."""
-    charge: float = 0.0
-    """Total charge in units of the elementary charge."""
+    dispersion: bool = False
+    """Whether to add Grimme's D3 dispersion with Becke-Johnson damping and the parameters of the functional. This needs
+    the package ``dftd3``."""
+    charge: float | None = None
+    """Total charge of each structure in units of the elementary charge. Without a value, it is 0, and labelling refuses
+    structures whose initial charges do not sum to 0 until this is decided."""
     dipole_correction: bool = True
     """Whether a dipole correction is applied to slabs whose cell vector across the vacuum is along a Cartesian axis and
     perpendicular to the other two."""
@@ -78,6 +87,14 @@ class GPAWSettings(CalculatorSettings):
         if isinstance(fields, Mapping) and (preset := fields.get('preset', 'balanced')) in PRESETS:
             return PRESETS[preset] | dict(fields)
         return fields
+
+    @model_validator(mode='after')
+    def _refuse_unused_values(self) -> Self:
+        if self.initial_magnetic_moments and not self.spin_polarized:
+            raise fault(Code.VALUES_INCOMPLETE, 'initial_magnetic_moments requires spin_polarized: true')
+        if self.dispersion and self.functional == 'LDA':
+            raise fault(Code.VALUES_EXCLUDE, 'dispersion has no parameters for the functional LDA')
+        return self
 
 
 class SinglePointGPAW(Calculator):  # type: ignore[misc]
@@ -94,6 +111,7 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
     def __init__(self, settings: GPAWSettings):
         super().__init__()
         self._settings = settings
+        self._dispersion = DispersionCorrection(settings.functional) if settings.dispersion else None
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ('energy',), system_changes: Any = all_changes
@@ -110,11 +128,13 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
         self.results = {'energy': energy, 'free_energy': free_energy, 'forces': computed.get_forces()}
         if self.atoms.pbc.all():
             self.results['stress'] = computed.get_stress()
-        if self._settings.spin_polarized:
+        if self._dispersion is not None:
+            self._dispersion.add_to(self.results, self.atoms)
+        if parameters['spinpol']:
             self.results['magmoms'] = computed.get_magnetic_moments()
 
     def isolated_atom_energy(self, symbol: str) -> float:
-        """Return the energy in eV of an isolated atom with integer occupations and the spin given by Hund's rules.
+        """Return the energy in eV of a neutral atom with integer occupations and the spin given by Hund's rules.
 
         The box has three different lengths, so that an open shell can break the symmetry.
         """
@@ -124,6 +144,8 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
         atom.set_cell(atom.cell.lengths() + np.array([0.0, 0.5, 1.0]))
         atom.center()
         parameters |= {'hund': True, 'occupations': {'name': 'fixed-uniform'}, 'nbands': -EMPTY_BANDS_OF_ATOM}
+        parameters['charge'] = 0.0
+        atom.set_initial_magnetic_moments(None)
         del parameters['spinpol']
         atom.calc = GPAW(**parameters, txt=None)
         return float(atom.get_potential_energy())
@@ -133,18 +155,22 @@ def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]
     """Return the structure that GPAW computes, and the parameters of GPAW for it.
 
     The structure has vacuum along non-periodic directions and no constraints, and it has initial magnetic moments only
-    if the calculation is spin-polarised. With a dipole correction, a slab is not periodic along its vacuum and lies in
-    the middle of the cell.
+    if the calculation is spin-polarised, as it is for one to three atoms in vacuum: their open shells determine the
+    energies of isolated atoms and of dissociation. With a dipole correction, a slab is not periodic along its vacuum
+    and lies in the middle of the cell.
     """
     computed = atoms.copy()
     computed.set_constraint()
     if not atoms.pbc.all():
         computed.center(vacuum=settings.vacuum_A, axis=np.flatnonzero(~atoms.pbc))
-    if not settings.spin_polarized:
+    few_atoms = is_few_atoms(computed)
+    spin_polarized = few_atoms or bool(settings.spin_polarized)
+    if not spin_polarized:
         computed.set_initial_magnetic_moments(None)
     elif not atoms.get_initial_magnetic_moments().any():
-        moments = [settings.initial_magnetic_moments.get(symbol, 0.0) for symbol in atoms.symbols]
-        computed.set_initial_magnetic_moments(moments)
+        free = dict(zip(atoms.symbols, ground_state_magnetic_moments[atoms.numbers], strict=True)) if few_atoms else {}
+        starts = free | settings.initial_magnetic_moments
+        computed.set_initial_magnetic_moments([starts.get(symbol, 0.0) for symbol in atoms.symbols])
     extended = extended_directions(computed)
     parameters: dict[str, Any] = {
         'mode': {'name': 'pw', 'ecut': settings.plane_wave_cutoff_eV},
@@ -153,8 +179,8 @@ def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]
         'occupations': {'name': settings.smearing, 'width': settings.smearing_eV},
         'convergence': {'density': settings.scf_density},
         'maxiter': settings.max_scf_steps,
-        'spinpol': settings.spin_polarized,
-        'charge': settings.charge,
+        'spinpol': spin_polarized,
+        'charge': settings.charge or 0.0,
     }
     if settings.hubbard_U_eV:
         parameters['setups'] = {
@@ -199,6 +225,12 @@ class GPAWLoader(CalculatorLoader):
     extra = 'gpaw'
     uses_torch = False
 
+    def check(self) -> str | None:
+        """Check whether GPAW and, if it is used, the package of the dispersion correction are installed."""
+        if self.settings.dispersion:
+            check_dispersion()
+        return super().check()
+
     def load(self) -> Loaded:
         """Return the calculator, and the elements for which setups are installed."""
         from gpaw import setup_paths
@@ -214,7 +246,10 @@ class GPAWLoader(CalculatorLoader):
     def settings_of_labels(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that change the results; the preset only determines other settings."""
         found = super().settings_of_labels(settings)
-        return {name: value for name, value in found.items() if name not in ('preset', 'max_scf_steps')}
+        undecided = {'spin_polarized': False, 'charge': 0.0}
+        found |= {name: value for name, value in undecided.items() if found.get(name) is None}
+        unused = {'preset', 'max_scf_steps'} if found.get('dispersion') else {'preset', 'max_scf_steps', 'dispersion'}
+        return {name: value for name, value in found.items() if name not in unused}
 
     @classmethod
     def label_source(cls, settings: Mapping[str, Any], model: str | None) -> str:
@@ -222,12 +257,19 @@ class GPAWLoader(CalculatorLoader):
         return f'dft:gpaw:{str(settings["functional"]).lower()}'
 
     def version(self) -> str | None:
-        """Return the versions of GPAW and of its setups."""
+        """Return the versions of GPAW, of its setups and, if it is used, of the dispersion correction."""
         own = super().version()
-        try:
-            return own and f'{own}+setups.{version("gpaw-data")}'
-        except PackageNotFoundError:
-            return own
+        if own is None:
+            return None
+        parts = {'setups': 'gpaw-data'} | ({PACKAGE: PACKAGE} if self.settings.dispersion else {})
+        return '+'.join([own, *(f'{name}.{found}' for name, package in parts.items() if (found := _version(package)))])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 VARIANT = GPAWLoader

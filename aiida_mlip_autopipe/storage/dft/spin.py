@@ -9,13 +9,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode
-
-TRANSITION_METALS = ('Cr', 'Mn', 'Fe', 'Co', 'Ni')
-LANTHANIDES = ('Ce', 'Pr', 'Nd', 'Pm', 'Sm', 'Eu', 'Gd', 'Tb', 'Dy', 'Ho', 'Er', 'Tm', 'Yb')
-ACTINIDES = ('U', 'Np', 'Pu', 'Am', 'Cm')
-MAGNETIC = frozenset({*TRANSITION_METALS, *LANTHANIDES, *ACTINIDES})
-"""Elements whose solids or common compounds are magnetic: the 3d metals with magnetic order, the lanthanides and the
-actinides with open f shells. The user decides for others, such as vanadium or oxygen."""
+from aiida_mlip_autopipe.structures.magnetism import MAGNETIC
 
 
 def choose_spin(code: DftCode, structures: Iterable[Atoms]) -> bool:

@@ -106,6 +106,42 @@ def test_magnetic_moments_come_from_the_structure_or_from_the_element():
     assert not prepare(atoms, GPAWSettings())[0].get_initial_magnetic_moments().any()
 
 
+@pytest.mark.parametrize(('symbols', 'moments'), [('N', [3.0]), ('SiO', [2.0, 2.0]), ('OH2', [2.0, 1.0, 1.0])])
+def test_one_to_three_atoms_in_vacuum_are_spin_polarised_from_the_moments_of_the_free_atoms(symbols, moments):
+    positions = [[0.0, 0.0, 1.4 * number] for number in range(len(moments))]
+    computed, parameters = prepare(Atoms(symbols, positions), GPAWSettings())
+    assert parameters['spinpol']
+    assert computed.get_initial_magnetic_moments().tolist() == moments
+
+
+def test_four_atoms_in_vacuum_and_crystals_of_few_atoms_are_not_spin_polarised_by_default():
+    four = Atoms('Si4', [[0.0, 0.0, 2.2 * number] for number in range(4)])
+    for atoms in (four, bulk('Si')):
+        assert not prepare(atoms, GPAWSettings())[1]['spinpol']
+
+
+@pytest.mark.parametrize('given', [{}, {'spin_polarized': False}])
+def test_moments_without_spin_polarisation_are_refused(given):
+    with pytest.raises(ValidationError, match='spin_polarized: true'):
+        GPAWSettings(initial_magnetic_moments={'Fe': 2.5}, **given)
+
+
+def test_a_dispersion_without_parameters_is_refused():
+    with pytest.raises(ValidationError, match='LDA'):
+        GPAWSettings(dispersion=True, functional='LDA')
+
+
+def level_of(**settings):
+    return level_of_calculator(GPAWSettings(**settings).model_dump(mode='json'), 'gpaw', version='26.7.0')
+
+
+def test_undecided_settings_have_the_level_of_what_is_computed():
+    assert level_of().hash == level_of(spin_polarized=False, charge=0.0).hash
+    assert level_of().differences(level_of(spin_polarized=True)) == ('spin_polarized: false and true',)
+    assert level_of().differences(level_of(dispersion=True)) == ('dispersion: none and true',)
+    assert level_of().differences(level_of(charge=1.0)) == ('charge: 0 and 1',)
+
+
 def test_hubbard_terms_are_passed_on_without_scaling():
     settings = GPAWSettings(hubbard_U_eV={'Ni': {'d': 6.2}})
     assert prepare(bulk('Ni'), settings)[1]['setups'] == {'Ni': ':d,6.2,0'}
