@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded
 from aiida_mlip_autopipe.calculators.dispersion import PACKAGE, DispersionCorrection, check_dispersion
+from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
 from aiida_mlip_autopipe.calculators.k_points import k_mesh
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
@@ -223,6 +224,7 @@ class GPAWLoader(CalculatorLoader):
     package = 'gpaw'
     module = 'gpaw'
     extra = 'gpaw'
+    known_elements = frozenset(VALENCE_ELECTRONS)
     uses_torch = False
 
     def check(self) -> str | None:

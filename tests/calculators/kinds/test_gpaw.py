@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from pydantic import ValidationError
 from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
+from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.calculators.kinds.gpaw import PRESETS, GPAWLoader, GPAWSettings, prepare
 from aiida_mlip_autopipe.calculators.levels import level_of_calculator
@@ -222,6 +226,22 @@ def test_the_elements_are_those_with_setups(job_folder):
     plutonium = Atoms('Pu2', [[0.0, 0.0, 0.0], [0.0, 0.0, 3.0]], cell=[4.0, 4.0, 6.0], pbc=True)
     result = job_folder().write(plutonium, calculator={'kind': 'gpaw'}).run()
     assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
+    with refused(Code.ELEMENT_UNSUPPORTED, 'Pu'):
+        GPAWLoader(GPAWSettings()).check_elements(['Si', 'Pu'])
+
+
+@needs_gpaw
+@pytest.mark.parametrize('functional', ['LDA', 'PBE'])
+def test_the_table_of_valence_electrons_is_that_of_the_setups(functional):
+    from gpaw import setup_paths
+
+    found = {}
+    for file in sorted(Path(setup_paths[-1]).glob(f'*.{functional}.gz')):
+        symbol, *label = file.name.removesuffix(f'.{functional}.gz').split('.')
+        if not label:
+            text = gzip.decompress(file.read_bytes()).decode()
+            found[symbol] = float(re.search(r'<atom symbol="\w+".* valence="([\d.]+)"', text)[1])
+    assert found == VALENCE_ELECTRONS
 
 
 @needs_gpaw
