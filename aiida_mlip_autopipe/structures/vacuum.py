@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
+from ase.cell import Cell
 
-from aiida_mlip_autopipe.structures.cells import perpendicular_widths
+from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_widths
 
 MAX_LAYER_OF_CRYSTAL_A = 4.5
 """Distance between centres in Å; no crystal has a thicker empty layer."""
@@ -43,7 +44,7 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
         Radius of each atom (n,), or one radius for all. By default, layers are measured between centres.
     """
     widths = perpendicular_widths(atoms)
-    centres = atoms.cell.scaled_positions(atoms.positions) % 1.0
+    centres = Cell(complete_cell(atoms)).scaled_positions(atoms.positions) % 1.0
     radii = np.broadcast_to(radii_A, len(atoms))[:, None] / widths
     order = np.argsort(centres - radii, axis=0)
     starts = np.take_along_axis(centres - radii, order, axis=0)
@@ -63,7 +64,7 @@ def extended_directions(atoms: Atoms) -> np.ndarray:
 
 
 def is_few_atoms(atoms: Atoms) -> bool:
-    """Return whether a structure is one to three atoms in vacuum. Its cell must have three vectors."""
+    """Return whether a structure is one to three atoms in vacuum."""
     return len(atoms) <= MAX_FEW_ATOMS and not extended_directions(atoms).any()
 
 

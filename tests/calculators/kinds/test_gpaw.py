@@ -252,3 +252,13 @@ def test_a_single_point_runs_in_a_job(job_folder, silicon):
     assert (result.outcome, result.precision, result.calculator_name) == ('completed', 'float64', 'gpaw')
     assert result.versions.calculator.startswith('26.7')
     assert np.isfinite(folder.frames().stresses).all()
+
+
+@needs_gpaw
+def test_the_dispersion_is_added_to_the_results(silicon):
+    pytest.importorskip('dftd3')
+    rough = {'kspacing_per_A': 3.0, 'scf_density': 1e-3}
+    without, with_dispersion = (evaluate(silicon, dispersion=one, **rough)[0] for one in (False, True))
+    assert with_dispersion.energy - without.energy == pytest.approx(-0.6, abs=0.1)
+    assert np.abs(with_dispersion.forces - without.forces).max() > 0.005
+    assert np.abs(with_dispersion.stress - without.stress).max() > 0.005
