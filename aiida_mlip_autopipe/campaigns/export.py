@@ -11,9 +11,10 @@ from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset, Row
+from aiida_mlip_autopipe.storage.formats.export import convert_rows
 
 
-def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
+def write_dataset(campaign: orm.WorkChainNode, path: Path, *, labels: str | None = None, force: bool = False) -> int:
     """Write the database of a campaign to a file. The file has a temporary name until it is complete.
 
     Parameters
@@ -22,6 +23,9 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = Fals
         A campaign that has finished.
     path
         The file.
+    labels
+        The labels to write, if rows have several; see `choose_labels`. By default, the file is written as the graph
+        contains it.
     force
         Whether to overwrite an existing file.
 
@@ -33,12 +37,15 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = Fals
     Raises
     ------
     AutopipeError
-        If the campaign has no dataset yet, or the file exists.
+        If the campaign has no dataset yet, a row lacks the chosen labels, or the file exists.
     """
+    if labels is not None:
+        return convert_rows(path, read_rows(campaign), overwrite=force, format='db', labels=labels).n_rows
     content = _dataset(campaign)
     with atomic_write(path, overwrite=force) as part:
         part.write_bytes(content)
-    return len(campaign.outputs.selection.get_array('frame'))
+        with Dataset(part) as dataset:
+            return len(dataset)
 
 
 def read_rows(campaign: orm.WorkChainNode) -> list[Row]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aiida_mlip_autopipe.cli.dataset.options import Labels
+
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.campaigns.progress import Progress
     from aiida_mlip_autopipe.campaigns.status import Status
@@ -107,6 +109,7 @@ def trajectories(
 def export(
     identifier: Identifier,
     output: Annotated[Path, typer.Option('--output', '-o', help='Database to write.', show_default=False)],
+    labels: Labels = None,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
     profile: ProfileOption = None,
 ) -> None:
@@ -118,7 +121,7 @@ def export(
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
-    n_rows = write_dataset(load_campaign(identifier), output, force=force)
+    n_rows = write_dataset(load_campaign(identifier), output, labels=labels, force=force)
     console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{output}[/]')
 
 

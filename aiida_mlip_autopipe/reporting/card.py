@@ -17,7 +17,13 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.reporting.checksum import content_checksum
-from aiida_mlip_autopipe.reporting.origins import count_levels, find_levels, list_licences, list_origins
+from aiida_mlip_autopipe.reporting.origins import (
+    count_levels,
+    count_other_levels,
+    find_levels,
+    list_licences,
+    list_origins,
+)
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.rows.contents import describe_rows, tabulate_sets
@@ -29,6 +35,7 @@ QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 TITLES = {
     'level_of_theory': 'level of theory',
+    'other_levels': 'further labels',
     'elements': 'elements',
     'compositions': 'compositions',
     'kinds': 'kinds of seeds',
@@ -125,7 +132,11 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
         n_rows=len(rows),
         n_atoms=sum(len(row.atoms) for row in rows),
         checksum=content_checksum(rows),
-        counts={'level_of_theory': count_levels(rows)} | {name: _count(rows, of) for name, of in COUNTED.items()},
+        counts={
+            'level_of_theory': count_levels(rows),
+            'other_levels': count_other_levels(rows),
+            **{name: _count(rows, of) for name, of in COUNTED.items()},
+        },
         sets=_sets(rows),
         origins=tuple(list_origins(rows)),
         licences=tuple(list_licences(rows)),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from aiida_mlip_autopipe.calculators.licences import licence_of
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
+from aiida_mlip_autopipe.structures.rows.labels import other_labels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import Software
 from aiida_mlip_autopipe.structures.rows.row import Row
@@ -68,8 +69,18 @@ def find_levels(rows: Sequence[Row]) -> dict[str, LevelOfTheory]:
 
 def count_levels(rows: Sequence[Row]) -> dict[str, int]:
     """Count the rows of each level of theory by its name, with its hash if two levels share a name."""
-    levels = find_levels(rows)
+    return _count_names(find_levels(rows), [row.level_hash for row in rows])
+
+
+def count_other_levels(rows: Sequence[Row]) -> dict[str, int]:
+    """Count the rows that keep labels at each further level of theory; see `count_levels`."""
+    others = [labels.level for row in rows for labels in other_labels(row).values()]
+    hashes = [level.hash for level in others]
+    return _count_names(dict(zip(hashes, others, strict=True)), hashes)
+
+
+def _count_names(levels: Mapping[str, LevelOfTheory], hashes: Sequence[str]) -> dict[str, int]:
     names = Counter(level.name for level in levels.values())
     shown = {key: level.name if names[level.name] == 1 else f'{level.name} ({key})' for key, level in levels.items()}
-    counts = Counter(shown.get(row.level_hash, 'unknown') for row in rows)
+    counts = Counter(shown.get(key, 'unknown') for key in hashes)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -47,11 +47,13 @@ def relabel(row: Row, labels: RowLabels) -> Row:
     data |= {LEVEL: labels.level.model_dump(), **labels.about}
     if others := _others(row, labels):
         data[OTHER_LABELS] = {key: other.to_data() for key, other in others.items()}
-    if 'provenance' in data and labels.software is not None:
-        fields = {'label_source': labels.level.name, 'labelled': labels.software}
+    software = labels.software
+    if 'provenance' in data:
+        software = software or Software(architecture=labels.level.code)
+        fields = {'label_source': labels.level.name, 'labelled': software}
         data['provenance'] = row.provenance.model_copy(update=fields).model_dump()
     pairs = {key: value for key, value in row.key_value_pairs.items() if key not in Software.model_fields}
-    pairs |= {} if labels.software is None else labels.software.key_value_pairs()
+    pairs |= {} if software is None else software.key_value_pairs()
     pairs |= {'label_source': searchable(labels.level.name), LEVEL: labels.level.hash}
     return replace(row, atoms=atoms, key_value_pairs=pairs, data=data, id=None)
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.tools.archive import import_archive
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
 from aiida_mlip_autopipe.campaigns.export import read_rows, write_dataset
 from aiida_mlip_autopipe.campaigns.report import read_campaign_report, write_campaign_report
 from aiida_mlip_autopipe.campaigns.status import read_status
 from aiida_mlip_autopipe.config import validate_config
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.storage import Dataset
@@ -57,6 +59,10 @@ def test_the_dataset_of_a_stored_campaign_can_be_exported_with_its_provenance(ca
     assert {row.provenance.seed_id for row in rows} <= seeds
     assert sorted(row.provenance.split for row in rows) == ['test'] * 2 + ['train'] * 6
     assert len(read_rows(campaign)) == 8
+    assert write_dataset(campaign, tmp_path / 'mlip.db', labels='mlip') == 8
+    with refused(Code.LABELS_MISSING, 'dft', 'mlip:emt'):
+        write_dataset(campaign, tmp_path / 'dft.db', labels='dft')
+    assert not (tmp_path / 'dft.db').exists()
 
 
 def test_the_seeds_frames_and_checkpoints_of_a_stored_campaign_can_be_read(campaign, tmp_path):

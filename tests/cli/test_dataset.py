@@ -1,8 +1,10 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -13,6 +15,9 @@ from aiida_mlip_autopipe.config import config_hash, load_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
 from aiida_mlip_autopipe.storage.formats.export import FORMATS
+from aiida_mlip_autopipe.storage.relabel import relabel
+from aiida_mlip_autopipe.structures.rows.labels import RowLabels
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 def make_rows(n_groups, **fields):
@@ -210,6 +215,55 @@ def test_a_database_is_converted_to_a_database(run):
     assert all(value in result.stdout for value in (' 3 ', 'some.db'))
     with Dataset(Path('some.db')) as dataset:
         assert [row.provenance.step for row in dataset.query()] == [70, 80, 90]
+
+
+def with_both_labels(rows):
+    """Return rows with labels by DFT, 100 eV below those of EMT, next to those of EMT."""
+    level = LevelOfTheory(method='dft', code='gpaw', name='dft:gpaw:pbe', parameters={'functional': 'PBE'})
+    about = {'isolated_atoms': {'Cu': -20.0}}
+    return [
+        relabel(row, RowLabels(row.labels | {'energy': row.labels['energy'] - 100}, level, about=about)) for row in rows
+    ]
+
+
+def test_info_names_all_levels_of_the_labels(run):
+    export_dataset(Path('both.db'), with_both_labels(make_rows(3)) + make_rows(5)[3:])
+    counts = json.loads(run('dataset', 'info', 'both.db', '--json').stdout)['counts']
+    assert counts['level_of_theory'] == {'dft:gpaw:pbe': 3, 'mlip:emt': 2}
+    assert counts['other_levels'] == {'mlip:emt': 3}
+    assert 'further labels: mlip:emt (3)' in run('dataset', 'info', 'both.db').stdout
+
+
+def test_the_labels_to_write_are_chosen(run):
+    rows = make_rows(3)
+    export_dataset(Path('both.db'), with_both_labels(rows))
+    assert run('dataset', 'convert', 'both.db', '-o', 'mlip.extxyz', '--labels', 'mlip').exit_code == 0
+    assert run('dataset', 'convert', 'both.db', '-o', 'dft.extxyz').exit_code == 0
+    energies = [row.labels['energy'] for row in rows]
+    assert [atoms.info['REF_energy'] for atoms in read('mlip.extxyz', ':')] == pytest.approx(energies)
+    assert [atoms.info['REF_energy'] + 100 for atoms in read('dft.extxyz', ':')] == pytest.approx(energies)
+    refused = run('dataset', 'convert', 'cu.db', '-o', 'cu.extxyz', '--labels', 'dft')
+    assert_refused(refused.stderr, Code.LABELS_MISSING, 'dft', 'row 1', 'mlip:emt')
+    assert not Path('cu.extxyz').exists()
+
+
+def test_the_config_of_a_trainer_has_the_isolated_atoms_of_the_chosen_labels(run):
+    rows = make_rows(10)
+    rows = [replace(row, data=row.data | {'isolated_atoms': {'Cu': 3.5}}) for row in rows]
+    export_dataset(Path('both.db'), with_both_labels(rows))
+    for labels, energy in (('dft', -20.0), ('mlip', 3.5)):
+        name = f'{labels}.extxyz'
+        arguments = ('split', 'both.db', '-o', name, '--trainer', 'mace', '--trainer', 'sevennet', '--labels', labels)
+        assert run('dataset', *arguments).exit_code == 0
+        config = yaml.safe_load(Path(f'{labels}-mace.yaml').read_text())
+        assert yaml.safe_load(str(config['E0s'])) == {29: energy}
+        assert Path(f'{labels}-sevennet.yaml').exists()
+        found = read(f'{labels}-train.extxyz', ':')
+        known = [row.labels['energy'] - (100 if labels == 'dft' else 0) for row in rows]
+        assert all(min(abs(atoms.info['REF_energy'] - one) for one in known) < 1e-6 for atoms in found)
+    without = run('dataset', 'split', 'cu.db', '-o', 'cu.extxyz', '--trainer', 'mace', '--labels', 'dft')
+    assert_refused(without.stderr, Code.LABELS_MISSING, 'dft', 'mlip:emt')
+    assert not list(Path().glob('cu-*'))
 
 
 def test_dft_inputs_are_written_and_missing_calculations_are_reported_for_each_row(run):

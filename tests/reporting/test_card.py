@@ -16,6 +16,7 @@ def test_a_card_counts_the_properties_of_the_rows(make_rows):
     assert (card['n_rows'], card['n_atoms']) == (3, 36)
     assert card['counts'] == {
         'level of theory': {'mlip:emt': 3},
+        'further labels': {},
         'elements': {'Au': 3, 'Cu': 3},
         'compositions': {'AuCu2': 3},
         'kinds of seeds': {'alloy': 3},

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force, Select
+from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force, Labels, Select
 
 
 class FormatName(StrEnum):
@@ -53,6 +53,7 @@ def convert(
     output: Annotated[Path, typer.Option('--output', '-o', help='File to write, or folder for deepmd.')],
     output_format: Annotated[FormatName | None, typer.Option('--format', help=FORMAT_HELP, show_default=False)] = None,
     select: Select = '',
+    labels: Labels = None,
     force: Force = False,
 ) -> None:
     """Convert a dataset to another format.
@@ -66,7 +67,11 @@ def convert(
 
     with Dataset(file) as dataset:
         written = convert_rows(
-            output, dataset.query(select), overwrite=force, format=output_format and output_format.value
+            output,
+            dataset.query(select),
+            overwrite=force,
+            format=output_format and output_format.value,
+            labels=labels,
         )
     for remark, n_rows in written.remarks.items():
         console.print(f'{counted(n_rows, "row")}: {remark}', style='yellow', markup=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force
+from aiida_mlip_autopipe.cli.dataset.options import DatasetFile, Force, Labels
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,6 +93,7 @@ def split(
             help='Weight of the rows of a kind or label in the loss, such as surface=2; can be repeated.',
         ),
     ] = None,
+    labels: Labels = None,
     force: Force = False,
 ) -> None:
     """Split a dataset into training, validation and test sets.
@@ -124,6 +125,7 @@ def split(
         trainers=[one.value for one in trainer or ()],
         fine_tuning=None if fine_tune is None else FineTuning(fine_tune, replay),
         weights=_read_weights(weight or ()),
+        labels=labels,
         random_seed=random_seed,
         overwrite=force,
     )

@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.storage.formats.losses import Periodicity, prepare_rows
 from aiida_mlip_autopipe.storage.formats.mace_hdf5 import write_mace_hdf5
 from aiida_mlip_autopipe.storage.formats.nep import write_nep
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
+from aiida_mlip_autopipe.storage.relabel import choose_labels
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 
@@ -75,7 +76,14 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False, 
     return convert_rows(path, rows, overwrite=overwrite, format=format).n_rows
 
 
-def convert_rows(path: Path, rows: Iterable[Row], *, overwrite: bool = False, format: str | None = None) -> Exported:
+def convert_rows(
+    path: Path,
+    rows: Iterable[Row],
+    *,
+    overwrite: bool = False,
+    format: str | None = None,
+    labels: str | None = None,
+) -> Exported:
     """Write rows to a file or, for some formats, to a folder.
 
     The file or folder appears only when it is complete. If an error occurs, nothing is written.
@@ -90,15 +98,19 @@ def convert_rows(path: Path, rows: Iterable[Row], *, overwrite: bool = False, fo
         Whether to replace an existing file. An existing folder is never replaced.
     format
         A key of `FORMATS`; by default, the suffix of the path determines the format.
+    labels
+        The labels to write, if rows have several; see `choose_labels`. By default, the present labels are written.
 
     Raises
     ------
     AutopipeError
         If the format or the suffix is not supported, the file exists, its folder does not exist, no rows are passed,
-        a row cannot be written, or the levels of theory differ in a format for training.
+        a row lacks the chosen labels or cannot be written, or the levels of theory differ in a format for training.
     """
     path = Path(path)
     chosen = FORMATS[find_format(path, format)]
+    if labels is not None:
+        rows = choose_labels(rows, labels)
     remarks: Counter[str] = Counter()
     prepared: Iterator[Row] = prepare_rows(rows, chosen.missing, chosen.periodicity, remarks)
     if chosen.one_level:

@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.phrases import combine_faults
 from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.relabel import choose_labels
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, set_paths, split_rows
 from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 from aiida_mlip_autopipe.storage.trainers.base import FineTuning
@@ -73,6 +74,7 @@ def split_dataset(
     trainers: Sequence[str] = (),
     fine_tuning: FineTuning | None = None,
     weights: Mapping[str, float] | None = None,
+    labels: str | None = None,
     random_seed: int = 0,
     overwrite: bool = False,
 ) -> SplitDataset:
@@ -94,6 +96,9 @@ def split_dataset(
         The model that the trainer fine-tunes; by default, it trains a new model.
     weights
         Weights in the loss by the kind or label of the rows.
+    labels
+        The labels of the files and configs, if rows have several; see `choose_labels`. By default, these are the
+        present labels.
     random_seed
         Random seed for the assignment of groups to sets.
     overwrite
@@ -102,8 +107,8 @@ def split_dataset(
     Raises
     ------
     AutopipeError
-        If the settings are invalid, a trainer cannot read the format or has no validation set, or a file exists. Also
-        as in `split_rows`.
+        If the settings are invalid, a row lacks the chosen labels, a trainer cannot read the format or has no
+        validation set, or a file exists. Also as in `split_rows`.
     """
     target = output or file
     check_request(trainers, fine_tuning)
@@ -116,6 +121,8 @@ def split_dataset(
         refuse_existing(path, overwrite)
     with Dataset(file) as dataset:
         rows = list(dataset.query())
+    if labels is not None:
+        rows = choose_labels(rows, labels)
     values, notes = _complete(settings or {}, rows, trainers)
     result = split_rows(rows, _validate(values), random_seed=random_seed)
     if trainers and 'valid' not in result.splits:

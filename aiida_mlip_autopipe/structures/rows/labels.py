@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,11 +83,9 @@ def other_labels(row: Row) -> dict[str, RowLabels]:
 
 
 def _with_software(labels: RowLabels, row: Row) -> RowLabels:
-    """Return labels with their software, which rows of earlier versions contain only if it explored the frame."""
+    """Return labels with their software. Earlier versions did not keep it, but it may have explored the frame."""
     if labels.software is not None or 'provenance' not in row.data:
         return labels
     explored = row.provenance.explored
     is_explored = labels.level.name == mlip_label_source(explored.architecture, explored.model)
-    version = labels.level.parameters.get('version')
-    software = explored if is_explored else Software(architecture=labels.level.code, calculator_version=version)
-    return RowLabels(labels.results, labels.level, software, labels.about)
+    return replace(labels, software=explored) if is_explored else labels

@@ -5,6 +5,10 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset
+from aiida_mlip_autopipe.storage.formats.export import convert_rows
+from aiida_mlip_autopipe.storage.relabel import relabel
+from aiida_mlip_autopipe.structures.rows.labels import RowLabels
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 @pytest.fixture
@@ -70,3 +74,21 @@ def test_a_dataset_without_rows_is_refused(path):
 def test_a_missing_folder_is_refused(path, make_rows):
     with refused(Code.FOLDER_MISSING, str(path.parent / 'no')):
         export_dataset(path.parent / 'no' / 'a.db', make_rows(1))
+
+
+@pytest.mark.parametrize('name', ['deepmd', 'nep', 'gap', 'ace'])
+def test_the_chosen_labels_are_written_as_if_the_rows_had_no_others(name, tmp_path, varied):
+    rows = [row for row in varied if row.atoms.pbc.all()]
+    level = LevelOfTheory(method='dft', code='gpaw', name='dft:gpaw:pbe')
+    both = [relabel(row, RowLabels(row.labels | {'energy': row.labels['energy'] - 100}, level)) for row in rows]
+    for target, source, labels in (('mlip', rows, None), ('chosen', both, 'mlip'), ('dft', both, 'dft')):
+        convert_rows(tmp_path / target, source, format=name, labels=labels)
+    files = {target: files_of(tmp_path / target) for target in ('mlip', 'chosen', 'dft')}
+    assert files['chosen'] == files['mlip'] != files['dft']
+
+
+def files_of(path):
+    """Return the content of a file, or of the files of a folder."""
+    if path.is_file():
+        return path.read_bytes()
+    return {file.relative_to(path): file.read_bytes() for file in path.rglob('*') if file.is_file()}
