@@ -104,10 +104,10 @@ def time_overhead(computer: str, settings: dict[str, object], image: Path | None
     from aiida.engine import submit
 
     from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
-    from aiida_mlip_autopipe.config.execution import JobResources
     from aiida_mlip_autopipe.data.model import ModelData
     from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
     from aiida_mlip_autopipe.installation.models import ensure_model_folder, place_model
+    from aiida_mlip_autopipe.jobs.resources import JobResources
     from aiida_mlip_autopipe.workflows.inputs.codes import job_options
 
     node = orm.load_computer(computer)

@@ -12,11 +12,11 @@ from aiida.engine import run_get_node
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.calculations.explore import exploration_inputs
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments

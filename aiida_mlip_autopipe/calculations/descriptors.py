@@ -22,8 +22,8 @@ from aiida_mlip_autopipe.descriptors.contract import (
     STRUCTURES_FILE,
     DescriptorsJob,
 )
-from aiida_mlip_autopipe.descriptors.structures_file import structure_arrays, write_structures
 from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.structures.structures_file import structure_arrays, write_structures
 
 
 class DescriptorsCalculation(CalculatorJob):

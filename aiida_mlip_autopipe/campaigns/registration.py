@@ -10,7 +10,6 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 
 from aiida_mlip_autopipe.campaigns.self_tests import Launch, check_report, run_self_test_job
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS
@@ -18,6 +17,7 @@ from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, code_label, sto
 from aiida_mlip_autopipe.installation.computers import absolute_path
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, image_hash_script
 from aiida_mlip_autopipe.installation.models import ensure_model_folder
+from aiida_mlip_autopipe.jobs.resources import JobResources
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from aiida_mlip_autopipe.calculations.model_link import member_name
 from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
 from aiida_mlip_autopipe.calculators.base import without_models
 from aiida_mlip_autopipe.config import CampaignConfig
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.model import ModelData
@@ -32,6 +31,7 @@ from aiida_mlip_autopipe.installation.models import ensure_placed
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION
 from aiida_mlip_autopipe.jobs.environment import Difference, Environment, compare_environments, self_test_command
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,

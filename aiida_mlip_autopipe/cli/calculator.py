@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from aiida_mlip_autopipe.config.execution import JobResources
+    from aiida_mlip_autopipe.jobs.resources import JobResources
 
 calculator_app = typer.Typer(help='Manage calculators, their codes and their models.', no_args_is_help=True)
 
@@ -189,10 +189,10 @@ def place(
 def _read_resources(overrides: list[str]) -> JobResources:
     from pydantic import ValidationError
 
-    from aiida_mlip_autopipe.config.execution import JobResources
     from aiida_mlip_autopipe.config.faults import faults_of
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
+    from aiida_mlip_autopipe.jobs.resources import JobResources
 
     values: dict[str, Any] = {}
     for override in overrides:

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
+from aiida_mlip_autopipe.jobs.resources import JobResources
 
 # A daemon worker has 200 slots. Each seed occupies two, for its work chain and its job, and the campaign occupies one.
 MAX_CONCURRENT_JOBS = 90
@@ -21,28 +22,6 @@ if TYPE_CHECKING:
     AnyCalculator = CalculatorSettings
 else:
     AnyCalculator = CALCULATORS.settings_union()
-
-
-class JobResources(Settings):
-    """The resources that a job requests from the scheduler."""
-
-    nodes: int = Field(default=1, ge=1)
-    """Number of nodes. The jobs of this package use only one."""
-    cpus_per_job: int = Field(default=1, ge=1)
-    """Number of cores, and of threads. Two jobs with one thread each are faster than one job with two threads."""
-    gpus_per_job: int = Field(default=0, ge=0)
-    """Number of GPUs. They are requested only from Slurm. With other schedulers, use ``scheduler_lines``."""
-    memory_MB: int | None = Field(default=None, ge=1)
-    """Memory in MB on the node; if omitted, the scheduler uses its default."""
-    max_wallclock_s: int | None = Field(default=None, ge=1)
-    """Wall-time limit in seconds. A job that reaches it is continued from its checkpoint. By default, jobs on this
-    machine have no limit, and jobs with a scheduler have a limit of one hour."""
-    queue: str | None = None
-    """Queue or partition of the scheduler."""
-    account: str | None = None
-    """Account to charge in the scheduler."""
-    scheduler_lines: str = ''
-    """Further lines for the header of the submission script, such as ``#SBATCH --constraint=a100``."""
 
 
 def _absolute(folder: str) -> str:

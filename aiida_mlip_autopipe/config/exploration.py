@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from aiida_mlip_autopipe.config.execution import AnyCalculator, JobResources
+from aiida_mlip_autopipe.config.execution import AnyCalculator
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING
 from aiida_mlip_autopipe.exploration.settings.normal_modes import NormalModesSettings
 from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings, SinglePointSettings
 from aiida_mlip_autopipe.exploration.unused import without_effect
+from aiida_mlip_autopipe.jobs.resources import JobResources
 
 
 class CommitteeSettings(Settings):

@@ -24,7 +24,6 @@ from aiida_mlip_autopipe.descriptors.environments import project_environments, r
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
 from aiida_mlip_autopipe.descriptors.pca import PCA
 from aiida_mlip_autopipe.descriptors.soap.settings import choose_compression, describe_in_blocks
-from aiida_mlip_autopipe.descriptors.structures_file import Structures
 from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refusing_settings
@@ -36,6 +35,7 @@ from aiida_mlip_autopipe.jobs.loading import (
     refusing_to_load,
 )
 from aiida_mlip_autopipe.jobs.runner import software_versions
+from aiida_mlip_autopipe.structures.structures_file import Structures
 
 BLOCK = 64
 

@@ -9,3 +9,6 @@ this version.
 
 EVALUATION_VERSION = '1'
 """Increased by every change that affects the results of an evaluation."""
+
+LABELLING_VERSION = '1'
+"""Increased by every change that affects labels. Labels of other versions are ignored."""

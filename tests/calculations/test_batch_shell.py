@@ -12,8 +12,8 @@ from aiida.engine import run_get_node
 
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
 from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.workflows.inputs.codes import job_options
 
 

@@ -10,10 +10,10 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.campaigns import self_tests
 from aiida_mlip_autopipe.campaigns.self_tests import find_trials, record_self_test
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, store_self_test, stored_environment, stored_tests
 from aiida_mlip_autopipe.jobs.environment import Environment
+from aiida_mlip_autopipe.jobs.resources import JobResources
 
 CUSTOM = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
 

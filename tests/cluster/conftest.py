@@ -16,11 +16,11 @@ from support.tiny_campaign import change_campaign, write_structures
 from support.waiting import wait_for
 
 from aiida_mlip_autopipe.calculations.explore import exploration_inputs
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import store_self_test, stored_environment
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode

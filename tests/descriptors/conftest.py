@@ -13,9 +13,9 @@ from support.frames import *  # noqa: F403
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.descriptors.contract import PCA_FILE, STRUCTURES_FILE, DescriptorsJob
 from aiida_mlip_autopipe.descriptors.job import describe_frames
-from aiida_mlip_autopipe.descriptors.structures_file import write_structures
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE
 from aiida_mlip_autopipe.jobs.runner import run_job
+from aiida_mlip_autopipe.structures.structures_file import write_structures
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 

@@ -9,9 +9,9 @@ from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
 from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
-from aiida_mlip_autopipe.descriptors.structures_file import Structures, write_structures
 from aiida_mlip_autopipe.jobs.contract import STOP_FILE
 from aiida_mlip_autopipe.sampling.pool.describe import fit_environments
+from aiida_mlip_autopipe.structures.structures_file import Structures, write_structures
 
 SMALL = SoapSettings(n_max=3, l_max=2)
 

@@ -5,7 +5,13 @@ import pytest
 MAX_LINES = 350
 MAX_MODULES = 15
 # Folders with one module per variant.
-VARIANTS = {'calculators', 'generation/kinds', 'sampling/samplers', 'exploration/montecarlo/moves'}
+VARIANTS = {
+    'calculators',
+    'generation/kinds',
+    'sampling/samplers',
+    'exploration/montecarlo/moves',
+    'labelling/labellers',
+}
 
 
 @pytest.fixture

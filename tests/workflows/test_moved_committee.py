@@ -12,11 +12,11 @@ from support.tiny_campaign import change_campaign
 from aiida_mlip_autopipe.calculators import resolve_model
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.campaigns.self_tests import run_self_test_job
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.model_store import FOLDER
 from aiida_mlip_autopipe.installation.codes import ensure_code, read_tested_models
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 

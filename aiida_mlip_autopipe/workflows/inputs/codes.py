@@ -12,12 +12,13 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 
 from aiida_mlip_autopipe.calculators import CalculatorSettings
 from aiida_mlip_autopipe.config import CampaignConfig
-from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources, StashSettings
+from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, StashSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label, find_codes
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import member_models, model_node
 

@@ -10,7 +10,6 @@ from aiida import orm
 
 from aiida_mlip_autopipe.calculators import CalculatorSettings
 from aiida_mlip_autopipe.calculators.base import ModelSettings
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.codes import (
@@ -22,6 +21,7 @@ from aiida_mlip_autopipe.installation.codes import (
     stored_environment,
 )
 from aiida_mlip_autopipe.jobs.environment import Environment, compare_environments, self_test_command
+from aiida_mlip_autopipe.jobs.resources import JobResources
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode

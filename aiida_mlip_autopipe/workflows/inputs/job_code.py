@@ -13,9 +13,10 @@ from aiida import orm
 
 from aiida_mlip_autopipe.calculators import CalculatorSettings
 from aiida_mlip_autopipe.calculators.base import without_models
-from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
+from aiida_mlip_autopipe.config.execution import StashSettings
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256
+from aiida_mlip_autopipe.jobs.resources import JobResources
 
 
 @dataclass(frozen=True)

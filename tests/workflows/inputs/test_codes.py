@@ -7,8 +7,9 @@ from aiida import orm
 from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.kinds.mace import MACESettings
-from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
+from aiida_mlip_autopipe.config.execution import StashSettings
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     choose_code,

@@ -18,12 +18,12 @@ from aiida_mlip_autopipe.calculations.export_dataset import software_of
 from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTSettings
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import store_environment, store_self_test, stored_environment
 from aiida_mlip_autopipe.jobs.environment import Environment
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.inputs.codes import user_python_path
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments

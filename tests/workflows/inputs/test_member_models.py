@@ -12,11 +12,11 @@ from support.errors import refused
 from aiida_mlip_autopipe.calculations.model_link import find_model_fault, link_models
 from aiida_mlip_autopipe.calculations.validators import calculator as validate_calculator
 from aiida_mlip_autopipe.calculators.kinds.committee import CommitteeSettings
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.model_store import PLACED, record_model
 from aiida_mlip_autopipe.installation.codes import TESTED_MODELS, read_tested_models, store_self_test
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import member_models
 

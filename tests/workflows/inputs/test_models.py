@@ -14,7 +14,6 @@ from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exp
 from aiida_mlip_autopipe.calculators import base
 from aiida_mlip_autopipe.calculators.kinds.mace import MACESettings
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
-from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.data.model import ModelData
@@ -22,6 +21,7 @@ from aiida_mlip_autopipe.data.model_store import FOLDER, PLACED, find_model, rec
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, CalculatorRefusedError, ExplorationSettings, resolve_model
 from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, read_tested_models
+from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.inputs import models

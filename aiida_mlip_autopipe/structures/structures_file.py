@@ -10,6 +10,9 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
+OPTIONAL = ('tags', 'initial_magmoms', 'initial_charges')
+"""Arrays of ASE that a file contains only if one of its structures has them. Elsewhere, their values are 0."""
+
 
 def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> None:
     """Write the structures of all frames without loss of precision, in the order of the trajectories."""
@@ -26,13 +29,21 @@ def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> No
 
 def structure_arrays(structures: Sequence[Atoms]) -> dict[str, np.ndarray]:
     """Return structures as the arrays of a file."""
-    return {
+    arrays = {
         'n_atoms': np.array([len(atoms) for atoms in structures]),
         'numbers': np.concatenate([atoms.numbers for atoms in structures]),
         'positions': np.concatenate([atoms.positions for atoms in structures]),
         'cells': np.array([atoms.cell.array for atoms in structures]),
         'pbc': np.array([atoms.pbc for atoms in structures]),
     }
+    for name in OPTIONAL:
+        if any(atoms.has(name) for atoms in structures):
+            arrays[name] = np.concatenate([_array(atoms, name) for atoms in structures])
+    return arrays
+
+
+def _array(atoms: Atoms, name: str) -> np.ndarray:
+    return np.asarray(atoms.arrays.get(name, np.zeros(len(atoms), dtype=int if name == 'tags' else float)))
 
 
 class Structures:
@@ -47,6 +58,7 @@ class Structures:
     def __init__(self, path: Path):
         with np.load(path) as arrays:
             self._arrays = {name: arrays[name] for name in ('n_atoms', 'numbers', 'positions', 'cells', 'pbc')}
+            self._optional = {name: arrays[name] for name in OPTIONAL if name in arrays}
 
     def __len__(self) -> int:
         return len(self._arrays['n_atoms'])
@@ -54,13 +66,17 @@ class Structures:
     def __iter__(self) -> Iterator[Atoms]:
         ends = np.cumsum(self._arrays['n_atoms'])
         for index, end in enumerate(ends):
-            atoms = slice(end - self._arrays['n_atoms'][index], end)
-            yield Atoms(
-                numbers=self._arrays['numbers'][atoms],
-                positions=self._arrays['positions'][atoms],
+            of_atoms = slice(end - self._arrays['n_atoms'][index], end)
+            atoms = Atoms(
+                numbers=self._arrays['numbers'][of_atoms],
+                positions=self._arrays['positions'][of_atoms],
                 cell=self._arrays['cells'][index],
                 pbc=self._arrays['pbc'][index],
             )
+            for name, array in self._optional.items():
+                if array[of_atoms].any():
+                    atoms.set_array(name, array[of_atoms])
+            yield atoms
 
     @property
     def sizes(self) -> np.ndarray:

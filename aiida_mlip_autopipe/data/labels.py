@@ -1,0 +1,173 @@
+"""The node of labels: reference energies, forces and stresses of structures at one level of theory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
+from aiida_mlip_autopipe.labelling.base import Variation
+from aiida_mlip_autopipe.labelling.label import ARRAYS, Failure, Label, outcome_from_json
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+
+LABELS_NODE_VERSION = 1
+"""Version of the content of a `LabelsData`."""
+
+ENERGIES = {
+    'energies': 'energy_eV',
+    'free_energies': 'free_energy_eV',
+    'extrapolated_energies': 'extrapolated_energy_eV',
+}
+"""The arrays with the energies of a label. AiiDA rounds floats in attributes."""
+IN_ARRAYS = {*ARRAYS, *ENERGIES.values()}
+
+
+class LabelsData(orm.ArrayData):
+    """The labels of structures at one level of theory, and the reasons why structures have none.
+
+    With s structures that have n atoms in total, the arrays are ``n_atoms`` (s,), ``numbers`` (n,), ``energies``,
+    ``free_energies`` and ``extrapolated_energies`` in eV (s,), ``forces`` in eV/Å (n, 3), ``stresses`` in eV/Å³ (s, 6)
+    and ``magnetic_moments`` in μB (n,). Missing values are NaN.
+
+    The attributes are ``keys`` (of the labels, see `label_key`), ``records`` (the label of each structure without these
+    values, or its failure), ``level`` and ``level_hash``, ``variant`` (what a repeated calculation changed; empty for
+    the settings as they are), ``about`` (the software) and ``isolated_atom_energies_eV``.
+    """
+
+    @classmethod
+    def from_outcomes(
+        cls,
+        numbers: Sequence[np.ndarray],
+        keys: Sequence[str],
+        outcomes: Sequence[Label | Failure],
+        level: LevelOfTheory,
+        *,
+        about: Mapping[str, Any] | None = None,
+        isolated_atom_energies_eV: Mapping[str, float] | None = None,
+        variant: Variation = '',
+    ) -> LabelsData:
+        """Return an unstored node.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of each structure.
+        keys
+            Key of the label of each structure.
+        outcomes
+            Label of each structure, or the reason why it has none.
+        level
+            The level of theory.
+        about
+            The software that computed the labels: fields of the result of the job, as in evaluation nodes.
+        isolated_atom_energies_eV
+            Energies of isolated atoms at this level, in eV by symbol.
+        variant
+            What a repeated calculation changed.
+        """
+        sizes = [len(one) for one in numbers]
+        node = cls(
+            {
+                'n_atoms': np.array(sizes, dtype=np.int64),
+                'numbers': np.concatenate([np.asarray(one, dtype=np.int64) for one in numbers]),
+                **{array: np.array([_array(one, name, ()) for one in outcomes]) for array, name in ENERGIES.items()},
+                'forces': np.concatenate(
+                    [_array(one, 'forces_eV_A', (n, 3)) for one, n in zip(outcomes, sizes, strict=True)]
+                ),
+                'stresses': np.array([_array(one, 'stress_eV_A3', (6,)) for one in outcomes]),
+                'magnetic_moments': np.concatenate(
+                    [_array(one, 'magnetic_moments_muB', (n,)) for one, n in zip(outcomes, sizes, strict=True)]
+                ),
+            }
+        )
+        node.base.attributes.set_many(
+            {
+                'keys': list(keys),
+                'records': [
+                    {name: value for name, value in one.to_json().items() if name not in IN_ARRAYS} for one in outcomes
+                ],
+                'level': level.model_dump(mode='json'),
+                'level_hash': level.hash,
+                'variant': variant,
+                'about': dict(about or {}),
+                'isolated_atom_energies_eV': dict(isolated_atom_energies_eV or {}),
+            }
+        )
+        set_schema(node, LABELS_NODE_VERSION)
+        return node
+
+    @property
+    def keys(self) -> list[str]:
+        """The key of each label."""
+        return list(self.base.attributes.get('keys'))
+
+    @property
+    def level(self) -> LevelOfTheory:
+        """The level of theory."""
+        return LevelOfTheory.model_validate(self.base.attributes.get('level'))
+
+    @property
+    def isolated_atom_energies_eV(self) -> dict[str, float]:
+        """Energies of isolated atoms at this level, in eV by symbol."""
+        return dict(self.base.attributes.get('isolated_atom_energies_eV'))
+
+    def outcomes(self) -> list[Label | Failure]:
+        """Return the label of each structure, or the reason why it has none.
+
+        Raises
+        ------
+        SchemaVersionError
+            If the node was written by a version of the package that this version cannot read.
+        """
+        check_schema(self, LABELS_NODE_VERSION)
+        ends = np.cumsum(self.get_array('n_atoms'))[:-1]
+        forces = np.split(self.get_array('forces'), ends)
+        moments = np.split(self.get_array('magnetic_moments'), ends)
+        stresses = self.get_array('stresses')
+        energies = {name: self.get_array(array) for array, name in ENERGIES.items()}
+        found: list[Label | Failure] = []
+        for index, record in enumerate(self.base.attributes.get('records')):
+            values = dict(zip(ARRAYS, (forces[index], stresses[index], moments[index]), strict=True))
+            values |= {name: array[index] for name, array in energies.items()}
+            known = {name: None if np.isnan(one).any() else one.tolist() for name, one in values.items()}
+            found.append(outcome_from_json(record if 'rule' in record else record | known))
+        return found
+
+
+def find_labels(
+    keys: Collection[str], level_hash: str, *, variant: Variation = ''
+) -> dict[str, tuple[LabelsData, int]]:
+    """Return the stored labels of structures, with the node and the index in it of each.
+
+    Failures are not returned, so a structure that failed is computed again.
+
+    Parameters
+    ----------
+    keys
+        The keys of the labels (`label_key`).
+    level_hash
+        The hash of the level of theory.
+    variant
+        What a repeated calculation changed.
+    """
+    wanted, found = set(keys), {}
+    query = orm.QueryBuilder().append(
+        LabelsData,
+        filters={'attributes.level_hash': level_hash, 'attributes.variant': variant},
+        project=['*', 'attributes.keys', 'attributes.records'],
+    )
+    # The oldest label of a structure is used, so that the answer does not change when others are added.
+    query.order_by({LabelsData: ['id']})
+    for node, stored, records in query.iterall():
+        for index, (key, record) in enumerate(zip(stored, records, strict=True)):
+            if key in wanted and key not in found and 'rule' not in record:
+                found[key] = (node, index)
+    return found
+
+
+def _array(outcome: Label | Failure, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    value = getattr(outcome, name, None)
+    return np.full(shape, np.nan) if value is None else np.asarray(value, dtype=float)

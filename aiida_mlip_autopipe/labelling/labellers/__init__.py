@@ -1,0 +1,1 @@
+"""The labellers, one in each module."""
