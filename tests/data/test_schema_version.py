@@ -8,10 +8,21 @@ from ase.build import bulk
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.data import dataset, descriptors, evaluation, schema_version, seed, selection, trajectory
+from aiida_mlip_autopipe.data import (
+    dataset,
+    descriptors,
+    evaluation,
+    labels,
+    schema_version,
+    seed,
+    selection,
+    trajectory,
+)
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.labelling import Label
 from aiida_mlip_autopipe.sampling import Selection
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
@@ -54,6 +65,12 @@ def make_descriptors():
     return descriptors.node_from_features(np.zeros((2, 3)), {LEG.trajectory_id: 2}, requested, [29], {'statistics': {}})
 
 
+def make_labels():
+    level = LevelOfTheory(method='dft', code='gpaw', name='dft:gpaw:pbe')
+    label = Label(-1.0, 'total', np.zeros((4, 3)))
+    return labels.LabelsData.from_outcomes([COPPER.numbers], ['label-0'], [label], level)
+
+
 # For each type of node: a function that makes a node, its version, and a function that reads it.
 NODES = {
     'seed': (lambda: seed.SeedData.from_seed(Seed(COPPER)), seed.SEED_VERSION, seed.SeedData.to_seed),
@@ -68,6 +85,7 @@ NODES = {
         selection.SELECTION_VERSION,
         lambda node: selection.selection_from_node(node, {}, [LEG.trajectory_id]),
     ),
+    'labels': (make_labels, labels.LABELS_NODE_VERSION, labels.LabelsData.outcomes),
     'dataset': (make_dataset, dataset.DATASET_NODE_VERSION, dataset.DatasetData.structures),
     'descriptors': (
         make_descriptors,
