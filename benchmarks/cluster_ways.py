@@ -5,8 +5,8 @@
     .venv-mace/bin/python tests/support/tiny_mace.py tiny.model
     python benchmarks/cluster_ways.py --mace-model tiny.model [--repeat 3] [--kinds emt sevennet mace]
 
-The start-up is the time from the start of the program to the end of its self-test, which loads the calculator and
-evaluates four atoms. Its processor time is measured, too, because other programs may run on the machine. The overhead
+The startup is the time from the start of the program to the end of its self-test, which loads the calculator and
+evaluates four atoms. Its CPU time is measured, too, because other programs may run on the machine. The overhead
 is the time from the submission of a job to its end in AiiDA, minus the run time of its program. All values are medians.
 In this benchmark, AiiDA polls the scheduler every second. A longer poll interval adds to the overhead.
 """
@@ -39,19 +39,19 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ |= {'OMP_NUM_THREADS': '1', 'APPTAINER_NO_PRIVS': '1'}
     with tempfile.TemporaryDirectory() as folder, temporary_profile(folder):
-        print('| case | start-up, s | start-up, processor s | overhead per job, s | image, MB |\n|---|---|---|---|---|')
+        print('| case | startup, s | startup, CPU s | overhead per job, s | image, MB |\n|---|---|---|---|---|')
         for kind in arguments.kinds:
             settings = {'kind': kind}
             if kind == 'mace':
                 settings |= {'model': str(arguments.mace_model.resolve()), 'cutoff_A': 4.0, 'device': 'cpu'}
             for image in (None, STACK / 'images' / IMAGES[kind]):
-                start_ups = [time_start_up(settings, image) for _ in range(arguments.repeat)]
-                start_up = ' | '.join(f'{median(times):.1f}' for times in zip(*start_ups, strict=True))
+                startups = [time_startup(settings, image) for _ in range(arguments.repeat)]
+                startup = ' | '.join(f'{median(times):.1f}' for times in zip(*startups, strict=True))
                 for computer in ('localhost', 'hpc'):
                     overheads = [time_overhead(computer, settings, image) for _ in range(arguments.repeat)]
                     size = f'{image.stat().st_size / 1e6:.0f}' if image else ''
                     where = f'{computer}, {image.name if image else "environment"}'
-                    print(f'| {kind}, {where} | {start_up} | {median(overheads):.1f} | {size} |', flush=True)
+                    print(f'| {kind}, {where} | {startup} | {median(overheads):.1f} | {size} |', flush=True)
 
 
 @contextmanager
@@ -84,8 +84,8 @@ def interpreter(kind: str) -> Path:
     return STACK / 'software' / IMAGES[kind].removesuffix('.sif') / 'bin' / 'python'
 
 
-def time_start_up(settings: dict[str, object], image: Path | None) -> tuple[float, float]:
-    """Return the wall time and the processor time of a self-test, in s."""
+def time_startup(settings: dict[str, object], image: Path | None) -> tuple[float, float]:
+    """Return the wall time and the CPU time of a self-test, in s."""
     python = [interpreter(str(settings['kind']))]
     if image is not None:
         model = settings.get('model')
@@ -94,8 +94,8 @@ def time_start_up(settings: dict[str, object], image: Path | None) -> tuple[floa
     started, before = time.perf_counter(), os.times()
     subprocess.run([*python, *RUNNER, '--self-test', json.dumps(settings)], check=True, capture_output=True)
     after = os.times()
-    processor = after.children_user + after.children_system - before.children_user - before.children_system
-    return time.perf_counter() - started, processor
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - started, cpu
 
 
 def time_overhead(computer: str, settings: dict[str, object], image: Path | None) -> float:

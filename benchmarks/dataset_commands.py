@@ -1,11 +1,11 @@
-"""Processor time and peak memory of each `mlip-autopipe dataset` command on a dataset of 10,000 rows.
+"""CPU time and peak memory of each `mlip-autopipe dataset` command on a dataset of 10,000 rows.
 
     python benchmarks/dataset_commands.py                  # all commands, a few minutes
     python benchmarks/dataset_commands.py info merge       # only these
     python benchmarks/dataset_commands.py --rows 1000
 
 The dataset has frames of Cu–Au crystals with 32 atoms, 20 frames of each seed, with the provenance that a campaign
-stores, and random labels. Each command runs in a separate process with one thread. The processor time (user and system)
+stores, and random labels. Each command runs in a separate process with one thread. The CPU time (user and system)
 includes Python's startup and the imports. This script imports no heavy package, because the peak memory of a
 process includes that of its parent before it starts.
 """
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def measure(command: str, folder: Path) -> dict[str, float]:
-    """Run a command in a folder, and return its processor time in s, its peak memory in GB and its exit status."""
+    """Run a command in a folder, and return its CPU time in s, its peak memory in GB and its exit status."""
     program = Path(sys.executable).with_name('mlip-autopipe')
     threads = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
     with Path(folder, 'log').open('w') as log:

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/exploration_loop.py [emt|lj|sevennet] [steps] [repeats]
 
-The two run in turn, with the same calculator and 64 atoms of copper. The benchmark compares the processor time outside
+The two run in turn, with the same calculator and 64 atoms of copper. The benchmark compares the CPU time outside
 the calculator, because a difference of 0.1 ms would be lost in the noise of the force calls and of other programs. Only
 the wall time, which is printed as well, includes the time spent waiting for the disk.
 """
@@ -32,7 +32,7 @@ from aiida_mlip_autopipe.jobs.runner import run_job
 
 
 def clocks() -> np.ndarray:
-    """Return the processor time of this process and the wall time, in s."""
+    """Return the CPU time of this process and the wall time, in s."""
     return np.array([time.process_time(), time.perf_counter()])
 
 
@@ -119,7 +119,7 @@ def main() -> None:
         force_calls.append(stopwatch.inside / stopwatch.calls)
     force_call, wall_force_call = np.median(force_calls, axis=0)
     (ase, wall_ase), (loop, wall_loop) = np.median(bare, axis=0), np.median(ours, axis=0)
-    print(f'{kind}, {len(atoms)} atoms, {n_repeats} times {n_steps} steps; processor time (wall time) in ms')
+    print(f'{kind}, {len(atoms)} atoms, {n_repeats} times {n_steps} steps; CPU time (wall time) in ms')
     print(f'force call                   {1e3 * force_call:9.3f} ({1e3 * wall_force_call:.3f})')
     print(f'ASE, other time per step     {1e3 * ase:9.3f} ({1e3 * wall_ase:.3f})')
     print(f'loop, other time per step    {1e3 * loop:9.3f} ({1e3 * wall_loop:.3f})')

@@ -39,7 +39,7 @@ def measure(what: str, folder: Path, function: Callable[[], Result]) -> Result:
     result = function()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     grown = (size_of(folder) - before) / 1e6
-    print(f'{what:66s} {seconds:8.2f} s {cpu:8.2f} s processor time {grown:8.2f} MB', flush=True)
+    print(f'{what:66s} {seconds:8.2f} s {cpu:8.2f} s CPU time {grown:8.2f} MB', flush=True)
     return result
 
 

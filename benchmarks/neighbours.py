@@ -20,7 +20,7 @@ FACTOR = 0.5
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the processor time of one call in ms: the smallest of five averages."""
+    """Return the CPU time of one call in ms: the smallest of five averages."""
     spent = []
     for _ in range(5):
         started = time.process_time()

@@ -1,11 +1,11 @@
-"""Wall time, processor time and peak memory for selecting frames and writing datasets, each in a separate process.
+"""Wall time, CPU time and peak memory for selecting frames and writing datasets, each in a separate process.
 
     python benchmarks/sampling_and_storage.py                 # all benchmarks, a few minutes
     python benchmarks/sampling_and_storage.py farthest_points --scale 0.1
 
 ``--scale`` reduces the numbers of frames, environments and rows. ``--peer PYTHON`` is the interpreter of an environment
 with dscribe and skmatter. For comparison, a script that uses these libraries selects from the same frames there. If
-other programs run on the machine, compare the processor times, which include all processes.
+other programs run on the machine, compare the CPU times, which include all processes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def make_trajectories(n_frames, n_atoms=64, n_seeds=20):
 
 
 def processor_seconds():
-    """Return the processor time of this process and of those child processes that have ended."""
+    """Return the CPU time of this process and of those child processes that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -87,7 +87,7 @@ def select_by_fps(scale, peer):
     start, processor = time.perf_counter(), processor_seconds()
     selection = select_frames(trajectories, section_class('fps')(n_structures=n), random_seed=0)
     figures = {'frames': selection.report['n_candidates'], 'chosen': n, 'seconds': time.perf_counter() - start}
-    # The processor time of the workers is counted only after they have ended.
+    # The CPU time of the workers is counted only after they have ended.
     get_reusable_executor().shutdown()
     figures['cpu_seconds_of_selection'] = processor_seconds() - processor
     figures['peak_GB_of_a_worker'] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6

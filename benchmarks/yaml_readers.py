@@ -1,6 +1,6 @@
 """Comparison of the reader of config files with ruamel.yaml: `python benchmarks/yaml_readers.py`.
 
-The output is the processor time for all example configs, and the plain scalars that the two read differently.
+The output is the CPU time for all example configs, and the plain scalars that the two read differently.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_by_ruamel(path: Path) -> Any:
 
 
 def milliseconds(read: Callable[[Path], Any]) -> float:
-    """Return the processor time to read all configs in ms: the smallest of five."""
+    """Return the CPU time to read all configs in ms: the smallest of five."""
     spent = []
     for _ in range(5):
         started = time.process_time()

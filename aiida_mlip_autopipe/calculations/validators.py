@@ -184,7 +184,7 @@ def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None
 
 def descriptors_work_chain(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse inputs without frames, and learned descriptors without a calculator."""
-    found = [] if inputs.get('legs') else ['legs: missing; a descriptor needs frames']
+    found = [] if inputs.get('legs') else ['legs: missing; descriptors need frames']
     kinds = {request['descriptor'].get('kind') for request in inputs['descriptors'].get_list()}
     if 'learned' in kinds and 'calculator' not in inputs['job']:
         found.append('job.calculator: missing; a learned descriptor needs its calculator')
@@ -198,7 +198,7 @@ def pca(node: orm.ArrayData, port: Any) -> str | None:
         return f'pca: got the arrays {sorted(arrays)}; must be mean, directions and variances'
     shapes = [arrays[name].shape for name in ('mean', 'directions', 'variances')]
     if [len(shape) for shape in shapes] != [1, 2, 1] or len({shape[0] for shape in shapes}) != 1:
-        return f'pca: got arrays of the shapes {shapes}; must be (d,), (d, c) and (d,)'
+        return f'pca: got arrays with the shapes {shapes}; must be (d,), (d, c) and (d,)'
     if not all(np.isfinite(array).all() for array in arrays.values()):
         return 'pca: got values that are not finite'
     return None

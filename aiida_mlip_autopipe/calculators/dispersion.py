@@ -1,4 +1,4 @@
-"""Grimme's D3 dispersion, added to the results of a calculator that does not contain it.
+"""Grimme's D3 dispersion, added to the results of a calculator that lacks it.
 
 The package ``dftd3`` is the reference implementation, a wheel of 2 MB. ``torch-dftd``, which MACE uses, would bring
 torch into the environment of a DFT code. Both give the same energies within 0.001 times the dispersion energy; the

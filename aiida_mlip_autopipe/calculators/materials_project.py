@@ -62,7 +62,7 @@ def used_hubbard_U(kind: str, model: str | None, fidelity: str | None = None) ->
 def missing_hubbard_U(
     compositions: Iterable[Collection[str]], given: Mapping[str, Mapping[str, float]]
 ) -> dict[str, float]:
-    """Return the U values in eV of the Materials Project that settings do not have, by element.
+    """Return the U values of the Materials Project in eV that the settings lack, by element.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def missing_hubbard_U(
 
 
 def describe_missing_U(model: str, missing: Mapping[str, float], place: str) -> str:
-    """Return the sentences that tell a user about U values that the training data of a potential had.
+    """Return the sentences that tell the user which U values the training data of a potential were computed with.
 
     Parameters
     ----------

@@ -163,7 +163,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
         },
         'Explorations': dict(endings),
         'Crashes by guard': account.n_crashes_by_rule,
-        'Events in explorations': {f'{one.rule}, such as: {one.example}': one.n_events for one in account.events},
+        'Events in explorations': {f'{one.rule}, for example: {one.example}': one.n_events for one in account.events},
         'Reference dataset of the explorations': _describe_comparisons(account.comparisons),
         'Frames': {
             'explored': account.n_frames_explored,

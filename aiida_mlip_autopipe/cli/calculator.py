@@ -95,7 +95,7 @@ def register(
     python: Annotated[
         str | None, typer.Option(help='Python interpreter on the computer or in the image.', show_default=False)
     ] = None,
-    model: Annotated[str | None, typer.Option(help='Model for the self-test: a name or a placed file.')] = None,
+    model: Annotated[str | None, typer.Option(help='Model for the self-test: a name, or a file to copy there.')] = None,
     prepend: Annotated[str, typer.Option(help="Shell commands before each job, such as 'module load apptainer'.")] = '',
     timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time for the self-test, in seconds.')] = 1800,
     profile: ProfileOption = None,

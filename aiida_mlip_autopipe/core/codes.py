@@ -126,7 +126,7 @@ class Code(ExplainedEnum):
         'Sites of a structure in a file are partially occupied.',
         'Set `partial_occupancy: order` for CIF files, or use an ordered structure.',
     )
-    PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random above 0.'
+    PROTOTYPE_MISSING = 'prototype_missing', 'No structure type of the formula is known.', 'Set n_random above 0.'
     QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'
     QUERY_REFUSED = 'query_refused', 'The database refused the query.', 'Correct the query or the key.'
     QUERY_TOO_BROAD = 'query_too_broad', 'The query found too many structures.', 'Narrow it, or raise max_structures.'
@@ -247,12 +247,12 @@ class Code(ExplainedEnum):
     )
 
     # Storage and reports.
-    CALCULATION_CHANGED = 'calculation_changed', 'A DFT calculation differs from its inputs.', 'Run them unchanged.'
+    CALCULATION_CHANGED = 'calculation_changed', 'A DFT calculation differs from its inputs.', 'Do not change them.'
     CALCULATION_INCOMPLETE = 'calculation_incomplete', 'A DFT calculation has incomplete results.', 'Run it again.'
     CALCULATION_MISMATCH = (
         'calculation_mismatch',
         'A DFT calculation belongs to another row or structure.',
-        'Use the dataset that the inputs were written for, and run the inputs unchanged.',
+        'Use the dataset for which the inputs were written, and run the inputs unchanged.',
     )
     CALCULATION_MISSING = 'calculation_missing', 'A DFT calculation was not run.', 'Run it in the folder of its inputs.'
     CALCULATION_TWICE = 'calculation_twice', 'Two DFT calculations belong to the same frame.', 'Remove one of them.'
@@ -275,10 +275,10 @@ class Code(ExplainedEnum):
         'Some rows have no valid DFT calculation.',
         'Correct the calculations listed in the message, or leave out their rows with `--skip-failed`.',
     )
-    LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys could hold the label.', 'Use an option such as `--energy-key`.'
-    LABELS_IMPLAUSIBLE = 'labels_implausible', 'A net force or energy is impossibly large.', 'Repeat the calculation.'
+    LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys match the label.', 'Use an option such as `--energy-key`.'
+    LABELS_IMPLAUSIBLE = 'labels_implausible', 'A net force or energy is implausible.', 'Repeat the calculation.'
     LABELS_MALFORMED = 'labels_malformed', 'A label has the wrong shape.', 'Name another key, or correct the file.'
-    LABELS_UNIT = 'labels_unit', 'The unit or sign of labels is probably wrong.', 'Set the option that the error names.'
+    LABELS_UNIT = 'labels_unit', 'The unit or sign of labels is probably wrong.', 'Set the option named in the message.'
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
     LABELS_OUTDATED = 'labels_outdated', 'The structure was changed after it was labelled.', 'Compute the labels again.'
     LEVELS_MIXED = 'levels_mixed', 'The rows have different levels of theory.', 'Write one file for each level.'
@@ -289,7 +289,7 @@ class Code(ExplainedEnum):
     )
     ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'
     ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or value named in the message.'
-    SELECTION_MALFORMED = 'selection_malformed', 'A selection of rows is malformed.', 'Correct the named part.'
+    SELECTION_MALFORMED = 'selection_malformed', 'A selection of rows is malformed.', 'Correct its syntax.'
     SETS_OVERLAP = 'sets_overlap', 'Two sets share a group or a structure.', 'Draw new sets: `--by parent`.'
     SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Use fewer sets or smaller groups.'
 

@@ -194,7 +194,8 @@ EXPLANATIONS = {
     ),
     'ERROR_ORIGINAL': Explanation(
         'The full trajectory was removed or changed after its job ended. The dataset is not affected.',
-        'Copy full trajectories earlier. To compute this one again, run with `reuse_finished: false`.',
+        'Do not change or remove the folder of a job before its copy is made. To compute this trajectory again, run '
+        'with `reuse_finished: false`.',
     ),
     'ERROR_FOLDER': Explanation(
         'The folder for the copies is not writable. The original is kept, and the dataset is not affected.',

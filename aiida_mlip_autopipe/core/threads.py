@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def one_thread() -> Iterator[None]:
     """Limit BLAS and OpenMP to one thread within a block of code, or within a function if used as a decorator.
 
-    With several threads, BLAS adds numbers in another order, and the last digits of the sums differ. If these digits
-    decide between two frames, another frame is chosen.
+    With several threads, BLAS adds numbers in a different order, and the last digits of the sums differ. If these
+    digits decide between two frames, a different frame is chosen.
     """
     with _controller(len(sys.modules)).limit(limits=1):
         yield

@@ -81,7 +81,7 @@ def check_entry(
     Raises
     ------
     AutopipeError
-        If the entry is impossible, one of these seeds breaks a rule, or the entry has no valid seed. The message says
+        If the entry is impossible, one of these seeds violates a rule, or the entry has no valid seed. The message says
         what is possible.
     """
     rejections = Rejections() if rejections is None else rejections
@@ -149,7 +149,7 @@ def generate_seeds(
     Raises
     ------
     PhysicsViolationError
-        If a seed still breaks a rule after the last redraw.
+        If a seed still violates a rule after the last redraw.
     AutopipeError
         If an entry is impossible, or required fingerprints are missing.
     """

@@ -75,14 +75,14 @@ class ValidationSettings(Settings):
     """Discard a seed that is the same as an earlier one up to symmetry and supercell, unless seeds are randomly
     strained or rattled. Seeds of different entries are compared only if nothing in these entries is random."""
     max_redraws: int = Field(default=20, ge=0)
-    """Maximum number of redraws of a seed that breaks a rule."""
+    """Maximum number of redraws of a seed that violates a rule."""
     time_limit_s: PositiveFloat | None = None
     """Maximum time in seconds for one seed. Generation that reaches it ends with an error, so the limit never decides
     which seed is made. By default, no limit is set."""
     on_failure: Literal['fail', 'skip'] | None = None
-    """Action after the last redraw: `fail` stops and reports the broken rule, `skip` discards the seed and counts it in
-    the report. The default is `skip` for `formula`, `stacking_fault` and `defect` with `sites: distinct`,
-    otherwise `fail`."""
+    """Action after the last redraw: `fail` stops and reports the violated rule, `skip` discards the seed and counts it
+    in the report. The default is `skip` for `formula`, `stacking_fault` and `defect` with `sites: distinct`, otherwise
+    `fail`."""
 
     @field_validator('min_distances_A')
     @classmethod

@@ -3,9 +3,8 @@
 RUNNER_VERSION = '2'
 """Increased by every change that affects the frames of a job. Results and checkpoints of other versions are ignored.
 
-`exploration.novelty` decides by SOAP which frames are stored, so a change to the environments of SOAP also increases
-this version.
-"""
+`exploration.novelty` uses SOAP to decide which frames are stored, so a change to the environments of SOAP also
+increases this version. """
 
 EVALUATION_VERSION = '1'
 """Increased by every change that affects the results of an evaluation."""

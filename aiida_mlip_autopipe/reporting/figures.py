@@ -27,7 +27,7 @@ CHOSEN, OTHER = '#c2410c', '#94a3b8'
 
 
 def draw_compositions(rows: Sequence[Row]) -> Figure:
-    """Draw the number of structures of each composition by seed kind."""
+    """Draw the number of structures of each composition by kind of seed."""
     formulas = [row.empirical_formula for row in rows]
     order = [formula for formula, _ in Counter(formulas).most_common(40)]
     bars = []
@@ -38,13 +38,13 @@ def draw_compositions(rows: Sequence[Row]) -> Figure:
 
 
 def draw_energies(rows: Sequence[Row]) -> Figure:
-    """Draw the energies per atom above the minimum for the composition, by seed kind."""
+    """Draw the energies per atom above the minimum for the composition, by kind of seed."""
     excess = _excess_energies(rows)
     return _histograms(rows, lambda index: excess[index : index + 1], EXCESS, log=True)
 
 
 def draw_forces(rows: Sequence[Row]) -> Figure:
-    """Draw the magnitudes of the forces by seed kind. The axis of the counts is logarithmic to show the tails."""
+    """Draw the magnitudes of the forces by kind of seed. The axis of the counts is logarithmic to show the tails."""
     norms = [np.linalg.norm(row.labels['forces'], axis=1) for row in rows]
     return _histograms(rows, lambda index: norms[index], 'force, eV/Å', log=True)
 
@@ -61,7 +61,7 @@ def draw_forces_by_temperature(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_cells(rows: Sequence[Row]) -> Figure | None:
-    """Draw the lengths of the periodic cell vectors by seed kind; None if no structure is periodic."""
+    """Draw the lengths of the periodic cell vectors by kind of seed; None if no structure is periodic."""
     periodic = [row for row in rows if row.atoms.pbc.any()]
     if not periodic:
         return None
@@ -73,7 +73,7 @@ def draw_cells(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_angles(rows: Sequence[Row]) -> Figure | None:
-    """Draw the angles of cells that are periodic in all directions by seed kind; None if there are none."""
+    """Draw the angles of cells that are periodic in all directions by kind of seed; None if there are none."""
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
@@ -81,7 +81,7 @@ def draw_angles(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_volumes(rows: Sequence[Row]) -> Figure | None:
-    """Draw the volume per atom of periodic structures by seed kind; None if there are none."""
+    """Draw the volume per atom of periodic structures by kind of seed; None if there are none."""
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
@@ -91,7 +91,7 @@ def draw_volumes(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_densities(rows: Sequence[Row]) -> Figure | None:
-    """Draw the densities of periodic structures by seed kind; None if there are none."""
+    """Draw the densities of periodic structures by kind of seed; None if there are none."""
     periodic = [row.atoms for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
@@ -182,7 +182,7 @@ def _excess_energies(rows: Sequence[Row]) -> np.ndarray:
 
 
 def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None:
-    """Draw values by temperature and seed kind: boxes from the first to the third quartile, outliers as points."""
+    """Draw values by temperature and kind of seed: boxes from the first to the third quartile, outliers as points."""
     temperatures = np.array([_temperature(row) for row in rows])
     if np.isnan(temperatures).all():
         return None

@@ -1,4 +1,4 @@
-"""The origins of the rows of a dataset: who explored and who labelled them, at which level, under which licence."""
+"""Origins of the rows of a dataset: the calculators that explored and labelled them, their levels and licences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def list_origins(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _origin(row: Row) -> dict[str, Any]:
-    """Return the campaign or the imported file of a row, and who explored and who labelled it."""
+    """Return the campaign or the imported file of a row, and what explored and what labelled it."""
     pairs = row.key_value_pairs
     if 'provenance' in row.data:
         stored = row.data['provenance']

@@ -73,7 +73,7 @@ class MissingField:
     name
         Name of the field in the metadata file.
     asked_by
-        Who asks for it.
+        The standards and repositories that ask for it.
     example
         A line for the metadata file.
     """

@@ -1,4 +1,4 @@
-"""Replace the labels of rows by labels at another level of theory. The rows keep the labels that they had."""
+"""Replace the labels of rows with labels at another level of theory. The rows keep their previous labels."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _others(row: Row, new: RowLabels) -> dict[str, RowLabels]:
 
 
 def choose_labels(rows: Iterable[Row], choice: str) -> list[Row]:
-    """Return rows whose present labels are those of a choice. The other labels are kept in their data.
+    """Return rows with the chosen labels as their present labels. The other labels are kept in their data.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def _describe_lack(rows: Sequence[Row], lacking: Sequence[int], choice: str) -> 
     known = ', '.join(f'{name} ({key})' for key, name in levels.items()) or 'no known level'
     first = rows[lacking[0]]
     return (
-        f'{counted(len(lacking), "row")} of {len(rows)} have no labels {choice}, such as {_name(first)}; the labels of '
-        f'the dataset are {known}'
+        f'{counted(len(lacking), "row")} of {len(rows)} have no labels that match {choice}, such as {_name(first)}; '
+        f'the levels in the dataset are {known}'
     )
 
 

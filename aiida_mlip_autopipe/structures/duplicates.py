@@ -8,13 +8,13 @@
   steps of `DISTANCE_STEP_A`. It distinguishes seeds and the terminations of a surface.
 - The same labels (`join_alike`): composition, energy, volume without vacuum and the distribution of the forces agree
   within `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Held-out sets, splits of a dataset and its
-  metadata use it to find copies that were rotated, renumbered or repeated, or have another vacuum.
+  metadata use it to find copies that were rotated, renumbered or repeated, or have a different vacuum.
 - Close descriptors (`DESCRIPTOR_TOLERANCE`): the default ``duplicate_tolerance`` of the samplers, which choose only
   one of two frames within this distance. Structures that a descriptor cannot distinguish also count as the same.
 
 No criterion can replace another. Seeds have no labels. Frames that were rotated or computed on another machine differ
-by rounding. This moves some distances across the boundary between two steps, so a fingerprint would miss such copies,
-while labels have tolerances. How different two selected frames must be is a user setting.
+by rounding errors. These move some distances across the boundary between two steps, so a fingerprint would miss such
+copies, while labels have tolerances. How different two selected frames must be is a user setting.
 
 The identities of seeds and trajectories (`Seed.seed_id`, `Trajectory.trajectory_id`) answer another question: whether
 the data are the same, including how a seed was made.

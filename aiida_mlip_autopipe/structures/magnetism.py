@@ -21,7 +21,7 @@ def magnetic_elements(structures: Iterable[Atoms]) -> list[str]:
 
 
 def high_spin_moments(symbols: Iterable[str]) -> dict[str, float]:
-    """Return initial magnetic moments in μB by element: those of the free atoms, which start a high-spin state.
+    """Return initial magnetic moments in μB by element: those of the free atoms, which lead to a high-spin state.
 
     Starting above the moment of the solid is safer than below it: an SCF cycle loses a moment more easily than it
     finds one.

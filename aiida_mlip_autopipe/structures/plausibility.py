@@ -15,7 +15,7 @@ MIN_ROWS = 10
 MIN_ROWS_OF_ELEMENT = 3
 """Rows with an element that fewer rows contain are not checked, because the fit would follow them."""
 WARNING = (10.0, 1.0)
-"""Deviation above which an energy gives a warning: in scaled median absolute deviations, and in eV/atom."""
+"""Deviation above which an energy causes a warning: in scaled median absolute deviations, and in eV/atom."""
 REFUSAL = (50.0, 10.0)
 """Deviation above which an energy is refused, in the same units."""
 FEW_ATOMS = ('atom', 'dimer')
@@ -48,7 +48,7 @@ class Outlier:
 
 
 def net_force(forces: np.ndarray) -> float:
-    """Return the magnitude of the sum of forces (n, 3), in the unit of the forces per atom."""
+    """Return the magnitude of the sum of forces (n, 3) per atom, in the unit of the forces."""
     return float(np.linalg.norm(forces.sum(axis=0))) / len(forces)
 
 

@@ -56,8 +56,8 @@ class Search:
 def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
     """Find the longest finished exploration with equal inputs that is the beginning of the new one, or equal to it.
 
-    If it has fewer steps, all its legs are reused. If it has as many steps, all but the last leg are reused, and the
-    job that starts at the same step comes from AiiDA's cache.
+    If it has fewer steps, all its legs are reused. If it has the same number of steps, all but the last leg are reused,
+    and the job that starts at the same step comes from AiiDA's cache.
 
     Parameters
     ----------

@@ -14,10 +14,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from caching import cache_repeated_results
 from choices import CHOICES
 from labelled import Pool
 from linear_model import fit, fit_basis, make_block
-from remembering import cache_repeated_results
 
 SIZES = (400, 200, 100, 50)
 # Larger selections of these samplers begin with the smaller ones.
@@ -25,7 +25,7 @@ NESTED = ('random', 'fps')
 
 
 class LinearModel:
-    """The rows of the linear potential for all frames of a pool."""
+    """The rows of the design matrix of the linear potential for all frames of a pool."""
 
     def __init__(self, pool, processes):
         self.pool = pool

@@ -110,7 +110,7 @@ class Basis:
     scale: np.ndarray
 
     def rows(self, atoms):
-        """Return the rows of a structure: one for the energy, then those of the forces (1 + 3n, s (1 + d))."""
+        """Return the rows of the design matrix for a structure: one energy, then the forces (1 + 3n, s (1 + d))."""
         features, sums = describe(atoms, self.species)
         energy, forces = [], []
         for s, number in enumerate(self.species):

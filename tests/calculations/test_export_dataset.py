@@ -295,7 +295,7 @@ def export_with(calculator: dict[str, Any], path: Path) -> None:
         shutil.copy(file, path)
 
 
-def test_the_settings_of_the_calculator_of_a_job_distinguish_levels_of_one_name(aiida_profile, tmp_path):
+def test_the_settings_of_the_calculator_of_a_job_distinguish_levels_with_the_same_name(aiida_profile, tmp_path):
     export_with({'kind': 'lj', 'epsilon_eV': 0.0104}, tmp_path / 'shallow.db')
     export_with({'kind': 'lj', 'epsilon_eV': 0.0208}, tmp_path / 'deep.db')
     export_with({'kind': 'lj', 'epsilon_eV': 0.0104, 'device': 'cpu'}, tmp_path / 'again.db')

@@ -36,7 +36,7 @@ def results_for(atoms):
     return results
 
 
-# Energies and largest force components by torch-dftd 0.5.3, which sums to another cutoff.
+# Energies and largest force components from torch-dftd 0.5.3, which uses a different cutoff.
 @needs_dftd3
 @pytest.mark.parametrize(
     ('atoms', 'energy', 'force'),

@@ -5,8 +5,8 @@ from ase.calculators.emt import EMT
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
 
 
-class NoLoner(Calculator):
-    """Fails for copper, and returns NaN for gold."""
+class FailsForIsolatedAtoms(Calculator):
+    """Fails for an atom of copper, and returns NaN as the energy of gold."""
 
     implemented_properties = ('energy', 'forces')
 
@@ -22,7 +22,7 @@ def test_each_element_is_evaluated_once_as_an_isolated_atom():
 
 
 def test_an_element_that_cannot_be_evaluated_is_reported_and_omitted():
-    energies, faults = evaluate_isolated_atoms(['Cu', 'Au'], NoLoner())
+    energies, faults = evaluate_isolated_atoms(['Cu', 'Au'], FailsForIsolatedAtoms())
     assert energies == {}
     of_gold, of_copper = faults
     assert ' Au ' in of_gold

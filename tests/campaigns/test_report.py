@@ -60,7 +60,7 @@ def test_events_other_than_crashes_are_reported_by_rule():
     assert (found.rule, found.n_events, found.example) == ('novelty', 2, 'the run ends')
 
 
-def test_a_reference_dataset_with_labels_of_another_source_gives_a_warning():
+def test_a_reference_dataset_with_labels_from_another_source_gives_a_warning():
     rows = [Row(bulk('Cu'), {'label_source': 'mlip:emt'})]
     report = {'warnings': ['too few frames'], 'reference_label_sources': ['dft:vasp:pbe', 'mlip:emt']}
     first, second = selection_warnings(report, rows)

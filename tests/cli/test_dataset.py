@@ -191,7 +191,7 @@ def test_a_trainer_never_gets_a_config_without_a_validation_set(run):
     assert len(steps['valid'] - steps['test']) == 1
 
 
-def test_rows_without_a_stored_set_are_for_training_and_this_is_said(run):
+def test_rows_without_a_stored_set_are_used_for_training_and_counted_in_a_warning(run):
     export_dataset(Path('cu.db'), [*make_rows(3, split='test'), *make_rows(10)[3:]], overwrite=True)
     result = run('dataset', 'split', 'cu.db')
     assert re.search(r'warning: .* 3 .*10 ', result.stdout)

@@ -121,7 +121,7 @@ def test_guards_of_the_campaign_without_effect_for_an_entry_are_left_out(changed
 
 
 @pytest.mark.parametrize('fixed', [False, True])
-def test_a_seed_that_cannot_move_is_refused_by_the_check_with_its_file(fixed, tmp_path):
+def test_a_seed_in_which_nothing_can_move_is_refused_by_the_check_with_its_file(fixed, tmp_path):
     atoms = bulk('Au')
     if fixed:
         atoms.set_constraint(FixAtoms([0]))

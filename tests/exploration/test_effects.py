@@ -309,7 +309,7 @@ def test_the_time_step_is_named_as_the_cause_when_a_run_stops_at_once(job_folder
         ({'kind': 'single_point'}, True, None),
     ],
 )
-def test_a_seed_that_cannot_move_is_refused_before_it_is_explored(settings, fixed, code):
+def test_a_seed_in_which_nothing_can_move_is_refused_before_it_is_explored(settings, fixed, code):
     atoms = bulk('Cu')
     if fixed:
         atoms.set_constraint(FixAtoms([0]))

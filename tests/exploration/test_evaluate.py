@@ -175,7 +175,7 @@ def test_a_written_trajectory_is_read_back_exactly(job_folder, slab, tmp_path):
 
 
 @pytest.mark.mlip
-def test_two_models_for_copper_agree_better_than_a_model_for_another_element(job_folder):
+def test_two_models_for_copper_agree_better_than_models_for_different_elements(job_folder):
     """SevenNet and CHGNet were trained on copper, among others. Lennard-Jones has the parameters of argon."""
     atoms = bulk('Cu', cubic=True)
     atoms.rattle(0.1, seed=3)

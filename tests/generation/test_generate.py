@@ -95,7 +95,7 @@ def test_moments_are_set_by_element(generate):
     assert (seed.arrays()['magmoms'] == 2.2).all()
 
 
-def test_a_draw_that_breaks_a_rule_is_repeated_and_reported(generate):
+def test_a_draw_that_violates_a_rule_is_repeated_and_reported(generate):
     entry = {**OTHER, 'n_seeds': 20, 'perturb': {'rattle_A': 0.12}, 'validation': {'min_distance_factor': 0.78}}
     result = generate(entry)
     assert len(result.seeds) == result.report['made'] == 20
@@ -108,7 +108,7 @@ def test_a_draw_that_breaks_a_rule_is_repeated_and_reported(generate):
         assert distances[distances > 0].min() >= limit
 
 
-def test_the_broken_rule_is_reported_after_the_last_redraw(generate):
+def test_the_violated_rule_is_reported_after_the_last_redraw(generate):
     entry = {**OTHER, 'perturb': {'rattle_A': 1.0}, 'validation': {'max_redraws': 3, 'max_neighbour_factor': 0}}
     with refused(Code.STRUCTURE_INVALID, 'alloy', '3 redraws', '(Fe)') as caught:
         generate(entry)
@@ -118,7 +118,7 @@ def test_the_broken_rule_is_reported_after_the_last_redraw(generate):
     assert violation.value < violation.limit
 
 
-def test_a_seed_that_breaks_a_rule_can_be_skipped(generate, tmp_path):
+def test_a_seed_that_violates_a_rule_can_be_skipped(generate, tmp_path):
     good, bad = bulk('Cu', cubic=True), bulk('Cu', cubic=True)
     bad.positions[1] = bad.positions[0] + 0.5
     write(tmp_path / 'both.traj', [good, bad])
@@ -195,7 +195,7 @@ def test_a_structure_of_an_earlier_entry_is_discarded_without_changing_other_see
 # Some arrangements in this cell are the same structure.
 REPEATING = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 1, 1], 'n_seeds': 8,
              'validation': {'max_redraws': 2}}  # fmt: skip
-# Some draws break a rule. Up to four variants share a parent.
+# Some draws violate a rule. Up to four variants share a parent.
 CROWDED = {**OTHER, 'n_seeds': 9, 'perturb': {'rattle_A': 0.12, 'n_variants': 4},
            'validation': {'min_distance_factor': 0.78}}  # fmt: skip
 SLICED = [ORDERED, ALLOY, REPEATING, SCANNED, CROWDED, {**ORDERED, 'supercell': [1, 1, 2]}, SCANNED]

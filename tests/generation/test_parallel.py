@@ -59,7 +59,7 @@ def test_work_of_less_than_a_second_starts_no_process(make_entries, monkeypatch)
     assert len(seeds) == 1
 
 
-def test_a_rule_broken_in_another_process_is_reported_in_full(make_entries, impatient):
+def test_a_rule_violated_in_another_process_is_reported_in_full(make_entries, impatient):
     with refused(Code.STRUCTURE_INVALID, 'alloy', '2 redraws') as caught:
         make(make_entries({**CROWDED, 'perturb': {'rattle_A': 1.0}, 'validation': {'max_redraws': 2}}), 2)
     violation = caught.value

@@ -160,7 +160,7 @@ def test_dft_labels_have_their_own_origin_and_no_licence_of_weights(make_rows):
     assert '- labelled by: label_source dft:vasp:pbe' in text
 
 
-def test_two_levels_of_one_name_are_counted_apart_and_their_difference_is_a_warning(make_rows):
+def test_two_levels_with_the_same_name_are_counted_separately_and_a_warning_says_so(make_rows):
     rows = []
     for dispersion in (False, True):
         level = LevelOfTheory(

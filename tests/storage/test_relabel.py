@@ -66,7 +66,7 @@ def test_a_row_gets_new_labels_and_keeps_its_own_with_all_that_belongs_to_them(r
     assert other.about == {'isolated_atoms': {'Cu': 3.5, 'Au': 3.8}}
 
 
-def test_choosing_one_labels_and_then_the_others_gives_the_same_row(row, tmp_path):
+def test_choosing_other_labels_and_then_the_original_ones_gives_the_same_row(row, tmp_path):
     labelled = relabel(row, dft_labels(row))
     (back,) = choose_labels([labelled], 'mlip')
     assert back.key_value_pairs == row.key_value_pairs
@@ -88,10 +88,10 @@ def test_labels_are_chosen_by_the_name_and_the_hash_of_their_level(row):
         assert choose_labels([labelled], choice)[0] is labelled
 
 
-def test_a_row_without_the_chosen_labels_is_refused_with_what_the_rows_have(row):
+def test_a_row_without_the_chosen_labels_is_refused_and_the_error_lists_the_levels(row):
     labelled = replace(relabel(row, dft_labels(row)), id=1)
     rows = [labelled, replace(row, id=2), replace(row, id=3)]
-    with refused(Code.LABELS_MISSING, '2 rows of 3', 'no labels dft', 'row 2', row.level.hash, dft_level().hash):
+    with refused(Code.LABELS_MISSING, '2 rows of 3', 'that match dft', 'row 2', row.level.hash, dft_level().hash):
         choose_labels(rows, 'dft')
     with refused(Code.LABELS_MISSING, '3 rows of 3', 'dft:vasp'):
         choose_labels(rows, 'dft:vasp')

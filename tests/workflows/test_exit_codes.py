@@ -59,7 +59,7 @@ CHANGES = {
     # ASE's base class computes nothing, so the energy is missing.
     350: {'calculator': {'kind': 'custom', 'calculator': 'ase.calculators.calculator:Calculator', 'cutoff_A': 5.0}},
     400: {'options': {'max_wallclock_seconds': 1}},
-    # The kernel kills the job after four seconds of processor time.
+    # The kernel kills the job after four seconds of CPU time.
     401: {
         'n_steps': 10_000_000,
         'options': {'prepend_text': 'ulimit -t 4'},

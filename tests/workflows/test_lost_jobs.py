@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 DAMAGE = f'printf garbage | dd of={CHECKPOINT_FILE} bs=1 seek=700 conv=notrunc'
 NO_GPU_MEMORY = '{"outcome": "failed", "message": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."}'
-# Takes longer than the one second of processor time after which the job is killed, and writes no checkpoint by then.
+# Takes longer than the one second of CPU time after which the job is killed, and writes no checkpoint by then.
 LONG = {'n_steps': 1500, 'frame_interval': 100, 'checkpoint_interval': 10_000}
 
 # The settings, the lines of the submission script, and the exit codes of the work chain and of its jobs, by case.

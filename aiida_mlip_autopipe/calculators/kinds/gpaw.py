@@ -30,7 +30,7 @@ PRESETS: dict[Preset, dict[str, float]] = {
 }
 """The settings that determine the numerical error and most of the cost."""
 
-# By Hund's rule, one spin channel may hold more than half of the electrons, so an atom needs additional bands.
+# By Hund's rules, one spin channel may contain more than half of the electrons, so an atom needs additional bands.
 EMPTY_BANDS_OF_ATOM = 5
 
 
@@ -40,7 +40,7 @@ class GPAWSettings(CalculatorSettings):
     kind: Literal['gpaw'] = 'gpaw'
     """GPAW."""
     preset: Preset = 'balanced'
-    """Default values of the plane-wave cutoff, the spacing of the k-points and the convergence of the density."""
+    """Default plane-wave cutoff, spacing of the k-points and convergence threshold of the density."""
     functional: Literal['LDA', 'PBE', 'PBEsol', 'RPBE', 'revPBE'] = 'PBE'
     """Exchange-correlation functional."""
     plane_wave_cutoff_eV: float = Field(default=PRESETS['balanced']['plane_wave_cutoff_eV'], gt=0)
@@ -49,7 +49,7 @@ class GPAWSettings(CalculatorSettings):
     """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``; by default, that of
     the preset. The mesh is centred at Γ and has one k-point along non-periodic directions and across a vacuum."""
     scf_density: float = Field(default=PRESETS['balanced']['scf_density'], gt=0)
-    """Convergence of the density in electrons per valence electron; by default, that of the preset."""
+    """Convergence threshold of the density in electrons per valence electron; by default, that of the preset."""
     max_scf_steps: int = Field(default=200, ge=1)
     """Maximum number of steps of the SCF cycle. A structure that does not converge has no results."""
     smearing: Literal['fermi-dirac', 'marzari-vanderbilt'] = 'fermi-dirac'
@@ -60,8 +60,8 @@ class GPAWSettings(CalculatorSettings):
     """The energy of the results: the electronic free energy, whose derivatives are the forces and the stress, or its
     extrapolation to zero smearing width."""
     spin_polarized: bool | None = None
-    """Whether the calculations are spin-polarised. Without a value, they are not, and labelling refuses structures with
-    magnetic elements or initial moments until this is decided. Two or three atoms in vacuum are always spin-polarised,
+    """Whether the calculations are spin-polarised. By default, they are not, but labelling refuses structures with
+    magnetic elements or initial moments unless this is set. Dimers and trimers in vacuum are always spin-polarised,
     like isolated atoms; they start from the moments of the free atoms unless other moments are given."""
     initial_magnetic_moments: dict[str, float] = Field(default_factory=dict)
     """Initial magnetic moment in μB of the atoms of each element; requires ``spin_polarized: true``. If the structure
@@ -72,8 +72,8 @@ class GPAWSettings(CalculatorSettings):
     """Whether to add Grimme's D3 dispersion with Becke-Johnson damping and the parameters of the functional. This needs
     the package ``dftd3``."""
     charge: float | None = None
-    """Total charge of each structure in units of the elementary charge. Without a value, it is 0, and labelling refuses
-    structures whose initial charges do not sum to 0 until this is decided."""
+    """Total charge of each structure in units of the elementary charge. By default, it is 0, but labelling refuses
+    structures whose initial charges do not sum to 0 unless this is set."""
     dipole_correction: bool = True
     """Whether a dipole correction is applied to slabs whose cell vector across the vacuum is along a Cartesian axis and
     perpendicular to the other two."""
@@ -137,7 +137,7 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
     def isolated_atom_energy(self, symbol: str) -> float:
         """Return the energy in eV of a neutral atom with integer occupations and the spin given by Hund's rules.
 
-        The box has three different lengths, so that an open shell can break the symmetry.
+        The edges of the box have different lengths, so that an open shell can break the symmetry.
         """
         from gpaw import GPAW
 

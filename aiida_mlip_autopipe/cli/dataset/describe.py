@@ -55,7 +55,7 @@ def info(
 
 
 def _compare_config(path: Path, rows: Sequence[Row]) -> str | None:
-    """Return a warning if a config is not that of the rows, or cannot be compared."""
+    """Return a warning if the rows were made with a different config, or if the config cannot be compared."""
     from aiida_mlip_autopipe.config import config_hash, load_config
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.structures.rows.provenance import HASH_PREFIX
@@ -69,8 +69,8 @@ def _compare_config(path: Path, rows: Sequence[Row]) -> str | None:
     if known == [found]:
         return None
     return (
-        f'warning: {path} has the hash {found}, but the rows have {", ".join(known) or "none"}: the rows are from '
-        'another config, or from this one with other overrides or files'
+        f'warning: {path} has the hash {found}, but the rows have {", ".join(known) or "none"}: the rows were '
+        'made with a different config, or with different overrides or files'
     )
 
 

@@ -116,7 +116,7 @@ def split(
     settings = {name: value for name, value in given.items() if value is not None}
     if replay is not None and fine_tune is None:
         raise AutopipeError(
-            Code.VALUES_INCOMPLETE, f'--replay {replay} requires --fine-tune, the model that was trained on it'
+            Code.VALUES_INCOMPLETE, f'--replay {replay} requires --fine-tune with a model that was trained on it'
         )
     written = split_dataset(
         file,

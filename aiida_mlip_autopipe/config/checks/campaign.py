@@ -174,7 +174,7 @@ def _override_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _committee_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSettings]) -> Iterator[Fault]:
-    """Yield a fault for each setting that needs a committee as calculator, and for each committee without use."""
+    """Yield a fault for each setting that needs a committee as calculator, and for each committee that is not used."""
     second = places.get(COMMITTEE)
     if second is not None and second.kind == COMMITTEE_KIND:
         yield Fault(Code.VALUE_INVALID, f'{COMMITTEE}.kind', repr(second.kind), 'must be a single calculator')

@@ -81,8 +81,8 @@ def _sets_in_file(reference: object) -> dict[str, set[Split]]:
 def _describe_ambiguous(groups: Sequence[str]) -> str:
     named = ', '.join(groups[:MAX_NAMED]) + (', …' if len(groups) > MAX_NAMED else '')
     return (
-        f'the frames of {counted(len(groups), "group")} will not be used, because the reference dataset has them in '
-        f'several sets: {named}; split the reference dataset again'
+        f'the frames of {counted(len(groups), "group")} will not be used, because each of these groups is in several '
+        f'sets of the reference dataset: {named}; split the reference dataset again'
     )
 
 

@@ -162,7 +162,7 @@ def _quantile(distances: np.ndarray, quantile: float) -> float:
 def check_limit(limit: float | None, threshold: float | None) -> None:
     """Check that the limit of the trusted region exceeds a threshold that is a quantile.
 
-    An argument is None if it is not set, and nothing is checked then.
+    If an argument is None, nothing is checked.
 
     Raises
     ------

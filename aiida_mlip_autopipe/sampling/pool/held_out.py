@@ -68,13 +68,13 @@ class HeldOut:
 def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, str], random_seed: int) -> HeldOut:
     """Assign the groups of the candidates to sets, and draw the frames for validation and testing at random.
 
-    Groups that have a structure in common are joined, even if it is rotated or repeated, or its atoms are in another
-    order. If kinds or labels are held out, all groups with a frame of these are held out, and the test set is drawn
-    from the frames of these kinds and labels.
+    Groups that have a structure in common are joined, even if it is rotated or repeated, or its atoms are in a
+    different order. If kinds or labels are held out, all groups with a frame of these are held out, and the test set is
+    drawn from the frames of these kinds and labels.
 
-    A group with a structure in the reference dataset keeps the set of this structure. Structures of the reference
-    dataset without a set are for training. If the structures of a group are in several sets of the reference dataset,
-    its candidates are not used.
+    A group with a structure in the reference dataset stays in the set of this structure. Structures of the reference
+    dataset without a set are used for training. If the structures of a group are in several sets of the reference
+    dataset, its candidates are not used.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
 def _join(
     pool: FramePool, groups: Sequence[str], reference: ReferenceSets, repeated: Iterable[tuple[str, Split]]
 ) -> tuple[list[str], dict[str, set[Split]]]:
-    """Return the group of each candidate, and the sets in which the reference dataset has each group.
+    """Return the group of each candidate, and the sets of the reference dataset that contain each group.
 
     ``repeated`` are the groups of frames that are not candidates because the reference dataset contains them, each with
     its set there.
@@ -188,7 +188,7 @@ def _warn_of_ambiguous(groups: set[str], n_frames: int) -> list[str]:
     if not n_frames:
         return []
     named = ', '.join(sorted(groups)[:MAX_NAMED]) + (', …' if len(groups) > MAX_NAMED else '')
-    return [f'{n_frames} candidates are not used: the reference dataset has their groups in several sets: {named}']
+    return [f'{n_frames} candidates are not used: their groups are in several sets of the reference dataset: {named}']
 
 
 def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: SelectionSettings) -> list[str]:

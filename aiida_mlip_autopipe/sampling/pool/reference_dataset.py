@@ -104,7 +104,7 @@ class ReferenceSets:
     groups
         The group of each structure: its parent or, without one, its seed. Each other structure is one group.
     splits
-        The set of each structure; structures without one are for training.
+        The set of each structure; structures without one are used for training.
     with_labels
         Indices of the structures with energy and forces.
     labelled
@@ -132,7 +132,7 @@ def read_reference_sets(structures: Sequence[Atoms]) -> ReferenceSets:
     Raises
     ------
     AutopipeError
-        If a structure has an unknown set.
+        If a structure belongs to an unknown set.
     """
     groups, splits, with_labels = [], [], []
     for index, atoms in enumerate(structures):
@@ -151,7 +151,7 @@ def read_sets_of_groups(path: Path) -> dict[str, set[Split]]:
     Raises
     ------
     AutopipeError
-        If the file is missing or unreadable, or a structure has an unknown set.
+        If the file is missing or unreadable, or a structure belongs to an unknown set.
     """
     return _sets_of_groups(_group_and_set(index, pairs) for index, pairs in enumerate(_pairs(path)))
 
@@ -176,7 +176,8 @@ def _group_and_set(index: int, pairs: Mapping[str, Any]) -> tuple[str, Split]:
     if split not in SPLITS:
         raise AutopipeError(
             Code.CHOICE_UNKNOWN,
-            f'structure {index} of the reference dataset has the set {split!r}; the sets are {", ".join(SPLITS)}',
+            f'structure {index} of the reference dataset belongs to the unknown set {split!r}; '
+            f'the sets are {", ".join(SPLITS)}',
         )
     return group, split
 

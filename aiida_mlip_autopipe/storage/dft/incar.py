@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 STEPS = 'the labels are those of the unchanged structure'
-SPECIFIC = 'one value does not fit structures of different size and composition'
+SPECIFIC = 'one value does not fit structures of different sizes and compositions'
 PENALTY = 'it adds a penalty to the energy'
 FIELD = 'it adds an electric field to the energy'
 # Tags with the only allowed value, and the reason.
@@ -92,9 +92,14 @@ def _checked(tag: str, value: Any) -> Any:
     if tag in REQUIRED and found != REQUIRED[tag][0]:
         raise AutopipeError(Code.VALUE_INVALID, f'{tag} must be {REQUIRED[tag][0]}: {REQUIRED[tag][1]}; got {value}')
     if tag == 'ISIF' and found < 2:
-        raise AutopipeError(Code.OUT_OF_RANGE, f'ISIF must be at least 2: VASP then computes the stress; got {value}')
+        raise AutopipeError(
+            Code.OUT_OF_RANGE, f'ISIF must be at least 2, so that VASP computes the stress; got {value}'
+        )
     if tag == 'ICHARG' and found >= 10:
-        raise AutopipeError(Code.OUT_OF_RANGE, f'ICHARG must be below 10: the SCF cycle must converge; got {value}')
+        raise AutopipeError(
+            Code.OUT_OF_RANGE,
+            f'ICHARG must be below 10: otherwise, the calculation is not self-consistent; got {value}',
+        )
     if tag == 'ALGO' and found.lower() not in ALGORITHMS:
         raise AutopipeError(Code.CHOICE_UNKNOWN, f'ALGO must be one of {", ".join(ALGORITHMS)}; got {value}')
     return found

@@ -206,7 +206,7 @@ def _check_energies(results: list[Calculated]) -> tuple[list[Calculated], list[A
         where = checked[outlier.index][1]
         message = (
             f'{where}: the energy differs by {outlier.deviation:+.3g} eV/atom from a fit to the compositions of all '
-            f'rows, {outlier.in_mad:.3g} times the median absolute deviation'
+            f'rows, {outlier.in_mad:.3g} times the scaled median absolute deviation'
         )
         if outlier.is_refused:
             refused.add(where)

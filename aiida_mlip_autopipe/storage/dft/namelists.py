@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.imports.quantum_espresso import mesh_from_pw
 
 STEPS = 'the labels are the forces and stress of the unchanged structure'
-SPECIFIC = 'one value does not fit structures of different size and composition'
+SPECIFIC = 'one value does not fit structures of different sizes and compositions'
 PENALTY = 'it adds a penalty to the energy'
 FIELD = 'it adds an electric field to the energy'
 # Labels require these entries, so the user cannot change them.

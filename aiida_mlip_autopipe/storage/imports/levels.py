@@ -103,7 +103,7 @@ def level_of_inputs(about: Mapping[str, Any], found: LevelOfTheory | None) -> Le
     about
         The content of the ``row.json`` next to the inputs.
     found
-        The level from the output; None if it tells nothing.
+        The level from the output; None if the output does not contain it.
     """
     name = str(about['label_source'])
     parameters = {'label_source': name} if found is None else dict(found.parameters)

@@ -39,7 +39,7 @@ class SplitSettings(Settings):
 
     valid_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of the rows for validation. With ``by: stored``, it is used only if it is given and no validation set is
-    stored: whole groups are then drawn from the rows for training."""
+    stored: whole groups are then drawn from the training rows."""
     test_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of the rows for testing. With ``by: stored``, it is used only if it is given and no test set is stored.
     It cannot be combined with ``hold_out``."""
@@ -64,7 +64,7 @@ class SplitSettings(Settings):
     def _refuse_unused(self) -> SplitSettings:
         if self.hold_out is not None and self.by == 'stored':
             raise fault(
-                Code.VALUES_EXCLUDE, 'by: stored uses the stored test set; remove hold_out, or choose another by'
+                Code.VALUES_EXCLUDE, 'by: stored uses the stored test set; remove hold_out, or set by to another value'
             )
         if self.hold_out is not None and 'test_fraction' in self.model_fields_set:
             raise fault(
@@ -96,8 +96,8 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
 
     Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are in the same set.
     Kinds, labels and compositions are divided in proportion as far as the groups allow; see
-    `aiida_mlip_autopipe.structures.rows.splits.assign_groups`. Rows of the kinds ``atom`` and ``dimer`` are for
-    training, unless they are held out.
+    `aiida_mlip_autopipe.structures.rows.splits.assign_groups`. Rows of the kinds ``atom`` and ``dimer`` are used
+    for training, unless they are held out.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
 
 
 def _split_as_stored(rows: Sequence[Row], settings: SplitSettings, random_seed: int) -> SplitResult:
-    """Use the stored sets, and draw a missing set from the rows for training."""
+    """Use the stored sets, and draw a missing set from the training rows."""
     splits: list[Split] = read_stored_splits(rows)
     groups = [group_of(row, index, 'parent') for index, row in enumerate(rows)]
     joined = join_alike(LabelledStructures.from_rows(rows), groups)
@@ -231,7 +231,7 @@ def _find_held_out(rows: Sequence[Row], hold_out: str | None) -> set[int]:
         if by_kind and by_label and by_kind != by_label:
             raise AutopipeError(
                 Code.VALUE_INVALID,
-                f'hold_out: {hold_out} is a kind and a label; write kind={hold_out} or label={hold_out}',
+                f'hold_out: {hold_out} is both a kind and a label; write kind={hold_out} or label={hold_out}',
             )
         found = by_kind or by_label
     if len(found) in (0, len(rows)):

@@ -170,7 +170,7 @@ def _complete(
         notes.append(f'a set is stored in {n_stored} of {len(rows)} rows; the other rows are used for training')
     if values['by'] == 'stored' and trainers and 'valid' not in stored and 'valid_fraction' not in values:
         values['valid_fraction'] = SplitSettings().valid_fraction
-        notes.append('no validation set is stored; whole groups of the rows for training are used for validation')
+        notes.append('no validation set is stored; whole groups of the training rows are used for validation')
     return values, notes
 
 

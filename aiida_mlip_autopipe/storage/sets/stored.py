@@ -14,13 +14,15 @@ MAX_NAMED = 5
 
 
 def has_stored_splits(rows: Sequence[Row]) -> bool:
-    """Return whether a validation or a test set is stored in some of the rows, and other rows are for training."""
+    """Return whether a validation or a test set is stored in some of the rows, and other rows are used for training."""
     found = {row.key_value_pairs.get('split', 'train') for row in rows}
     return 'train' in found and len(found) > 1
 
 
 def read_stored_splits(rows: Sequence[Row]) -> list[Split]:
-    """Return the stored set of each row. A row without one is for training, as for a campaign that extends a dataset.
+    """Return the stored set of each row.
+
+    A row without one is used for training, as after a campaign has extended a dataset.
 
     Raises
     ------
@@ -30,13 +32,14 @@ def read_stored_splits(rows: Sequence[Row]) -> list[Split]:
     if all('split' not in row.key_value_pairs for row in rows):
         raise AutopipeError(
             Code.ROW_KEY_MISSING,
-            'the rows have no key split: no sets were drawn before the selection; split by parent instead',
+            'the rows have no key split, because no sets were drawn before the selection; split by parent instead',
         )
     splits = [row.key_value_pairs.get('split', 'train') for row in rows]
     for index, found in enumerate(splits):
         if found not in SPLITS:
             raise AutopipeError(
-                Code.CHOICE_UNKNOWN, f'row {index} has the set {found!r}; the sets are {", ".join(SPLITS)}'
+                Code.CHOICE_UNKNOWN,
+                f'row {index} belongs to the unknown set {found!r}; the sets are {", ".join(SPLITS)}',
             )
     return splits
 
@@ -68,7 +71,7 @@ def check_stored_splits(splits: Sequence[Split], groups: Sequence[str], joined: 
     more = f'; and {len(found) - MAX_NAMED} more' if len(found) > MAX_NAMED else ''
     raise AutopipeError(
         Code.SETS_OVERLAP,
-        'by: stored: a group in more than one of the stored sets would make a test too optimistic '
+        'by: stored: groups in more than one of the stored sets would make the test error too low '
         f'(found: {len(found)} of {len(sets)}): {named}{more}. Draw new sets from all rows (by: parent), or extend a '
         'dataset with a campaign whose reference_dataset contains its sets',
     )

@@ -45,9 +45,9 @@ class TrainingData:
     files
         The file of each set that has rows, in ``folder``.
     n_train, n_valid
-        Number of rows for training and for validation.
+        Number of training rows and of validation rows.
     has_stress
-        Whether any row for training has a stress.
+        Whether any training row has a stress.
     numbers
         The atomic numbers in all sets.
     isolated_atoms
@@ -55,7 +55,7 @@ class TrainingData:
     unknown_atoms
         The elements whose isolated atoms have no known energy.
     is_mlip
-        Whether the labels are from a machine-learning potential, whose isolated atoms are extrapolations.
+        Whether the labels are from a machine-learning potential, which extrapolates to isolated atoms.
     config_types
         The groups of rows in the training set that can have different weights.
     weights

@@ -40,7 +40,7 @@ def mace_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTuning
     """
     files, comments = _files(data)
     if fine_tuning is not None and fine_tuning.replay is None:
-        comments.append('MACE 0.3.16 ignores these E0s if the model has as many elements as this dataset.')
+        comments.append('MACE 0.3.16 ignores these E0s if the model has exactly as many elements as this dataset.')
     if fine_tuning is None:
         training, notes = _new_model(data)
     elif fine_tuning.replay is None:
@@ -60,8 +60,8 @@ def mace_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTuning
 
 def _files(data: TrainingData) -> tuple[dict[str, Any], list[str]]:
     comments = []
-    # Without a validation file, MACE draws one from the training set at random, and neighbours of its frames remain in
-    # training.
+    # Without a validation file, MACE draws validation frames from the training set at random, and similar frames remain
+    # in it.
     valid = data.files.get('valid')
     if valid is None:
         valid = data.files['train']

@@ -39,7 +39,7 @@ def sevennet_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTu
     data
         The sets.
     rows
-        The rows for training.
+        The training rows.
     fine_tuning
         The checkpoint to fine-tune; None for a new model.
 

@@ -131,12 +131,10 @@ def _describe(
     if unknown := sorted(set(weights) - set(types)):
         raise AutopipeError(
             Code.CHOICE_UNKNOWN,
-            f'--weight {unknown[0]}: no row for training has this kind or label; use one of {", ".join(types)}',
+            f'--weight {unknown[0]}: no training row has this kind or label; use one of {", ".join(types)}',
         )
     if all(weights.get(name) == 0 for name in types):
-        raise AutopipeError(
-            Code.VALUE_INVALID, f'--weight: the weight of all rows for training is 0 ({", ".join(types)})'
-        )
+        raise AutopipeError(Code.VALUE_INVALID, f'--weight: the weight of all training rows is 0 ({", ".join(types)})')
     return TrainingData(
         name=path.stem,
         folder=path.parent,

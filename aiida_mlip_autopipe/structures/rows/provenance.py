@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.structures.rows.splits import Split
 # consists of digits.
 SEED_PREFIX = 'seed-'
 HASH_PREFIX = 'sha256:'
-# Fields of software with a hash, which have this prefix in the database.
+# Fields of `Software` that are hashes. In the database, they have this prefix.
 HASHES = ('model_sha256', 'source_sha256')
 
 

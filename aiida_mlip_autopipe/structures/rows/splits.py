@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.randomness import derive_random_seed
 Split = Literal['train', 'valid', 'test']
 SPLITS: tuple[Split, ...] = get_args(Split)
 TRAINING_KINDS = ('atom', 'dimer')
-"""Kinds of seeds that are only for training. Their few atoms say nothing about the error for condensed matter."""
+"""Kinds of seeds that are used only for training. Their few atoms say nothing about the error for condensed matter."""
 SIZE_TOLERANCE = 0.25
 """Largest difference between the size of a set and the requested size, relative to the latter, without a warning."""
 
@@ -37,7 +37,7 @@ def assign_groups(
     categories: Mapping[str, Mapping[Category, int]] | None = None,
     fixed: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
-    """Draw groups for validation and for testing at random. The others are for training.
+    """Draw groups for validation and for testing at random. The others are used for training.
 
     The test set is filled first, then the validation set. A set accepts only groups that do not make it larger than
     requested, and finally the smallest of the other groups if that reduces the difference. Its size then differs from
@@ -157,7 +157,7 @@ class _Drawing:
         return np.bincount(self._categories[members[self._groups]], minlength=len(self._known))
 
     def _ranking(self, fraction: float) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function of the members of a set. It gives each group a score; the lowest is next."""
+        """Return a function of the members of a set. It gives each group a score; the lowest score is next."""
         names = [one if n * fraction >= 1 else one[:1] for one, n in zip(self._known, self._n_groups, strict=True)]
         place = {name: number for number, name in enumerate(dict.fromkeys(names))}
         pooled = np.array([place[name] for name in names], dtype=np.int64)[self._categories]
@@ -279,7 +279,7 @@ def absence_warnings(contents: Mapping[str, Mapping[str, Any]], *, expected: Col
         held_out = {value for split in ('valid', 'test') for value in contents[split].get(name, ())}
         if missing := sorted(held_out - set(contents['train'].get(name, ()))):
             warnings.append(
-                f'no structure for training has the {name} {" or ".join(missing)}, which the held-out sets contain, '
-                f'because too few groups have it; add seeds of other parents with this {name}'
+                f'the held-out sets contain the {name} {" and ".join(missing)}, but the training set does not, because '
+                f'too few groups have it; add seeds of other parents with this {name}'
             )
     return warnings

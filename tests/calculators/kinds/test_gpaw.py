@@ -190,7 +190,7 @@ def test_the_energy_of_a_metal_is_the_free_energy_or_its_extrapolation():
 
 
 @needs_gpaw
-def test_an_isolated_atom_has_the_spin_given_by_hunds_rule_and_integer_occupations(monkeypatch):
+def test_an_isolated_atom_has_the_spin_given_by_hunds_rules_and_integer_occupations(monkeypatch):
     import gpaw
 
     made = []

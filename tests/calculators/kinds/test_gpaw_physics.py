@@ -116,7 +116,7 @@ def test_the_pressure_is_the_derivative_of_the_energy_at_a_fixed_number_of_plane
     for sign in (-1, 1):
         strained = case.atoms.copy()
         strained.set_cell(case.atoms.cell * (1 + sign * step), scale_atoms=True)
-        # The plane waves of the strained cell are those of the cell only if the cutoff is scaled, too.
+        # The strained cell has the same plane waves only if the cutoff is scaled, too.
         energies.append(evaluate(strained, case.settings, (1 + sign * step) ** -2).energy)
     derivative = (energies[1] - energies[0]) / (2 * step * case.atoms.get_volume())
     assert stress[:3].sum() == pytest.approx(derivative, rel=0.03, abs=0.002)

@@ -73,7 +73,7 @@ def energy_of(calculator, atoms: Atoms) -> float:
 @needs_mace
 @pytest.mark.mlip
 def test_dispersion_extends_beyond_the_model_and_decays_with_the_sixth_power(with_and_without_dispersion):
-    """Grimme's D3: ``-C6/r⁶`` at large distances, where the C8 terms and the damping are at most a few per cent."""
+    """Grimme's D3: ``-C6/r⁶`` at large distances, where the C8 terms and the damping are at most a few percent."""
     corrected, plain = with_and_without_dispersion
     dispersion = []
     for distance in (4.5, 12.0, 18.0):

@@ -135,7 +135,7 @@ def test_a_harmonic_solid_has_exact_mean_energies_at_any_time_step(omega_dt):
     assert_mean(kinetic[100:], half * (1 - omega_dt**2 / 4), resolution=0.1)
 
 
-class Loud:
+class ConstantNormal:
     """A random generator that always returns the same normal number."""
 
     def __init__(self, number):
@@ -154,7 +154,7 @@ def linear_step(timestep_fs, constant, mass, relaxation_fs):
         system.positions[0, 0], system.momenta[:] = q, 0.0
         system.momenta[0, 0] = p
         tethers = Tethers(anchors, constant)
-        make('langevin', system, tethers, timestep_fs, Loud(noise), thermostat_time_fs=relaxation_fs).step()
+        make('langevin', system, tethers, timestep_fs, ConstantNormal(noise), thermostat_time_fs=relaxation_fs).step()
         columns.append((system.positions[0, 0], system.momenta[0, 0]))
     map_and_noise = np.array(columns).T
     return map_and_noise[:, :2], map_and_noise[:, 2:]

@@ -156,7 +156,7 @@ def test_a_calculator_without_stress_excludes_npt():
 
 
 @pytest.mark.parametrize('fix', [True, False])
-def test_a_structure_that_cannot_move_is_refused(fix):
+def test_a_structure_in_which_nothing_can_move_is_refused(fix):
     atoms = bulk('Cu')
     if fix:
         atoms.set_constraint(FixAtoms([0]))

@@ -114,7 +114,7 @@ def as_reference(trajectories, seeds, groups, split_of, transform=lambda atoms: 
 KNOWN = {'parent0': 'test', 'parent1': 'train', 'parent2': 'valid', 'parent3': 'train', 'parent4': 'train'}
 
 
-def test_groups_keep_the_set_that_they_have_in_the_reference_dataset(trajectories, groups):
+def test_groups_stay_in_their_set_of_the_reference_dataset(trajectories, groups):
     reference = as_reference(trajectories, range(10), groups, KNOWN)
     settings = sampling('random', n_structures=20, test_fraction=0.2, valid_fraction=0.1)
     for random_seed in range(5):
@@ -127,7 +127,7 @@ def test_groups_keep_the_set_that_they_have_in_the_reference_dataset(trajectorie
     assert selection.report['n_groups_of_reference'] == {'train': 3, 'valid': 1, 'test': 1}
 
 
-def test_held_out_groups_of_the_reference_dataset_are_not_for_training_even_if_no_set_is_requested(
+def test_held_out_groups_of_the_reference_dataset_are_not_used_for_training_even_if_no_set_is_requested(
     trajectories, groups
 ):
     reference = as_reference(trajectories, range(10), groups, KNOWN)
@@ -136,7 +136,7 @@ def test_held_out_groups_of_the_reference_dataset_are_not_for_training_even_if_n
     assert groups_by_split(selection, trajectories, groups) == {'train': {'parent1', 'parent3', 'parent4'}}
 
 
-def test_structures_of_the_reference_dataset_without_a_set_are_for_training(trajectories, groups):
+def test_structures_of_the_reference_dataset_without_a_set_are_used_for_training(trajectories, groups):
     reference = as_reference(trajectories, range(6), groups, {})
     settings = sampling('random', n_structures=20, test_fraction=0.2)
     for random_seed in range(5):

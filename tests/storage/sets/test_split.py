@@ -119,7 +119,7 @@ def test_the_test_set_contains_all_rows_of_the_held_out_kind_and_no_others(make_
 
 
 @pytest.mark.parametrize('by', ['parent', 'composition', 'kind'])
-def test_rows_of_dimers_are_for_training_and_do_not_change_the_others(make_groups, make_provenance, by):
+def test_rows_of_dimers_are_used_for_training_and_do_not_change_the_others(make_groups, make_provenance, by):
     rows = make_groups(10, composition=lambda group: group % 4)
     dimers = []
     for step in range(4):
@@ -299,7 +299,7 @@ def test_invalid_settings_are_refused(fields):
 
 
 @pytest.mark.parametrize('change', ['slab', 'cluster'])
-def test_copies_with_another_vacuum_are_in_one_set(make_provenance, change):
+def test_copies_with_a_different_vacuum_are_in_one_set(make_provenance, change):
     rows = []
     for group in range(6):
         atoms = fcc111('Cu', (2, 2, 3), vacuum=6.0) if change == 'slab' else Octahedron('Cu', 3)

@@ -53,7 +53,7 @@ def test_true_is_not_one_and_an_empty_mapping_is_shown():
 
 
 @pytest.mark.parametrize('value', [float('inf'), float('nan'), date(2024, 1, 2), [float('-inf')]])
-def test_values_that_json_does_not_have_become_text(value):
+def test_values_that_json_does_not_support_become_text(value):
     one = level(x=value)
     assert one.hash == type(one).model_validate(one.model_dump()).hash != level().hash
     json.dumps(one.model_dump(), allow_nan=False)

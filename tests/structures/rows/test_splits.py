@@ -164,7 +164,7 @@ def test_each_kind_can_be_drawn_if_every_kind_has_one_group():
     assert len(drawn) == 10
 
 
-def test_groups_with_a_known_set_keep_it_and_count_for_its_size():
+def test_groups_with_a_known_set_stay_in_it_and_count_towards_its_size():
     sizes = {f'g{number}': 10 for number in range(20)}
     fixed = {'g3': 'test', 'g4': 'test', 'g5': 'train', 'g6': 'valid', 'elsewhere': 'test'}
     for random_seed in range(10):

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.sampling import environment_clusters
 from aiida_mlip_autopipe.sampling.samplers import direct
 
 
-class Remembering:
+class CachedDescriptor:
     """A descriptor with a cache, because all repeats choose from the same frames."""
 
     known: ClassVar = {}
@@ -21,15 +21,15 @@ class Remembering:
 
     def average(self, atoms):
         """Return the mean of the features over the atoms."""
-        return self._remember(self.inner.average, atoms)
+        return self._cached(self.inner.average, atoms)
 
     def environments(self, atoms, centres=None):
         """Return the features of the atoms with the given indices, by default of all atoms."""
         if centres is not None:
             return self.inner.environments(atoms, centres)
-        return self._remember(self.inner.environments, atoms)
+        return self._cached(self.inner.environments, atoms)
 
-    def _remember(self, describe, atoms):
+    def _cached(self, describe, atoms):
         shape = (describe.__name__, tuple(self.inner.species))
         key = (*shape, atoms.positions.tobytes(), atoms.numbers.tobytes(), atoms.cell.array.tobytes())
         if key not in self.known:
@@ -58,6 +58,6 @@ def cache_repeated_results():
             pcas[key] = fit_once(points)
         return pcas[key]
 
-    soap._make_soap = lambda settings, species: Remembering(make(settings, species))
+    soap._make_soap = lambda settings, species: CachedDescriptor(make(settings, species))
     environment_clusters.farthest_points = farthest_points
     environments.fit_pca = direct.fit_pca = fit_pca
