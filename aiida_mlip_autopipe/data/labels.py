@@ -34,7 +34,7 @@ class LabelsData(orm.ArrayData):
 
     The attributes are ``keys`` (of the labels, see `label_key`), ``records`` (the label of each structure without these
     values, or its failure), ``level`` and ``level_hash``, ``variant`` (what a repeated calculation changed; empty for
-    the settings as they are), ``about`` (the software) and ``isolated_atom_energies_eV``.
+    unchanged settings), ``about`` (the software) and ``isolated_atom_energies_eV``.
     """
 
     @classmethod

@@ -41,14 +41,14 @@ class LabellingSettings(Settings):
     max_force_eV_A: float | None = Field(default=50.0, gt=0)
     """Maximum force in eV/Å that the calculator of the exploration finds in a structure that is labelled."""
     max_force_dimers_eV_A: float | None = Field(default=None, gt=0)
-    """The same limit for dimers and trimers, which are labelled to teach the repulsion; by default, there is none."""
+    """The same limit for dimers and trimers, which teach a model the repulsion of atoms; by default, there is none."""
     min_distance: float = Field(default=0.5, ge=0, lt=2)
     """Minimum distance between two atoms of a structure that is labelled, as a fraction of the sum of their covalent
     radii."""
     isolated_atoms: bool = True
     """Whether the isolated atoms of all elements are computed too, as reference energies."""
     repeat: bool = True
-    """Whether a suspicious label is computed once more."""
+    """Whether a suspicious label is computed again."""
 
 
 class Labeller(ABC):
@@ -62,14 +62,14 @@ class Labeller(ABC):
 
     settings_class: ClassVar[type[LabellingSettings]]
     variations: ClassVar[tuple[Variation, ...]] = ()
-    """What this labeller can change when it computes a label once more; empty if a repetition gives the same result."""
+    """What this labeller can change when it computes a label again; empty if a repetition gives the same result."""
 
     def __init__(self, settings: Any):
         self.settings = settings
 
 
 class RunnerLabeller(Labeller):
-    """A labeller whose jobs run this program's runner, with many structures a job."""
+    """A labeller whose jobs run this program's runner, with many structures per job."""
 
     @property
     def energy(self) -> EnergyKind:

@@ -1,6 +1,6 @@
-"""Which labels are left out after labelling: only those that fail physics.
+"""Which labels are left out after labelling: only those that are physically wrong.
 
-A label that is merely unusual is what a model has to learn. It is computed once more in a different way, and kept if
+A label that is merely unusual is what a model has to learn. It is computed again in a different way, and kept if
 both results agree.
 """
 
@@ -39,13 +39,13 @@ FaultRule = Literal[
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Why a label is computed once more.
+    """Why a label is computed again.
 
     Attributes
     ----------
     rule
         ``energy_of_composition``: the energy is far from a robust fit to the compositions of all structures.
-        ``energy_of_mlip``: after an offset per element is removed, it is far from the energy of the MLIP.
+        ``energy_of_mlip``: the energy is far from that of the MLIP, after an offset per element is removed.
         ``forces_of_mlip``: the forces are far from those of the MLIP.
     value
         The deviation in eV/atom or eV/Å.
@@ -152,7 +152,7 @@ def choose_variation(atoms: Atoms, variations: Sequence[Variation]) -> Variation
 
 
 def find_fault(label: Label | Failure) -> Fault | None:
-    """Return why a label fails physics without a comparison: it does not exist, or it has a net force."""
+    """Return why a structure has no valid label: its calculation failed, or its net force is too large."""
     if isinstance(label, Failure):
         return Fault(label.rule, label.reason)
     net = net_force(label.forces_eV_A)

@@ -34,4 +34,4 @@ class LabellingJob(AnyJob):
     isolated_atoms: tuple[str, ...] = ()
     """Symbols of the elements whose isolated atoms are computed."""
     variant: Variation = ''
-    """What a repeated calculation changes; empty for the settings as they are."""
+    """What a repeated calculation changes; empty for unchanged settings."""

@@ -1,4 +1,4 @@
-"""Which settings of a labeller are converged, from a few structures of a dataset.
+"""Find the converged settings of a labeller with a few structures of a dataset.
 
 Each setting, such as a cutoff, is varied alone, while the others keep a moderate value: the error of a setting hardly
 depends on the others. The error is the difference from the most expensive value. Each structure is computed twice, the
@@ -28,7 +28,7 @@ EXPANSION = 1.02
 MIN_VALUES = 3
 """The cheapest value, the moderate one and the reference."""
 SAME = 1e-9
-"""Structures whose features are nearer than this teach the same."""
+"""Structures whose features differ by less than this count as the same."""
 
 Evaluate = Callable[[dict[str, Any], Sequence[Atoms]], Sequence[Label | Failure]]
 """Computes structures with the settings of a labeller, as JSON."""
@@ -119,8 +119,8 @@ class Converged:
     points
         The errors at each value.
     recommended
-        The cheapest value for which it and all more expensive ones are within the wanted errors; None if only the most
-        expensive value is, whose error is unknown.
+        The cheapest value from which onwards all errors are within the requested ones; None if this is only the most
+        expensive value, whose error is unknown.
     failed
         The structures that could not be computed at each value, by index, with the reason.
     """
@@ -134,8 +134,8 @@ class Converged:
 def choose_structures(structures: Sequence[Atoms], n_structures: int, max_atoms: int | None = None) -> list[int]:
     """Return the indices of structures with different compositions, sizes and vacuum.
 
-    The smallest structure is the first. Each further one is that which differs most from those already chosen. One to
-    three atoms in vacuum are chosen only if there is nothing else.
+    The smallest structure is the first. Each further one is the one that differs most from those already chosen. One
+    to three atoms in vacuum are chosen only if there is nothing else.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def choose_structures(structures: Sequence[Atoms], n_structures: int, max_atoms:
     candidates = condensed or allowed
     if not candidates:
         raise AutopipeError(
-            Code.TOO_MANY_ATOMS, f'all {len(structures)} structures have more than max_atoms: {max_atoms} atoms'
+            Code.TOO_MANY_ATOMS, f'all {len(structures)} structures exceed the limit max_atoms: {max_atoms}'
         )
     features = _features([structures[index] for index in candidates])
     chosen = [int(np.argmin([len(structures[index]) for index in candidates]))]
@@ -242,7 +242,7 @@ def converge(
 ) -> list[Converged]:
     """Return the errors of the values of some settings, and the cheapest values that are accurate enough.
 
-    The errors of several settings add up, so each may have an equal share of the wanted errors.
+    The errors of several settings add up, so each may have an equal share of the requested errors.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def converge(
     evaluate
         Computes structures.
     force_error_eV_A, energy_error_eV
-        Wanted errors of force components in eV/Å, and of relative energies in eV/atom.
+        Requested errors of force components in eV/Å, and of relative energies in eV/atom.
     """
     probes = [*structures, *map(expanded, structures)]
     labels = [(point, evaluate(settings_with(settings, point), probes)) for point in points_of(series)]

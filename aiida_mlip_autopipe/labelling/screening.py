@@ -1,4 +1,4 @@
-"""Which structures are labelled: nonsense and structures that are too large are left out before they cost hours."""
+"""Which structures are labelled. Unphysical and very large ones are left out, before they cost hours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.labelling.base import LabellingSettings
 from aiida_mlip_autopipe.structures.distances import find_overlap
 
 DIMER = 'dimer'
-"""Kind of the rows of dimers and trimers, which have a separate limit of the forces."""
+"""Kind of the rows of dimers and trimers, which have a separate limit for the forces."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def screen_structures(
 
     A structure is left out if it has more than ``max_atoms`` atoms, if two atoms are closer than ``min_distance`` times
     the sum of their covalent radii, or if a force exceeds ``max_force_eV_A`` (for dimers and trimers
-    ``max_force_dimers_eV_A``). Large forces are those of the exploration, since they are known before labelling.
+    ``max_force_dimers_eV_A``). The forces are those of the exploration, which are known before labelling.
 
     Parameters
     ----------

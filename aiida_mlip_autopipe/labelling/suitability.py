@@ -67,7 +67,7 @@ def describe_other_hubbard_U(
     *,
     place: str = 'labelling',
 ) -> str | None:
-    """Return a sentence if the exploration used a potential whose training data had other U values than the labels.
+    """Return a sentence if the potential of the exploration was trained on data with other U values than the labels.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _spin_faults(structures: Sequence[Atoms], calculator: CalculatorSettings, pl
     decided: bool | None = calculator.spin_polarized  # type: ignore[attr-defined]
     if decided is False:
         return
-    # Few atoms in vacuum are always spin-polarised and start from the moments of the free atoms.
+    # One to three atoms in vacuum are always spin-polarised and start from the moments of the free atoms.
     condensed = [atoms for atoms in structures if not is_few_atoms(atoms)]
     without = [atoms for atoms in condensed if not atoms.get_initial_magnetic_moments().any()]
     if decided is None:
@@ -119,8 +119,8 @@ def _spin_faults(structures: Sequence[Atoms], calculator: CalculatorSettings, pl
             yield Fault(
                 Code.VALUES_INCOMPLETE,
                 f'{place}.spin_polarized',
-                f'no value with {found}',
-                f'set true{_with_moments(magnetic)}, or false for calculations without spin polarisation',
+                f'no value for {found}',
+                f'set it to true{_with_moments(magnetic)}, or to false for calculations without spin polarisation',
             )
         return
     given = calculator.initial_magnetic_moments  # type: ignore[attr-defined]
@@ -151,8 +151,8 @@ def _charge_faults(structures: Sequence[Atoms], calculator: CalculatorSettings, 
         yield Fault(
             Code.VALUES_INCOMPLETE,
             f'{place}.charge',
-            f'no value with {counted(len(charged), "structure")} whose initial charges sum to e.g. '
-            f'{totals[charged[0]]:+g}',
-            'set 0 if these are formal charges, as for a neutral cell with defects, or the total charge of all '
-            'structures',
+            f'no value for {counted(len(charged), "structure")} whose initial charges do not sum to 0, but for example '
+            f'to {totals[charged[0]]:+g}',
+            'set it to 0 if these are formal charges, as for a neutral cell with defects, or to the total charge of '
+            'all structures',
         )

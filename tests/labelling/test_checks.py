@@ -84,7 +84,7 @@ def test_dimers_and_few_structures_are_not_compared(labelled):
     assert find_suspicious([], [], [], []) == {}
 
 
-def test_a_net_force_fails_physics(labelled):
+def test_a_label_with_a_net_force_is_left_out(labelled):
     label = labelled.labels[0]
     assert find_fault(label) is None
     label.forces_eV_A[0, 2] += 0.05

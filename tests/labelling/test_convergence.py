@@ -44,7 +44,7 @@ def evaluate(settings, structures):
     return labels
 
 
-def test_the_cheapest_value_is_recommended_from_which_on_all_errors_are_small_enough(copper):
+def test_the_cheapest_value_is_recommended_if_all_errors_from_it_onwards_are_small_enough(copper):
     (found,) = converge([copper], SETTINGS, [CUTOFF], evaluate, force_error_eV_A=0.01, energy_error_eV=0.01)
     forces = [point.force_error_eV_A for point in found.points]
     assert [point.value for point in found.points] == list(CUTOFF.values)
@@ -76,7 +76,7 @@ def test_nothing_is_recommended_if_only_the_reference_is_accurate(copper):
     assert recommended_settings([found]) == {}
 
 
-def test_two_settings_share_the_wanted_error_and_are_varied_one_at_a_time(copper):
+def test_two_settings_share_the_requested_error_and_are_varied_one_at_a_time(copper):
     width = Series('parameters.ro', (2.0, 2.5, 2.9))
     settings = {**SETTINGS, 'parameters': SETTINGS['parameters'] | {'ro': 2.0}}
     assert points_of([CUTOFF, width])[-1] == {'parameters.rc': 4.0, 'parameters.ro': 2.9}

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.labelling.label import ARRAYS, Failure, Label, outcome_
 ATTEMPTS = (Attempt('', False, 200, 1.5, 'no convergence'), Attempt('mixing', True, 31, 0.1 + 0.2))
 
 
-def test_a_label_is_written_and_read_to_the_bit():
+def test_a_label_is_written_and_read_bit_for_bit():
     rng = np.random.default_rng(1)
     label = Label(-1 / 3, 'free_energy', rng.normal(size=(2, 3)), -1 / 3, -1 / 7, rng.normal(size=6), None, ATTEMPTS)
     read = outcome_from_json(json.loads(json.dumps(label.to_json())))

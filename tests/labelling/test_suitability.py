@@ -76,7 +76,7 @@ SEVENNET = Explorer('sevennet', '7net-0')
 
 
 @pytest.mark.parametrize(
-    ('explorers', 'settings', 'is_told'),
+    ('explorers', 'settings', 'is_reported'),
     [
         ([SEVENNET], GPAWSettings(), True),
         ([Explorer('emt', None), SEVENNET], GPAWSettings(), True),
@@ -88,8 +88,8 @@ SEVENNET = Explorer('sevennet', '7net-0')
         ([SEVENNET], EMTSettings(), False),
     ],
 )
-def test_other_U_values_than_those_of_the_explorations_training_data_are_told(explorers, settings, is_told):
+def test_U_values_that_differ_from_those_of_the_training_data_are_reported(explorers, settings, is_reported):
     text = describe_other_hubbard_U([{'Ni', 'O'}, {'Fe'}], explorers, settings)
-    assert (text is not None) is is_told
+    assert (text is not None) is is_reported
     if text is not None:
         assert text.endswith('labelling.hubbard_U_eV: {Ni: {d: 6.2}}')

@@ -25,7 +25,7 @@ class CalculatorLabelling(LabellingSettings):
 
 
 class CalculatorLabeller(RunnerLabeller):
-    """Labels many structures a job with a calculator of this program."""
+    """Labels many structures per job with a calculator of this program."""
 
     settings_class = CalculatorLabelling
     settings: CalculatorLabelling

@@ -29,7 +29,7 @@ class CustomLabelling(CustomSettings, LabellingSettings):
 
 
 class CustomLabeller(RunnerLabeller):
-    """Labels many structures a job with a class that the user names."""
+    """Labels many structures per job with a class that the user names."""
 
     settings_class = CustomLabelling
     settings: CustomLabelling

@@ -19,7 +19,7 @@ class GPAWLabelling(GPAWSettings, LabellingSettings):
 
 
 class GPAWLabeller(RunnerLabeller):
-    """Labels many structures a job with GPAW."""
+    """Labels many structures per job with GPAW."""
 
     settings_class = GPAWLabelling
     settings: GPAWLabelling
