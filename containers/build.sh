@@ -8,7 +8,7 @@ usage() {
     cat <<USAGE
 usage: containers/build.sh NAME [options]
 
-  NAME             base (EMT), sevennet, mace or chgnet
+  NAME             base (EMT), sevennet, mace, chgnet or gpaw
   --engine ENGINE  the program that builds the image: apptainer (default), podman or docker
   --base BASE      the base image; default docker://docker.io/library/python:3.11-slim. Apptainer accepts
                    docker://IMAGE, oras://IMAGE, a folder, a .sif, or an archive (.tar) from docker save or podman save;
@@ -29,9 +29,9 @@ fail() {
 
 name=${1:-}
 case $name in
-base | sevennet | mace | chgnet) shift ;;
+base | sevennet | mace | chgnet | gpaw) shift ;;
 '' | -h | --help) usage && exit 0 ;;
-*) fail "unknown image '$name'; use base, sevennet, mace or chgnet" ;;
+*) fail "unknown image '$name'; use base, sevennet, mace, chgnet or gpaw" ;;
 esac
 base=docker://docker.io/library/python:3.11-slim engine=apptainer device=cpu model='' wheel='' output='' compression=()
 while (($#)); do
@@ -68,7 +68,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 context=$folder/context
 mkdir -p "$context/models"
-cp "$here"/install.sh "$here"/one_step.py "$here"/../constraints*.txt "$context"
+cp "$here"/install.sh "$here"/one_step.py "$here"/../constraints*.txt \
+    "$here"/../aiida_mlip_autopipe/installation/gpaw_siteconfig.py "$context"
 [[ -z $model ]] || cp "$model" "$context/models"
 if [[ -n $wheel ]]; then
     cp "$wheel" "$context"

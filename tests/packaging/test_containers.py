@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 CONTAINERS = Path(__file__).parents[2] / 'containers'
-NAMES = ('base', 'sevennet', 'mace', 'chgnet')
+NAMES = ('base', 'sevennet', 'mace', 'chgnet', 'gpaw')
 
 
 def test_the_definitions_differ_only_in_the_name_of_the_calculator():

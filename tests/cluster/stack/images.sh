@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build images for the tests: `images.sh NAME…` (base, sevennet, mace). No image registry is needed: the base is a small
-# Debian, and the packages come from the environments of the tests. For each image, the script also makes an
+# Build images for the tests: `images.sh NAME…` (base, sevennet, mace, gpaw). No image registry is needed: the base is a
+# small Debian, and the packages come from the environments of the tests. For each image, the script also makes an
 # environment on the cluster for jobs without a container. Images that are up to date are kept.
 source "$(dirname "$0")/settings.sh"
 ROOT=$(cd "$(dirname "$0")/../../.." && pwd)
@@ -33,6 +33,15 @@ make_root() {
     /usr/bin/python3.11 -m venv --without-pip "$SOFTWARE/$1.new"
     mv "$SOFTWARE/$1.new" "$root/opt/mlip"
     "$python" "$ROOT/tests/cluster/stack/copy_environment.py" "$requirement" "$root/opt/mlip/lib/python3.11/site-packages"
+    [[ $1 != gpaw ]] || copy_libraries "$root/opt/mlip/lib/python3.11/site-packages"/_gpaw*.so "$root"
+}
+
+# copy_libraries FILE ROOT: the libraries of this machine that FILE needs and ROOT lacks.
+copy_libraries() {
+    local library
+    for library in $(ldd "$1" | awk '/=> \// {print $3}'); do
+        [[ -e $2/$library ]] || cp --dereference "$library" "$2/$library"
+    done
 }
 
 # install_on_cluster NAME WHEEL: an environment with the same files, for jobs without a container.
