@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.data.selection import selection_from_node
 from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_from_node
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
+from aiida_mlip_autopipe.reporting.label_errors import describe_errors, measure_cost, pair_labels
 from aiida_mlip_autopipe.reporting.report_card import estimate_dft_cost, refuse_report_file, write_report_card
 from aiida_mlip_autopipe.sampling.assessment import assess_selection
 from aiida_mlip_autopipe.storage import Row
@@ -35,6 +36,10 @@ class CampaignReport:
         The content of its dataset.
     dft_cost
         The quantities that determine the cost of labelling the dataset by DFT, from `estimate_dft_cost`.
+    label_errors
+        The errors of the MLIP against reference labels, from `describe_errors`; None if no row has both labels.
+    label_cost
+        The cost of the labels, from `measure_cost`; None if no row records it.
     assessment
         The selection compared with its candidates and with random selections, from `assess_selection`.
     account
@@ -46,6 +51,8 @@ class CampaignReport:
     name: str
     dataset: DatasetInfo
     dft_cost: dict[str, float]
+    label_errors: dict[str, Any] | None
+    label_cost: dict[str, float] | None
     assessment: dict[str, Any]
     account: CampaignAccount
     warnings: tuple[str, ...]
@@ -64,6 +71,8 @@ def read_campaign_report(campaign: orm.WorkChainNode) -> CampaignReport:
         name=campaign.label,
         dataset=read_dataset_info(sources.rows),
         dft_cost=estimate_dft_cost(sources.rows),
+        label_errors=None if (labels := pair_labels(sources.rows)) is None else describe_errors(labels),
+        label_cost=measure_cost(sources.rows),
         assessment=sources.assess(),
         account=read_account(campaign),
         warnings=tuple(sources.warnings()),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import chemical_symbols
 
+from aiida_mlip_autopipe.reporting.label_errors import ComparedLabels
+from aiida_mlip_autopipe.reporting.temperatures import divide_temperatures
 from aiida_mlip_autopipe.structures.densities import DALTON_PER_A3
 from aiida_mlip_autopipe.structures.excess_energy import excess_energies
 from aiida_mlip_autopipe.structures.rows.row import Row
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 # Maximum number of structures in the radial distribution, and its maximum distance in Å.
 MAX_RADIAL = 200
 RADIAL_CUTOFF = 6.0
-# Number of intervals into which temperatures are divided.
-N_TEMPERATURES = 8
+# Maximum number of components in the parity of the forces.
+MAX_COMPONENTS = 10_000
 EXCESS = 'energy above the minimum, eV/atom'
 CHOSEN, OTHER = '#c2410c', '#94a3b8'
 
@@ -131,6 +133,58 @@ def draw_radial(rows: Sequence[Row]) -> Figure:
     return _figure(lines, 'distance, Å', 'neighbours per atom per Å')
 
 
+def draw_energy_parity(labels: ComparedLabels) -> Figure:
+    """Draw energies against the reference energies by kind of seed, with an offset per element removed from both."""
+    compared = labels.energies + labels.energy_errors
+    names = np.array([_name(row, place) for row, place in zip(labels.rows, labels.places, strict=True)])
+    points = {kind: np.array(members) for kind, members in _by_kind(labels.rows).items()}
+    return _parity(
+        {kind: (labels.energies[members], compared[members]) for kind, members in points.items()},
+        {kind: names[members].tolist() for kind, members in points.items()},
+        labels,
+        'energy relative to a fit per element, eV/atom',
+    )
+
+
+def draw_force_parity(labels: ComparedLabels) -> Figure:
+    """Draw the components of the forces against the reference by kind of seed, an evenly spaced sample of them."""
+    n_components = sum(3 * len(row.atoms) for row in labels.rows)
+    spacing = -(-n_components // MAX_COMPONENTS)
+    points, names = {}, {}
+    for kind, members in _by_kind(labels.rows).items():
+        pair = [
+            np.concatenate([side[index].results['forces'].ravel() for index in members])[::spacing]
+            for side in (labels.reference, labels.compared)
+        ]
+        owners = np.repeat(members, [3 * len(labels.rows[index].atoms) for index in members])[::spacing]
+        points[kind] = (pair[0], pair[1])
+        names[kind] = [_name(labels.rows[index], labels.places[index]) for index in owners.tolist()]
+    return _parity(points, names, labels, 'component of a force, eV/Å')
+
+
+def _parity(
+    points: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    names: Mapping[str, list[str]],
+    labels: ComparedLabels,
+    title: str,
+) -> Figure:
+    """Draw values against reference values, with the diagonal on which both are equal."""
+    together = np.concatenate([value for pair in points.values() for value in pair])
+    ends = [float(together.min()), float(together.max())]
+    diagonal = {'type': 'scatter', 'mode': 'lines', 'x': ends, 'y': ends, 'showlegend': False, 'hoverinfo': 'skip'}
+    traces: list[dict[str, Any]] = [diagonal | {'line': {'color': OTHER, 'width': 1}}]
+    for kind, (x, y) in points.items():
+        marker = {'size': 5, 'opacity': 0.6}
+        place = {'x': x.tolist(), 'y': y.tolist(), 'text': names[kind]}
+        traces.append({'type': 'scatter', 'mode': 'markers', 'name': kind, 'marker': marker, **place})
+    axes = (labels.reference[0].level.name, labels.compared[0].level.name)
+    return _figure(traces, *(f'{name}: {title}' for name in axes), showlegend=True, height=520)
+
+
+def _name(row: Row, place: int) -> str:
+    return f'row {place if row.id is None else row.id}, {row.atoms.symbols.formula.format("hill")}'
+
+
 def draw_map(assessment: Mapping[str, Any]) -> Figure:
     """Draw the frames by the first two principal components of their descriptors, with the chosen frames on top."""
     layers = (('candidates', OTHER, 4), ('chosen', CHOSEN, 6))
@@ -183,26 +237,17 @@ def _excess_energies(rows: Sequence[Row]) -> np.ndarray:
 
 def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None:
     """Draw values by temperature and kind of seed: boxes from the first to the third quartile, outliers as points."""
-    temperatures = np.array([_temperature(row) for row in rows])
-    if np.isnan(temperatures).all():
+    intervals, order = divide_temperatures(rows)
+    if not order:
         return None
-    edges = np.linspace(np.nanmin(temperatures), np.nanmax(temperatures), N_TEMPERATURES + 1)
-    intervals = np.clip(np.searchsorted(edges, temperatures, side='right') - 1, 0, N_TEMPERATURES - 1)
-    ends = [f'{edge:.0f}' for edge in edges]
-    labels = np.array([low if low == high else f'{low}–{high}' for low, high in pairwise(ends)])
     boxes = []
     for kind, indices in _by_kind(rows).items():
-        known = np.array([index for index in indices if not np.isnan(temperatures[index])], dtype=np.int64)
-        found = {'x': labels[intervals[known]].tolist(), 'y': values[known].tolist()}
+        known = [index for index in indices if intervals[index] is not None]
+        found = {'x': [intervals[index] for index in known], 'y': values[known].tolist()}
         boxes.append({'type': 'box', 'name': kind, 'boxpoints': 'outliers', **found})
     figure = _figure(boxes, 'temperature, K', title, boxmode='group')
-    figure.update_xaxes(type='category', categoryorder='array', categoryarray=labels.tolist())
+    figure.update_xaxes(type='category', categoryorder='array', categoryarray=order)
     return figure
-
-
-def _temperature(row: Row) -> float:
-    pairs = row.key_value_pairs
-    return float(pairs.get('target_temperature_K', pairs.get('temperature_K', np.nan)))
 
 
 def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = False) -> Figure:
@@ -229,11 +274,15 @@ def _figure(traces: list[dict[str, Any]], x: str, y: str, **layout: Any) -> Figu
 
     figure = Figure(traces)
     figure.update_layout(
-        template='plotly_white',
-        height=380,
-        margin={'l': 60, 'r': 20, 't': 20, 'b': 50},
-        xaxis_title=x,
-        yaxis_title=y,
-        **layout,
+        **{
+            'template': 'plotly_white',
+            'height': 380,
+            'paper_bgcolor': 'rgba(255, 255, 255, 0)',
+            'plot_bgcolor': 'rgba(255, 255, 255, 0)',
+            'margin': {'l': 60, 'r': 20, 't': 20, 'b': 50},
+            'xaxis_title': x,
+            'yaxis_title': y,
+            **layout,
+        }
     )
     return figure

@@ -14,7 +14,10 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
+from aiida_mlip_autopipe.reporting.label_errors import ComparedLabels, describe_errors, measure_cost, pair_labels
+from aiida_mlip_autopipe.reporting.label_section import render_cost, render_label_errors
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
+from aiida_mlip_autopipe.reporting.tables import render_table
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
 from aiida_mlip_autopipe.structures.rows.contents import tabulate_sets
 from aiida_mlip_autopipe.structures.rows.row import Row
@@ -24,10 +27,17 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 STYLE = """
+:root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1e293b; }
-table { border-collapse: collapse; }
-td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e2e8f0; }
+.table { overflow-x: auto; margin: 1rem 0; } table { border-collapse: collapse; }
+td, th { padding: .2rem .7rem; white-space: nowrap; text-align: right; border-bottom: 1px solid #e2e8f0; }
+th { white-space: pre; vertical-align: bottom; }
 td:first-child, th:first-child { text-align: left; } .warning { background: #fef3c7; padding: .5rem 1rem; }
+@media (prefers-color-scheme: dark) {
+  body { background: #0f172a; color: #e2e8f0; } td, th { border-color: #334155; } .warning { background: #422006; }
+  .plotly-graph-div { filter: invert(1) hue-rotate(180deg) brightness(1.3); }
+}
+@media (max-width: 50rem) { td, th { padding: .2rem .35rem; } }
 """
 
 MAP = 'Map'
@@ -89,11 +99,16 @@ def write_report_card(
     refuse_report_file(path, overwrite)
     numbers: dict[str, Any] = {'dataset': describe_dataset(rows), 'dft_cost': estimate_dft_cost(rows)}
     numbers['dataset']['warnings'] += warnings
+    labels = pair_labels(rows)
+    if labels is not None:
+        numbers['label_errors'] = describe_errors(labels)
+    if (cost := measure_cost(rows)) is not None:
+        numbers['label_cost'] = cost
     if assessment is not None:
         numbers['assessment'] = dict(assessment)
     if campaign is not None:
         numbers['campaign'] = {title: dict(table) for title, table in campaign.items()}
-    page = render_report_card(numbers, _draw(rows, assessment), title or path.stem, structures)
+    page = render_report_card(numbers, _draw(rows, labels, assessment), title or path.stem, structures)
     with (
         atomic_write(path, overwrite=overwrite) as html,
         atomic_write(path.with_suffix('.json'), overwrite=overwrite) as data,
@@ -149,10 +164,10 @@ def render_report_card(
         escape(', '.join(dataset['counts']['level of theory'])) + '.</p>',
         *(f'<p class="warning">{escape(warning)}</p>' for warning in dataset['warnings']),
         '<h2>Distributions</h2>',
-        _table(['', 'min', '5 %', 'median', '95 %', 'max'], dataset['distributions']),
+        render_table(['', 'min', '5 %', 'median', '95 %', 'max'], dataset['distributions']),
     ]
     if dataset['sets']:
-        parts += ['<h2>Sets</h2>', _table(['', *dataset['sets']], tabulate_sets(dataset['sets']))]
+        parts += ['<h2>Sets</h2>', render_table(['', *dataset['sets']], tabulate_sets(dataset['sets']))]
     if 'assessment' in numbers:
         parts += _compare(numbers['assessment'])
     cost = numbers['dft_cost']
@@ -162,8 +177,12 @@ def render_report_card(
         'For large cells, the cost is proportional to '
         f'the sum of N³ over the structures of N atoms, which is {cost["atoms_cubed"]:.3g}.</p>',
     ]
+    if 'label_cost' in numbers:
+        parts.append(render_cost(numbers['label_cost']))
     for title, table in numbers.get('campaign', {}).items():
-        parts += [f'<h2>{escape(title)}</h2>', _table(['', ''], {name: [value] for name, value in table.items()})]
+        parts += [f'<h2>{escape(title)}</h2>', render_table(['', ''], {name: [value] for name, value in table.items()})]
+    if 'label_errors' in numbers:
+        parts += render_label_errors(numbers['label_errors'], dataset['n_rows'])
     for title, figure in drawn.items():
         parts.append(f'<h2>{escape(title)}</h2>')
         figure_id = f'figure-{len(parts)}'
@@ -185,11 +204,13 @@ def _compare(assessment: Mapping[str, Any]) -> list[str]:
     return [
         '<h2>Comparison with a random selection of the same size</h2>',
         f'<p>{counted(assessment["n_candidates"], "candidate frame")}.</p>',
-        _table(['', 'this selection', 'random'], scores),
+        render_table(['', 'this selection', 'random'], scores),
     ]
 
 
-def _draw(rows: Sequence[Row], assessment: Mapping[str, Any] | None) -> dict[str, Figure]:
+def _draw(
+    rows: Sequence[Row], labels: ComparedLabels | None, assessment: Mapping[str, Any] | None
+) -> dict[str, Figure]:
     drawn = {
         'Compositions': figures.draw_compositions(rows),
         'Cell vectors': figures.draw_cells(rows),
@@ -205,18 +226,10 @@ def _draw(rows: Sequence[Row], assessment: Mapping[str, Any] | None) -> dict[str
     if assessment is not None:
         coverage = {MAP: figures.draw_map(assessment), 'Coverage': figures.draw_coverage(assessment)}
         drawn = coverage | drawn
+    if labels is not None:
+        parity = {
+            'Parity of energies': figures.draw_energy_parity(labels),
+            'Parity of forces': figures.draw_force_parity(labels),
+        }
+        drawn = parity | drawn
     return {title: figure for title, figure in drawn.items() if figure is not None}
-
-
-def _table(head: Sequence[str], lines: Mapping[str, Sequence[float | str]]) -> str:
-    body = ''.join(
-        f'<tr><td>{escape(name)}</td>' + ''.join(f'<td>{_cell(value)}</td>' for value in values) + '</tr>'
-        for name, values in lines.items()
-    )
-    return f'<table><tr>{"".join(f"<th>{escape(cell)}</th>" for cell in head)}</tr>{body}</table>'
-
-
-def _cell(value: float | str) -> str:
-    if isinstance(value, str):
-        return escape(value)
-    return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'
