@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
 
 CONFIGS = sorted((Path(__file__).parents[1] / 'workchains/configs').glob('*.yaml'))
 SCALARS = (

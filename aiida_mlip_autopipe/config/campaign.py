@@ -14,11 +14,11 @@ from pydantic_core import PydanticSerializationError
 
 from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
 from aiida_mlip_autopipe.config.exploration import AnySection, ExplorationSection, merge_override
-from aiida_mlip_autopipe.config.yaml_file import yaml_text
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import BY_CONTENT, fault
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.core.yaml_file import yaml_text
 from aiida_mlip_autopipe.exploration import CALCULATORS, AnyExploration, CalculatorSettings, read_exploration
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, complete_elements, count_seeds
 from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class

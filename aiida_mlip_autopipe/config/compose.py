@@ -12,9 +12,9 @@ import yaml
 
 from aiida_mlip_autopipe.config.overrides import Override, explain_failure, parse_override
 from aiida_mlip_autopipe.config.presets import find_preset
-from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
+from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
 
 # Hydra reserves these keys. They are not sections, so validation refuses them.
 _HYDRA_KEYS = ('defaults', 'hydra')

@@ -14,8 +14,8 @@ from aiida_mlip_autopipe.config.compose import compose_config
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.config.presets import preset_folders
 from aiida_mlip_autopipe.config.renamed import translate_old_names, upgrade_config
-from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
 from aiida_mlip_autopipe.core.errors import ConfigError
+from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> CampaignConfig:

@@ -39,7 +39,7 @@ def dft_inputs(
     Run the code yourself, then read the labels with `label-from`.
     """
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+    from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage import Dataset
     from aiida_mlip_autopipe.storage.dft import write_dft_inputs

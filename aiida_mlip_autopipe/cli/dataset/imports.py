@@ -120,7 +120,7 @@ def _read_level(text: str) -> dict[str, Any] | LevelOfTheory:
     path = Path(text)
     if path.suffix == '.db':
         return level_of_dataset(path)
-    from aiida_mlip_autopipe.config.yaml_file import read_yaml_file, read_yaml_text
+    from aiida_mlip_autopipe.core.yaml_file import read_yaml_file, read_yaml_text
 
     if text.lstrip().startswith('{'):
         return read_yaml_text(text, '--level')

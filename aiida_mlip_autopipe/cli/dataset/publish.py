@@ -30,10 +30,10 @@ def publish(
     import json
 
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.reporting.publication import check_publication
     from aiida_mlip_autopipe.storage import Dataset
 

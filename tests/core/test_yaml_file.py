@@ -1,8 +1,20 @@
+from pathlib import Path
+
 import pytest
 from support.errors import refused
 
-from aiida_mlip_autopipe.config.yaml_file import read_yaml_file, yaml_text
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.yaml_file import read_yaml_file, yaml_text
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(content: str | bytes, name: str = 'campaign.yaml') -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_file
 
 
 def test_words_that_are_booleans_in_yaml_1_1_are_strings(write):
