@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import gcd
 
 import numpy as np
@@ -246,7 +247,9 @@ def force_quantiles(forces: np.ndarray) -> np.ndarray:
     return quantiles
 
 
-def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[str]:
+def join_alike(
+    structures: LabelledStructures, groups: Sequence[str], *, also: Iterable[tuple[str, str]] = ()
+) -> list[str]:
     """Join the groups that share a structure.
 
     Two structures are copies if their composition, energy, volume without vacuum and the distribution of the norms of
@@ -258,6 +261,8 @@ def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[st
         The quantities to compare.
     groups
         The group of each structure.
+    also
+        Further pairs of groups to join.
 
     Returns
     -------
@@ -267,12 +272,13 @@ def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[st
     parents = {group: group for group in groups}
 
     def root(group: str) -> str:
-        while parents[group] != group:
+        while parents.setdefault(group, group) != group:
             group = parents[group]
         return group
 
-    for first, second in _alike_pairs(structures):
-        names = sorted((root(groups[first]), root(groups[second])))
+    alike = ((groups[first], groups[second]) for first, second in _alike_pairs(structures))
+    for pair in chain(alike, also):
+        names = sorted(map(root, pair))
         parents[names[1]] = names[0]
     return [root(group) for group in groups]
 

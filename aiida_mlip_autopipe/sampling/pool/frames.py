@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,6 +36,8 @@ class FramePool:
         The label of the entry of each seed, by its id.
     repeated
         For each seed with discarded frames that are in the reference dataset, the indices of the structures there.
+    copied
+        Pairs of seeds with an identical frame, which is a candidate only of the first one.
     counted
         The frames that count as chosen (c, 2): the index of the trajectory and that of the frame.
     features
@@ -50,6 +52,7 @@ class FramePool:
     kind_of_seed: Mapping[str, str] = field(default_factory=dict)
     label_of_seed: Mapping[str, str] = field(default_factory=dict)
     repeated: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    copied: Collection[tuple[str, str]] = ()
     counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     features: Mapping[str, Features] = field(default_factory=dict)
 
@@ -198,12 +201,13 @@ def collect_frames(
     )
     discarded = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'reference_dataset': 0})
     identities: set[tuple[str, int]] = set()
-    contents: set[bytes] = set()
+    contents: dict[bytes, str] = {}
     known: dict[bytes, list[int]] = {}
     for index, atoms in enumerate(reference):
         content = content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions)
         known.setdefault(content, []).append(index)
     repeated: dict[str, list[int]] = {}
+    copied: dict[tuple[str, str], None] = {}
     chosen: list[tuple[int, int]] = []
     for i in order:
         trajectory = trajectories[i]
@@ -222,8 +226,10 @@ def collect_frames(
                 discarded['reference_dataset' if content in known else 'duplicate'] += 1
                 if content in known:
                     repeated.setdefault(trajectory.seed_id, []).extend(known[content])
+                elif contents[content] != trajectory.seed_id:
+                    copied[contents[content], trajectory.seed_id] = None
                 continue
-            contents.add(content)
+            contents[content] = trajectory.seed_id
             chosen.append((i, f))
     pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
     return FramePool(
@@ -235,6 +241,7 @@ def collect_frames(
         kind_of_seed or {},
         label_of_seed or {},
         repeated,
+        tuple(copied),
     )
 
 

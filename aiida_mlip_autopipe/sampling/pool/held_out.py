@@ -92,7 +92,8 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
 
     groups_of_frames = [group_of(seed_id) for seed_id in pool.seed_ids()]
     repeated = [(group_of(seed), reference.splits[index]) for seed, found in pool.repeated.items() for index in found]
-    names, known = _join(pool, groups_of_frames, reference, repeated)
+    copied = [(group_of(first), group_of(second)) for first, second in pool.copied]
+    names, known = _join(pool, groups_of_frames, reference, repeated, copied)
     ambiguous = {name for name, found in known.items() if len(found) > 1}
     is_usable = np.array([name not in ambiguous for name in names], dtype=bool)
     has_label = np.array([label in settings.held_out_labels for label in known_labels(pool)], dtype=bool)
@@ -149,16 +150,21 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
 
 
 def _join(
-    pool: FramePool, groups: Sequence[str], reference: ReferenceSets, repeated: Iterable[tuple[str, Split]]
+    pool: FramePool,
+    groups: Sequence[str],
+    reference: ReferenceSets,
+    repeated: Iterable[tuple[str, Split]],
+    copied: Iterable[tuple[str, str]],
 ) -> tuple[list[str], dict[str, set[Split]]]:
     """Return the group of each candidate, and the sets of the reference dataset that contain each group.
 
     ``repeated`` are the groups of frames that are not candidates because the reference dataset contains them, each with
-    its set there.
+    its set there. ``copied`` are pairs of groups with an identical frame, which is a candidate only once.
     """
     joined = join_alike(
         LabelledStructures.concatenate([_fingerprints(pool), reference.labelled]),
         [*groups, *(reference.groups[index] for index in reference.with_labels)],
+        also=copied,
     )
     name_of = dict(zip([*groups, *(reference.groups[index] for index in reference.with_labels)], joined, strict=True))
     known: dict[str, set[Split]] = {}

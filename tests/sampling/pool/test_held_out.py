@@ -382,3 +382,18 @@ def test_the_kinds_that_are_always_selected_can_be_changed(trajectories):
     assert len(select_frames(trajectories, settings, random_seed=1, kinds=kinds)) == 20
     with refused(Code.VALUES_EXCLUDE, 'held_out_kinds', 'always_selected_kinds', 'dimer'):
         sampling('random', test_fraction=0.2, held_out_kinds=['dimer'])
+
+
+def test_groups_with_an_identical_frame_are_joined_although_it_is_a_candidate_once(trajectories, groups):
+    # The first frame of a seed of each group but the last is also the first frame of a seed of the next group.
+    chained = list(trajectories)
+    for seed in range(0, 8, 2):
+        one, other = trajectories[seed], chained[seed + 2]
+        positions, energies, forces = other.positions.copy(), other.energies.copy(), other.forces.copy()
+        positions[-1 - seed % 4], energies[-1 - seed % 4] = one.positions[0], one.energies[0]
+        forces[-1 - seed % 4] = one.forces[0]
+        chained[seed + 2] = replace(other, positions=positions, energies=energies, forces=forces)
+    settings = sampling('random', n_structures=20, test_fraction=0.2, valid_fraction=0.2)
+    joined = select_frames(chained, settings, random_seed=1, groups=groups)
+    assert joined.report['discarded']['duplicate'] == 4
+    assert joined.report['n_groups_joined'] == 4
