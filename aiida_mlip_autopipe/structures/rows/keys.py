@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aiida_mlip_autopipe.structures.rows.level import UNKNOWN_SETTINGS, LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.level import FIXED_METHODS, UNKNOWN_SETTINGS, LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import HASH_PREFIX, Software, searchable
 
 LEVEL = 'level'
@@ -16,6 +16,8 @@ DERIVED_KEYS = (LEVEL, 'kind', 'label', 'temperature')
 """Searchable keys that rows of earlier versions lack. They are derived when such a row is read."""
 # Calculators whose settings do not change the labels, so the keys of an old row determine the level completely.
 _WITHOUT_SETTINGS = ('emt', 'chgnet')
+# Earlier versions included the version of ASE in these levels.
+_FIXED = tuple(f'mlip:{code}' for code in FIXED_METHODS)
 
 
 def seed_pairs(record: Mapping[str, Any]) -> dict[str, str]:
@@ -40,8 +42,9 @@ def current_pairs(pairs: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str
     if 'temperature' not in current:
         temperature = current.get('target_temperature_K', current.get('temperature_K'))
         current |= {} if temperature is None else {'temperature': temperature}
-    if LEVEL not in current:
-        if str(current.get('label_source', '')).startswith('dft:'):
+    source = str(current.get('label_source', ''))
+    if LEVEL not in current or source.startswith(_FIXED):
+        if LEVEL not in current and source.startswith('dft:'):
             # Rows of earlier versions contain the calculator of the exploration here.
             current = {key: value for key, value in current.items() if key not in Software.model_fields}
         level = read_level(current, data)

@@ -8,13 +8,17 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from aiida_mlip_autopipe.core.settings import Settings
 
 UNKNOWN_SETTINGS = 'unknown'
 """Value of the parameter ``settings`` of a level whose settings were not recorded. Such a level
 differs from all known ones."""
+
+FIXED_METHODS = ('emt', 'lj')
+"""Codes whose labels do not depend on the version of ASE. EMT gives the same bits from ASE 3.23 to 3.29, and the
+Lennard-Jones potential is part of this package. Tests compare both with stored values."""
 
 
 class LevelOfTheory(Settings):
@@ -37,8 +41,10 @@ class LevelOfTheory(Settings):
 
     @field_validator('parameters')
     @classmethod
-    def _normalise(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _normalise(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         normalised: dict[str, Any] = _normalise(parameters)
+        if info.data.get('code') in FIXED_METHODS:
+            normalised.pop('calculator_version', None)
         return normalised
 
     @property

@@ -53,3 +53,15 @@ def test_the_cutoff_covers_the_neighbour_list():
     calculator = EMTLoader(EMTSettings()).load().calculator
     calculator.calculate(bulk('Cu'), ['energy'], ['numbers', 'positions', 'cell', 'pbc'])
     assert calculator.rc_list <= EMTSettings().cutoff_A
+
+
+def test_the_numbers_are_those_of_ase_3_23_to_3_29():
+    # The level of theory does not contain the version of ASE. If this fails, it must.
+    atoms = bulk('Cu', cubic=True)
+    atoms.symbols = ['Cu', 'Au', 'Ni', 'Al']
+    atoms.positions[1] += [0.1, -0.2, 0.05]
+    atoms.calc = EMTLoader(EMTSettings()).load().calculator
+    assert np.isclose(atoms.get_potential_energy(), 1.3512465998045498, rtol=1e-12)
+    assert np.allclose(atoms.get_forces()[1], [-1.62949344, 2.95450677, -0.80088685], atol=1e-8)
+    stress = [-0.16259143, -0.1785583, -0.18009598, 0.0064647, -0.00166582, 0.01513473]
+    assert np.allclose(atoms.get_stress(), stress, atol=1e-8)

@@ -45,3 +45,12 @@ def test_energy_and_force_vanish_at_the_cutoff():
 def test_a_run_with_lennard_jones_completes(job_folder):
     result = job_folder().write(bulk('Ar', 'fcc', a=5.3, cubic=True), {'n_steps': 4}, calculator={'kind': 'lj'}).run()
     assert (result.outcome, result.ensemble) == ('completed', 'npt')
+
+
+def test_the_numbers_do_not_change_between_versions():
+    # The level of theory does not contain a version. If this fails, it must.
+    atoms = bulk('Ar', 'fcc', a=5.3, cubic=True)
+    atoms.positions[1] += [0.1, -0.2, 0.05]
+    atoms.calc = LennardJonesLoader(LennardJonesSettings()).load().calculator
+    assert atoms.get_potential_energy() == pytest.approx(-0.2690151485896902, rel=1e-12)
+    assert atoms.get_forces()[1] == pytest.approx([-0.03218879, 0.06171979, -0.01618921], abs=1e-8)

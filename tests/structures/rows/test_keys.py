@@ -1,5 +1,6 @@
 """Rows of earlier versions are read with the current keys."""
 
+import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.structures.rows.keys import current_pairs, read_level
@@ -60,3 +61,18 @@ def test_the_identity_is_the_run_the_step_and_the_level():
     assert len({row.identity for row in rows}) == 4
     assert rows[0].identity == ('run-1', 10, rows[0].level.hash)
     assert Row(bulk('Cu'), OLD).identity.run == 'seed-abc'
+
+
+@pytest.mark.parametrize('code', ['emt', 'lj'])
+def test_levels_without_a_model_do_not_depend_on_the_version_of_ase(code):
+    old, new = (
+        {'method': 'mlip', 'code': code, 'name': f'mlip:{code}', 'parameters': {'precision': 'float64'}} for _ in 'ab'
+    )
+    old['parameters'] = old['parameters'] | {'calculator_version': '3.28.0'}
+    level = LevelOfTheory(**new)
+    assert LevelOfTheory(**old).hash == level.hash
+    # The stored hash of an earlier version is replaced.
+    pairs = {'label_source': f'mlip:{code}', 'level': 'level-0123456789abcdef'}
+    assert current_pairs(pairs, {'level': old})['level'] == level.hash
+    other = {**old, 'code': 'chgnet', 'name': 'mlip:chgnet'}
+    assert LevelOfTheory(**other).parameters['calculator_version'] == '3.28.0'
