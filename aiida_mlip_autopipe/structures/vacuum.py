@@ -45,6 +45,9 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     """
     widths = perpendicular_widths(atoms)
     centres = Cell(complete_cell(atoms)).scaled_positions(atoms.positions) % 1.0
+    if not np.any(radii_A):
+        centres = np.sort(centres, axis=0)
+        return np.asarray(np.diff(centres, axis=0, append=centres[:1] + 1).max(axis=0) * widths)
     radii = np.broadcast_to(radii_A, len(atoms))[:, None] / widths
     order = np.argsort(centres - radii, axis=0)
     starts = np.take_along_axis(centres - radii, order, axis=0)

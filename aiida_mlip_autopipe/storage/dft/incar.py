@@ -74,11 +74,11 @@ def check_incar(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(tag: str, value: Any) -> Any:
-    known = _types()
     if tag.startswith('ML_') or tag in REFUSED:
         raise AutopipeError(Code.VALUE_INVALID, f'{tag} is not allowed: {REFUSED.get(tag, STEPS)}')
-    if tag not in known:
-        near = get_close_matches(tag, known, n=1)
+    kind = _types_of_pymatgen().get(tag) or _types_of_ase().get(tag)
+    if kind is None:
+        near = get_close_matches(tag, _types_of_ase() | _types_of_pymatgen(), n=1)
         raise AutopipeError(
             Code.KEY_UNKNOWN, f'{tag} is not a tag of VASP' + (f'; did you mean {near[0]}?' * len(near))
         )
@@ -88,7 +88,7 @@ def _checked(tag: str, value: Any) -> Any:
                 Code.TYPE_WRONG, f'{tag} must have a number for each element, such as {tag}: {{Fe: 2}}; got {value}'
             )
         return dict(value)
-    found = _typed(tag, value, known[tag])
+    found = _typed(tag, value, kind)
     if tag in REQUIRED and found != REQUIRED[tag][0]:
         raise AutopipeError(Code.VALUE_INVALID, f'{tag} must be {REQUIRED[tag][0]}: {REQUIRED[tag][1]}; got {value}')
     if tag == 'ISIF' and found < 2:
@@ -133,10 +133,20 @@ def _is_number(value: Any) -> bool:
 
 
 @cache
-def _types() -> dict[str, str]:
-    """Return the type of each known tag: that of pymatgen, or of ASE for tags that pymatgen does not know."""
+def _types_of_pymatgen() -> dict[str, str]:
+    """Return the type of each tag that pymatgen knows."""
     from importlib.util import find_spec
 
+    # The package is not imported, because that takes seconds.
+    package = find_spec('pymatgen.io.vasp')
+    assert package is not None  # pymatgen is a dependency
+    text = Path(str(package.origin)).with_name('incar_parameters.json').read_text()
+    return {name: about['type'] for name, about in json.loads(text).items()}
+
+
+@cache
+def _types_of_ase() -> dict[str, str]:
+    """Return the type of each tag that ASE knows. Its module imports Matplotlib, which takes a second."""
     from ase.calculators.vasp import create_input
 
     groups = {
@@ -146,14 +156,9 @@ def _types() -> dict[str, str]:
         'bool': ('bool_keys',),
         'list': ('list_int_keys', 'list_bool_keys', 'list_float_keys', 'special_keys'),
     }
-    of_ase = {
+    return {
         name.upper(): kind for kind, lists in groups.items() for keys in lists for name in getattr(create_input, keys)
     }
-    # The package is not imported, because that takes seconds.
-    package = find_spec('pymatgen.io.vasp')
-    assert package is not None  # pymatgen is a dependency
-    text = Path(str(package.origin)).with_name('incar_parameters.json').read_text()
-    return of_ase | {name: about['type'] for name, about in json.loads(text).items()}
 
 
 def resolve_elements(tags: Mapping[str, Any], elements: Sequence[str]) -> dict[str, Any]:
