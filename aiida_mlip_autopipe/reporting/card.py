@@ -81,6 +81,8 @@ class DatasetInfo:
         Number of structures, and number of atoms in all of them.
     checksum
         Checksum of the content; see `content_checksum`.
+    version
+        Version that the authors gave to the dataset; None if it is not known.
     counts
         Number of rows for each value of a property, by the name of the property.
     sets
@@ -103,6 +105,7 @@ class DatasetInfo:
     n_rows: int
     n_atoms: int
     checksum: str
+    version: str | None
     counts: dict[str, dict[str, int]]
     sets: dict[str, dict[str, Any]]
     origins: tuple[dict[str, Any], ...]
@@ -112,8 +115,8 @@ class DatasetInfo:
     warnings: tuple[str, ...]
 
 
-def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
-    """Summarise the content of a dataset.
+def read_dataset_info(rows: Sequence[Row], version: str | None = None) -> DatasetInfo:
+    """Summarise the content of a dataset, whose rows do not contain its version.
 
     Raises
     ------
@@ -132,6 +135,7 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
         n_rows=len(rows),
         n_atoms=sum(len(row.atoms) for row in rows),
         checksum=content_checksum(rows),
+        version=version,
         counts={
             'level_of_theory': count_levels(rows),
             'other_levels': count_other_levels(rows),
@@ -146,7 +150,7 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
     )
 
 
-def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
+def describe_dataset(rows: Sequence[Row], version: str | None = None) -> dict[str, Any]:
     """Summarise the content of a dataset in the form of its JSON metadata.
 
     Returns
@@ -160,7 +164,7 @@ def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
     AutopipeError
         If the dataset has no rows.
     """
-    info = read_dataset_info(rows)
+    info = read_dataset_info(rows, version)
     return {
         **vars(info),
         'counts': {TITLES[name]: counts for name, counts in info.counts.items()},
@@ -171,7 +175,14 @@ def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, overwrite: bool = False) -> None:
+def write_card(
+    path: Path,
+    rows: Sequence[Row],
+    *,
+    config: str | None = None,
+    version: str | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write the card as Markdown to a path that ends in ``.md``, and the metadata to a ``.json`` file next to it.
 
     Parameters
@@ -182,6 +193,8 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
         The dataset.
     config
         The text of the config file of the campaign.
+    version
+        The version of the dataset.
     overwrite
         Whether to replace existing files.
 
@@ -192,7 +205,7 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
     """
     if path.suffix != '.md':
         raise AutopipeError(Code.FILE_SUFFIX, f'the file of a card must end in .md; got {path}')
-    card = describe_dataset(rows) | ({'config': config} if config else {})
+    card = describe_dataset(rows, version) | ({'config': config} if config else {})
     with (
         atomic_write(path, overwrite=overwrite) as markdown,
         atomic_write(path.with_suffix('.json'), overwrite=overwrite) as data,
@@ -204,6 +217,7 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
 def render_card(card: Mapping[str, Any], name: str) -> str:
     """Return a card as Markdown."""
     lines = [f'# {name}', '', f'{counted(card["n_rows"], "structure")}, {counted(card["n_atoms"], "atom")}.', '']
+    lines += [f'Version: {card["version"]}', ''] if card['version'] else []
     lines += [f'Checksum of the content: `{card["checksum"]}`', '']
     lines += [f'- **Warning**: {warning}' for warning in card['warnings']] + [''] * bool(card['warnings'])
     lines += ['## Content', '']

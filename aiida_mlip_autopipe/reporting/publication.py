@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.phrases import combine_faults
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
@@ -27,7 +29,20 @@ class Author(Settings):
     affiliation: str | None = None
     """Institution."""
     orcid: str | None = Field(default=None, pattern=r'^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$')
-    """ORCID iD, such as ``0000-0002-1825-0097``."""
+    """ORCID iD, such as ``0000-0002-1825-0097``, with a correct check digit."""
+
+    @field_validator('orcid')
+    @classmethod
+    def _check_digit(cls, orcid: str | None) -> str | None:
+        """Refuse an iD whose last character is not that of ISO 7064, MOD 11-2."""
+        if orcid is not None:
+            total = 0
+            for digit in orcid[:-1].replace('-', ''):
+                total = 2 * (total + int(digit))
+            expected = '0123456789X'[(12 - total) % 11]
+            if orcid[-1] != expected:
+                raise fault(Code.VALUE_INVALID, f'must end in the check digit of the other digits, {expected}')
+        return orcid
 
 
 class Software(Settings):
@@ -48,8 +63,9 @@ class PublicationFields(Settings):
     """What the dataset contains, and what it was made for."""
     authors: tuple[Author, ...] = ()
     """Authors, in order."""
-    licence: str | None = Field(default=None, pattern=r'^[A-Za-z0-9.+-]+$')
-    """Licence of the dataset, as an SPDX identifier such as ``CC-BY-4.0``."""
+    licence: str | None = None
+    """Licence of the dataset as an SPDX identifier, such as ``CC-BY-4.0``. If SPDX does not list the licence, its name
+    begins with ``LicenseRef-``."""
     version: str | None = None
     """Version of the dataset, such as ``1.0.0``."""
     links: tuple[str, ...] = ()
@@ -62,6 +78,20 @@ class PublicationFields(Settings):
     """DOI of the dataset, if it is already assigned."""
     keywords: tuple[str, ...] = ()
     """Keywords."""
+
+    @field_validator('licence')
+    @classmethod
+    def _check_licence(cls, licence: str | None) -> str | None:
+        """Return the licence in the spelling of SPDX, whose list is part of the package ``packaging``."""
+        from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+        try:
+            return None if licence is None else str(canonicalize_license_expression(licence))
+        except InvalidLicenseExpression:
+            raise fault(
+                Code.CHOICE_UNKNOWN,
+                'must be a licence of https://spdx.org/licenses, such as CC-BY-4.0, or begin with LicenseRef-',
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -121,6 +151,20 @@ FUNCTIONAL = MissingField('functional', 'ColabFit', 'functional: PBE')
 SOFTWARE = MissingField('software', 'ColabFit', 'software: [{name: VASP, version: 6.4.2}]')
 
 
+def read_publication_fields(fields: Mapping[str, Any], where: str) -> PublicationFields:
+    """Return the fields of a metadata file. The name of the file is ``where``.
+
+    Raises
+    ------
+    AutopipeError
+        If a field is unknown or invalid.
+    """
+    try:
+        return PublicationFields.model_validate(fields)
+    except ValidationError as error:
+        raise combine_faults(error, PublicationFields, where) from None
+
+
 def check_publication(rows: Sequence[Row], fields: Mapping[str, Any], where: str) -> PublicationCheck:
     """Check whether the metadata for publishing a dataset are complete.
 
@@ -138,11 +182,8 @@ def check_publication(rows: Sequence[Row], fields: Mapping[str, Any], where: str
     AutopipeError
         If a field is unknown or invalid, or the dataset has no rows.
     """
-    try:
-        given = PublicationFields.model_validate(fields)
-    except ValidationError as error:
-        raise combine_faults(error, PublicationFields, where) from None
-    info = read_dataset_info(rows)
+    given = read_publication_fields(fields, where)
+    info = read_dataset_info(rows, given.version)
     levels = {row.level_hash: row.level for row in rows}
     known = [level for level in levels.values() if level is not None and level.method != 'unknown']
     functional = given.functional or next((one for one in map(_functional, known) if one), None)

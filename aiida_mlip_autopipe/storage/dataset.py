@@ -154,9 +154,15 @@ class Dataset:
             if all(comparison.matches(row.key_value_pairs) for comparison in own):
                 yield row
 
+    def first_rows(self, key: str) -> Iterator[Row]:
+        """Yield the first row with each text of a key, and all rows without the key, in the order of their ids."""
+        yield from self._database.first_rows(key)
+
     def _parse(self, selection: str) -> tuple[list[str], tuple[Comparison, ...]]:
         counts = self._database.count_keys()
-        return parse_selection(selection, counts.keys(), lacks_derived=counts.get(LEVEL, 0) < len(self))
+        return parse_selection(
+            selection, counts.keys(), self._database.number_keys(), lacks_derived=counts.get(LEVEL, 0) < len(self)
+        )
 
     def _insert(self, insert: BulkInsert, row: Row, where: str) -> int:
         with self._refusal_of(where):

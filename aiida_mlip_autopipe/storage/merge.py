@@ -12,10 +12,10 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
-from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import convert_rows
 from aiida_mlip_autopipe.storage.imports.levels import complete_elements
 from aiida_mlip_autopipe.storage.metadata import differing_fields
-from aiida_mlip_autopipe.structures.duplicates import are_identical, content_digest
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, are_identical, content_digest, join_alike
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.rows.provenance import searchable
@@ -88,20 +88,28 @@ class MergeResult:
         Number of rows written.
     n_repeated
         Number of rows that were left out, because an earlier row is the same frame.
+    n_alike
+        Number of rows that were kept, although a row of an earlier dataset has the same structure and labels up to
+        rounding and rotation, or belongs to another group.
     joined_level
         The level of theory of all rows, if those of the datasets were joined.
+    remarks
+        What the format does not store; see `convert_rows`.
     """
 
     n_rows: int
     n_repeated: int
+    n_alike: int = 0
     joined_level: LevelOfTheory | None = None
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = False) -> MergeResult:
     """Write the rows of several datasets to one file, each frame once.
 
     Two rows are the same frame if they have the same run, step and level of theory, or if they are from different
-    datasets and their structures and labels are identical, as after a repeated run.
+    datasets and their structures, labels and groups are identical, as after a repeated run. Identical rows of different
+    groups are kept: without them, a split could put the other rows of these groups in different sets.
 
     Each level of DFT lists the potentials and Hubbard parameters of the elements in its dataset. Levels that differ
     only in these lists, and agree for the elements that both contain, are joined.
@@ -111,7 +119,7 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
     sources
         The datasets, in the order of their rows in the new file.
     target
-        The new file, in any format of `export_dataset`.
+        The new file, in any format of `convert_rows`.
     overwrite
         Whether to replace an existing file.
 
@@ -122,11 +130,12 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
         moments, charges and fixed atoms) of the same frame differ.
     """
     merged: dict[Identity, Row] = {}
-    earlier: dict[tuple[bytes, float], Row] = {}
+    source_of: dict[Identity, int] = {}
+    earlier: dict[tuple[bytes, float, str], Row] = {}
     found = {source: _rows_by_identity(source) for source in sources}
     joined = _join_levels([(source, row) for source, (rows, _) in found.items() for row in rows.values()])
     n_read = 0
-    for source in sources:
+    for number, source in enumerate(sources):
         rows, n_rows = found[source]
         n_read += n_rows
         if joined is not None:
@@ -140,9 +149,11 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
             same = earlier.get(_digest(row))
             if same is None or not _agree(same, row):
                 merged.setdefault(identity, replace(row, id=None))
+                source_of.setdefault(identity, number)
         earlier |= {_digest(row): row for row in rows.values()}
-    n_written = export_dataset(target, merged.values(), overwrite=overwrite)
-    return MergeResult(n_written, n_read - n_written, joined)
+    written = convert_rows(target, merged.values(), overwrite=overwrite)
+    n_alike = _count_alike(list(merged.values()), list(source_of.values()))
+    return MergeResult(written.n_rows, n_read - written.n_rows, n_alike, joined, written.remarks)
 
 
 def compare_datasets(first: Path, second: Path) -> Difference:
@@ -241,9 +252,19 @@ def _frame_key(row: Row) -> tuple[str, int, str]:
     return str(row.key_value_pairs.get('seed', '')), int(row.key_value_pairs['step']), row.level_hash
 
 
-def _digest(row: Row) -> tuple[bytes, float]:
+def _digest(row: Row) -> tuple[bytes, float, str]:
     structure = content_digest(row.atoms.numbers, row.atoms.pbc, row.atoms.cell.array, row.atoms.positions)
-    return structure, row.labels['energy']
+    pairs = row.key_value_pairs
+    return structure, row.labels['energy'], str(pairs.get('parent', pairs.get('seed', '')))
+
+
+def _count_alike(rows: Sequence[Row], sources: Sequence[int]) -> int:
+    """Return the number of rows that are copies of rows of earlier sources, as `join_alike` compares them."""
+    names = join_alike(LabelledStructures.from_rows(rows), [str(index) for index in range(len(rows))])
+    first: dict[str, int] = {}
+    for name, source in zip(names, sources, strict=True):
+        first[name] = min(source, first.get(name, source))
+    return sum(source > first[name] for name, source in zip(names, sources, strict=True))
 
 
 def _agree(first: Row, second: Row) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
@@ -22,6 +23,8 @@ _OF_ASE = (
     *('id', 'age', 'ctime', 'mtime', 'user', 'natoms', 'formula', 'energy', 'fmax', 'smax', 'magmom', 'charge'),
     *('calculator', 'unique_id', 'volume', 'mass', 'pbc'),
 )
+# Those of them that are numbers, but that ASE compares with text without an error.
+_NUMBERS_OF_ASE = ('ctime', 'mtime', 'fmax', 'smax', 'volume', 'mass')
 # Text from the user, which gets an underscore as a prefix in a row if it can be read as a number.
 _TEXT = ('label', 'kind', 'campaign', 'model', 'parent')
 _COMPARISON = re.compile(r'([A-Za-z_]\w*)\s*(!=|<=|>=|=|<|>)\s*([^\s=<>!][^=<>!]*)')
@@ -57,7 +60,7 @@ class Comparison:
 
 
 def parse_selection(
-    selection: str, keys: Collection[str], *, lacks_derived: bool
+    selection: str, keys: Collection[str], numbers: Collection[str] = (), *, lacks_derived: bool
 ) -> tuple[list[str], tuple[Comparison, ...]]:
     """Check a selection, and divide it into what ASE evaluates and what is evaluated for each row.
 
@@ -67,13 +70,15 @@ def parse_selection(
         Comparisons with ``=``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``, keys and formulas, separated by commas.
     keys
         The keys of all rows.
+    numbers
+        The keys whose values are numbers in all rows.
     lacks_derived
         Whether the database has rows of earlier versions, whose derived keys it does not contain.
 
     Raises
     ------
     AutopipeError
-        If a part is malformed, has a former name of a key, or has a key that no row has.
+        If a part is malformed, compares a number with text, has a former name of a key, or has a key that no row has.
     """
     from ase.db.core import parse_selection as parse
 
@@ -88,6 +93,9 @@ def parse_selection(
             )
         key = comparison[1] if comparison else interval[3] if interval else part
         _check_key(key, keys, part, is_compared=bool(comparison or interval))
+        if key in (*numbers, *_NUMBERS_OF_ASE, 'temperature'):
+            given = [comparison[3]] if comparison else [interval[1], interval[5]] if interval else []
+            _require_numbers(given, key, part)
         if comparison:
             operator, value = comparison[2], comparison[3].strip()
             value = searchable(value) if key in _TEXT else value
@@ -107,6 +115,20 @@ def parse_selection(
             Code.SELECTION_MALFORMED, f'selection: {selection!r} is malformed: {error}; an example is {EXAMPLE}'
         ) from error
     return for_ase, tuple(own)
+
+
+def _require_numbers(values: Iterable[str], key: str, part: str) -> None:
+    for value in values:
+        try:
+            is_number = value.strip() in ('True', 'False') or isfinite(float(value))
+        except ValueError:
+            is_number = False
+        if not is_number:
+            raise AutopipeError(
+                Code.SELECTION_MALFORMED,
+                f'selection: {part!r}: {key} is a number and cannot be compared with {value.strip()!r}; an example is '
+                f'{EXAMPLE}',
+            )
 
 
 def _check_key(key: str, keys: Collection[str], part: str, *, is_compared: bool) -> None:

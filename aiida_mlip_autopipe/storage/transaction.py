@@ -37,9 +37,26 @@ class TransactionalDatabase(CheckOnce, SQLite3Database):  # type: ignore[misc]
         with self.managed_connection() as connection:
             return dict(connection.execute('SELECT key, COUNT(*) FROM keys GROUP BY key'))
 
+    def number_keys(self) -> set[str]:
+        """Return the keys whose values are numbers in all rows."""
+        with self.managed_connection() as connection:
+            found = connection.execute('SELECT key FROM number_key_values EXCEPT SELECT key FROM text_key_values')
+            return {key for (key,) in found}
+
     def rows(self, selection: Any = None, **equal: Any) -> Iterator[Row]:
         """Yield the rows that match a query of ASE, in the order of their ids."""
         return select_rows(self, selection, **equal)
+
+    def first_rows(self, key: str) -> Iterator[Row]:
+        """Yield the first row with each text of a key, and all rows without the key, in the order of their ids."""
+        with self.managed_connection() as connection:
+            found = connection.execute(
+                'SELECT MIN(id) FROM text_key_values WHERE key = :key GROUP BY value UNION '
+                'SELECT id FROM systems WHERE id NOT IN (SELECT id FROM text_key_values WHERE key = :key) ORDER BY 1',
+                {'key': key},
+            ).fetchall()
+        for (row_id,) in found:
+            yield from self.rows(id=row_id)
 
     @contextmanager
     def bulk_insert(self) -> Iterator[BulkInsert]:

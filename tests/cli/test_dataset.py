@@ -75,6 +75,8 @@ def test_info_prints_json(run):
         energies = [row.atoms.get_potential_energy() / 4 for row in dataset.query()]
     found = info['distributions']['energy_eV_per_atom']
     assert (found['minimum'], found['maximum']) == pytest.approx((min(energies), max(energies)))
+    Path('meta.yaml').write_text(METADATA)
+    assert json.loads(run('dataset', 'info', 'cu.db', '--json', '--metadata', 'meta.yaml').stdout)['version'] == '1.0.0'
     both = run('dataset', 'info', 'cu.db', '--json', '--card', 'cu.md')
     assert_refused(both.stderr, Code.VALUES_EXCLUDE, '--json', '--card')
     missing = run('dataset', 'info', 'missing.db', '--json')
@@ -356,3 +358,18 @@ def test_invalid_input_is_refused(run, arguments, code, values):
     result = run('dataset', *arguments)
     assert result.exit_code == 2
     assert_refused(result.stderr, code, *values)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ('merge', 'cu.db', '-o', 'out.extxyz'),
+        ('convert', 'cu.db', '-o', 'out.extxyz'),
+        ('split', 'cu.db', '-o', 'out.extxyz'),
+        ('import', 'cu.db', '-o', 'out.extxyz'),
+    ],
+)
+def test_each_command_that_writes_a_dataset_reports_what_the_format_does_not_store(run, arguments):
+    result = run('dataset', *arguments)
+    assert result.exit_code == 0
+    assert '10 rows: provenance not stored' in ' '.join(result.stdout.split())

@@ -186,3 +186,10 @@ def test_a_card_contains_the_contents_of_the_stored_sets(make_rows):
         assert line in text
     assert 'without a set: 1' in text
     assert describe_dataset(make_rows(2))['sets'] == {}
+
+
+def test_a_card_shows_the_version_of_the_dataset(make_rows):
+    card = describe_dataset(make_rows(1), '1.2.0')
+    assert card['version'] == '1.2.0'
+    assert '1.2.0' in render_card(card, 'x')
+    assert describe_dataset(make_rows(1))['version'] is None

@@ -74,7 +74,14 @@ def test_several_levels_of_theory_are_a_problem(make_rows):
     ('fields', 'code', 'place'),
     [
         ({'license': 'MIT'}, Code.KEY_UNKNOWN, 'meta.yaml: license'),
-        ({'licence': 'free to use'}, Code.WRONG_PATTERN, 'meta.yaml: licence'),
+        ({'licence': 'free to use'}, Code.CHOICE_UNKNOWN, 'meta.yaml: licence'),
+        ({'licence': 'CC-BY-5.0'}, Code.CHOICE_UNKNOWN, 'meta.yaml: licence'),
+        ({'licence': ''}, Code.CHOICE_UNKNOWN, 'meta.yaml: licence'),
+        (
+            {'authors': [{'name': 'A', 'orcid': '0000-0002-1825-0098'}]},
+            Code.VALUE_INVALID,
+            'meta.yaml: authors[0].orcid',
+        ),
         ({'doi': 'https://doi.org/10.1000/1'}, Code.WRONG_PATTERN, 'meta.yaml: doi'),
         ({'authors': [{'name': 'A', 'orcid': '1'}]}, Code.WRONG_PATTERN, 'meta.yaml: authors[0].orcid'),
         ({'author': []}, Code.KEY_UNKNOWN, "'authors'"),
@@ -84,3 +91,18 @@ def test_several_levels_of_theory_are_a_problem(make_rows):
 def test_invalid_fields_are_refused_with_their_place(make_rows, fields, code, place):
     with refused(code, place):
         check_publication(make_rows(1), fields, 'meta.yaml')
+
+
+@pytest.mark.parametrize(
+    ('licence', 'expected'),
+    [('cc-by-4.0', 'CC-BY-4.0'), ('CC0-1.0', 'CC0-1.0'), ('LicenseRef-group', 'LicenseRef-group')],
+)
+def test_a_licence_has_the_spelling_of_spdx(make_rows, licence, expected):
+    check = check_publication(make_rows(1), COMPLETE | {'licence': licence}, 'meta.yaml')
+    assert check.metadata['licence'] == expected
+
+
+@pytest.mark.parametrize('orcid', ['0000-0002-1825-0097', '0000-0002-9079-593X', '0000-0003-1415-9269'])
+def test_orcid_ids_with_a_correct_check_digit_are_accepted(make_rows, orcid):
+    fields = COMPLETE | {'authors': [{'name': 'Curie, Marie', 'orcid': orcid}]}
+    assert check_publication(make_rows(1), fields, 'meta.yaml').is_complete

@@ -212,3 +212,14 @@ def test_a_dataset_does_not_contain_the_name_of_the_user(dataset, monkeypatch, t
     with Dataset(tmp_path / 'b.db', create=True) as rows:
         rows.create(make_rows(1))
     assert b'somebody' not in (tmp_path / 'b.db').read_bytes()
+
+
+def test_the_first_row_with_each_text_of_a_key_and_all_rows_without_it_are_found(path, make_rows):
+    rows = make_rows(5)
+    for row, kind in zip(rows, ('alloy', 'surface', 'alloy', None, None), strict=True):
+        row.key_value_pairs.pop('kind')
+        row.key_value_pairs.update({} if kind is None else {'kind': kind})
+        row.data.pop('seed')
+    with Dataset(path, create=True) as dataset:
+        dataset.create(rows)
+        assert [row.id for row in dataset.first_rows('kind')] == [1, 2, 4, 5]

@@ -1,6 +1,8 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -119,7 +121,8 @@ def test_the_same_files_explored_at_two_temperatures_are_merged(make_rows, write
         row.atoms.positions += 0.01
         row.atoms.calc.atoms.positions += 0.01
     paths = [write('600.db', make_rows(3)), write('900.db', hot)]
-    assert merge_datasets(paths, tmp_path / 'all.db') == MergeResult(6, 0)
+    # A shift of the origin does not change the labels, so these frames are also copies.
+    assert merge_datasets(paths, tmp_path / 'all.db') == MergeResult(6, 0, n_alike=3)
     with Dataset(tmp_path / 'all.db') as dataset:
         assert [row.identity.run for row in dataset.query()] == [RUN] * 3 + ['b' * 36] * 3
 
@@ -182,3 +185,37 @@ def test_levels_that_list_the_potentials_of_different_elements_are_joined(make_r
     with refused(Code.LEVELS_MIXED, 'kspacing_per_A: 0.2 and 0.5'):
         merge_datasets([sources[0], write('d.db', [other])], tmp_path / 'no.db')
     assert not (tmp_path / 'no.db').exists()
+
+
+def test_copies_with_other_rounding_are_kept_and_reported(make_rows, write, tmp_path):
+    first = write('a.db', make_rows(3))
+    rounded = []
+    for row in make_rows(3, exploration='b' * 36)[1:]:
+        atoms = row.atoms.copy()
+        atoms.positions = atoms.positions.round(8)
+        labels = {name: np.round(value, 8) for name, value in row.labels.items()}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        rounded.append(replace(row, atoms=atoms))
+    merged = merge_datasets([first, write('b.db', rounded)], tmp_path / 'all.db')
+    assert (merged.n_rows, merged.n_repeated, merged.n_alike) == (5, 0, 2)
+    # Copies within one dataset are not reported.
+    assert merge_datasets([tmp_path / 'all.db'], tmp_path / 'same.db').n_alike == 0
+
+
+def test_identical_rows_of_different_groups_are_kept_so_that_a_split_joins_the_groups(make_rows, write, tmp_path):
+    rows, others = make_rows(2), make_rows(2, exploration='b' * 36, seed_id='b' * 16)
+    for row in others:
+        row.key_value_pairs['parent'] = 'another'
+    others[1].atoms.calc.results['energy'] += 5.0
+    merged = merge_datasets([write('a.db', rows), write('b.db', others)], tmp_path / 'all.db')
+    assert (merged.n_rows, merged.n_repeated, merged.n_alike) == (4, 0, 1)
+    for row in others:
+        row.key_value_pairs['parent'] = rows[0].key_value_pairs['parent']
+    merged = merge_datasets([tmp_path / 'a.db', write('c.db', others)], tmp_path / 'same.db')
+    assert (merged.n_rows, merged.n_repeated, merged.n_alike) == (3, 1, 0)
+
+
+def test_a_merged_dataset_reports_what_its_format_does_not_store(make_rows, write, tmp_path):
+    merged = merge_datasets([write('a.db', make_rows(2))], tmp_path / 'all.extxyz')
+    assert sorted(merged.remarks.values()) == [2, 2]
+    assert any('fixed atoms' in remark for remark in merged.remarks)

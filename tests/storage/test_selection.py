@@ -70,12 +70,31 @@ def test_rows_are_selected_by_the_keys_that_users_type(request, name, selection,
         ('natoms>many', Code.SELECTION_MALFORMED, ['natoms>many']),
         ('colour=red', Code.KEY_UNKNOWN, ['colour', 'label_source', 'temperature']),
         ('Temperatur>300', Code.KEY_UNKNOWN, ["did you mean 'temperature'"]),
+        ('temperature>abc', Code.SELECTION_MALFORMED, ["'temperature>abc'", "'abc'"]),
+        ('kind=alloy,step!=last', Code.SELECTION_MALFORMED, ["'step!=last'"]),
+        ('300<temperature<hot', Code.SELECTION_MALFORMED, ["'hot'"]),
+        ('volume>large', Code.SELECTION_MALFORMED, ["'volume>large'"]),
+        ('temperature=nan', Code.SELECTION_MALFORMED, ["'nan'"]),
         ('seed_kind=alloy', Code.KEY_RENAMED, ['seed_kind', "'kind'"]),
     ],
 )
 def test_a_selection_that_cannot_be_evaluated_is_refused(current, selection, code, values):
     with Dataset(current) as dataset, refused(code, *values):
         list(dataset.query(selection))
+
+
+def test_numbers_are_not_compared_with_text_in_datasets_of_earlier_versions(old):
+    with Dataset(old) as dataset, refused(Code.SELECTION_MALFORMED, "'temperature>abc'"):
+        list(dataset.query('temperature>abc'))
+
+
+def test_a_key_that_is_text_in_some_rows_is_compared_with_text(make_rows, tmp_path):
+    rows = make_rows(2)
+    for row, value in zip(rows, (1, 'one'), strict=True):
+        row.key_value_pairs['mine'] = value
+    export_dataset(tmp_path / 'a.db', rows)
+    with Dataset(tmp_path / 'a.db') as dataset:
+        assert [row.id for row in dataset.query('mine=one')] == [2]
 
 
 def test_a_row_that_is_written_again_has_the_current_keys(old, tmp_path):

@@ -25,6 +25,10 @@ def info(
     config: Annotated[
         Path | None, typer.Option('--config', help='Config file of the campaign, to include in the card.')
     ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option('--metadata', help='YAML file for `publish`, from which the version of the dataset is shown.'),
+    ] = None,
     force: Force = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,18 +44,28 @@ def info(
         raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --card cannot be combined; --card also writes a JSON file')
     if config is not None and not config.is_file():
         raise AutopipeError(Code.FILE_MISSING, f'the config file {config} does not exist')
+    version = None if metadata is None else _read_version(metadata)
     with Dataset(file) as dataset:
         rows = list(dataset.query())
     if config is not None and (warning := _compare_config(config, rows)):
         error_console.print(warning, style='yellow', markup=False)
     if as_json:
-        print_json(read_dataset_info(rows))
+        print_json(read_dataset_info(rows, version))
         return
     if card is None:
-        typer.echo(render_card(describe_dataset(rows), file.stem))
+        typer.echo(render_card(describe_dataset(rows, version), file.stem))
         return
-    write_card(card, rows, config=config.read_text(encoding='utf-8') if config else None, overwrite=force)
+    text = config.read_text(encoding='utf-8') if config else None
+    write_card(card, rows, config=text, version=version, overwrite=force)
     console.print(f'[green]✓[/] card of {counted(len(rows), "row")} in [bold]{card}[/] and {card.with_suffix(".json")}')
+
+
+def _read_version(metadata: Path) -> str | None:
+    """Return the version of the dataset in the metadata file."""
+    from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
+    from aiida_mlip_autopipe.reporting.publication import read_publication_fields
+
+    return read_publication_fields(read_yaml_file(metadata), str(metadata)).version
 
 
 def _compare_config(path: Path, rows: Sequence[Row]) -> str | None:

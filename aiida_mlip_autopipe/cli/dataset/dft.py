@@ -39,8 +39,8 @@ def dft_inputs(
     Run the code yourself, then read the labels with `label-from`.
     """
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.storage import Dataset
     from aiida_mlip_autopipe.storage.dft import write_dft_inputs
     from aiida_mlip_autopipe.storage.dft.inputs import make_code
@@ -72,6 +72,7 @@ def label_from(
     The inputs of the calculations must be those that `dft-inputs` wrote.
     """
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.dataset.remarks import print_remarks
     from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
@@ -82,4 +83,5 @@ def label_from(
         console.print(f'left out: {with_codes(fault)}', style='yellow', markup=False)
     for warning in labelled.warnings:
         console.print(f'warning: {warning}', style='yellow', markup=False)
+    print_remarks(labelled.remarks)
     console.print(f'[green]✓[/] {counted(labelled.n_rows, "row")} in [bold]{output}[/]')

@@ -31,16 +31,24 @@ def merge(
 ) -> None:
     """Merge datasets with the same level of theory.
 
-    A frame that several datasets contain is written once.
+    A frame that several datasets contain is written once. Copies that are not identical are kept and reported.
     """
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.dataset.remarks import print_remarks
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.merge import merge_datasets
 
     merged = merge_datasets(files, output, overwrite=force)
+    print_remarks(merged.remarks)
     console.print(f'[green]✓[/] {counted(merged.n_rows, "row")} in [bold]{output}[/]')
     if merged.n_repeated:
         console.print(f'{counted(merged.n_repeated, "row")} left out, because an earlier row is the same frame')
+    if merged.n_alike:
+        console.print(
+            f'{counted(merged.n_alike, "row")} kept, although earlier datasets have copies with other rounding or '
+            'orientation, or in another group; a split puts copies in the same set',
+            style='yellow',
+        )
     if (level := merged.joined_level) is not None:
         console.print(f'level of theory with the parameters of all elements: {level.name}, {level.hash}', markup=False)
 
@@ -61,6 +69,7 @@ def convert(
     What the format cannot store is reported.
     """
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.dataset.remarks import print_remarks
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage import Dataset
     from aiida_mlip_autopipe.storage.formats.export import convert_rows
@@ -73,6 +82,5 @@ def convert(
             format=output_format and output_format.value,
             labels=labels,
         )
-    for remark, n_rows in written.remarks.items():
-        console.print(f'{counted(n_rows, "row")}: {remark}', style='yellow', markup=False)
+    print_remarks(written.remarks)
     console.print(f'[green]✓[/] {counted(written.n_rows, "row")} in [bold]{output}[/]')

@@ -131,6 +131,7 @@ def _read_level(text: str) -> dict[str, Any] | LevelOfTheory:
 
 def _show(result: ImportedDataset, output: Path) -> None:
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.dataset.remarks import print_remarks
     from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.imports.import_dataset import shorten
@@ -163,6 +164,7 @@ def _show(result: ImportedDataset, output: Path) -> None:
     for title, counts in (('kept in the data of the rows', result.kept), ('not kept', result.dropped)):
         if counts:
             note(f'{title}: ' + ', '.join(f'{name} ({number})' for name, number in sorted(counts.items())))
+    print_remarks(result.remarks)
     note(f'level of theory: {result.level.name}, {result.level.hash}')
     console.print(
         f'[green]✓[/] {counted(result.n_rows, "row")} of {counted(result.n_groups, "group")} in [bold]{output}[/]'

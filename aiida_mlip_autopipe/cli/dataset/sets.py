@@ -101,6 +101,7 @@ def split(
     Different sets share no groups and no structures.
     """
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.dataset.remarks import print_remarks
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.core.wording import counted
@@ -135,6 +136,7 @@ def split(
     if report['n_groups_joined']:
         console.print(f'{counted(report["n_groups_joined"], "group")} joined with groups that have the same structures')
     console.print(_table(report))
+    print_remarks(written.remarks)
     for one in written.sets:
         console.print(
             f'[green]✓[/] {counted(one.n_rows, "row")} of {counted(one.n_groups, "group")} in [bold]{one.path}[/]'

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
     read_isolated_atoms,
 )
 from aiida_mlip_autopipe.storage.dft.levels import join_calculations
-from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import convert_rows
 from aiida_mlip_autopipe.storage.imports.levels import ID_FILE
 from aiida_mlip_autopipe.storage.relabel import relabel
 from aiida_mlip_autopipe.structures.plausibility import FEW_ATOMS, MAX_NET_FORCE, find_outliers, net_force
@@ -72,11 +72,14 @@ class LabelledDataset:
         The reason why each of the other rows was left out.
     warnings
         A sentence about each energy that is far from those of similar compositions.
+    remarks
+        What the format does not store; see `convert_rows`.
     """
 
     n_rows: int
     faults: tuple[AutopipeError, ...]
     warnings: tuple[str, ...] = ()
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 def label_dataset(
@@ -115,8 +118,8 @@ def label_dataset(
     if result.faults and not result.rows:
         empty = AutopipeError(Code.DATASET_EMPTY, f'{output} was not written, because no row has new labels')
         raise CombinedError([*summarise_faults(result.faults), empty])
-    n_rows = export_dataset(output, result.rows, overwrite=overwrite)
-    return LabelledDataset(n_rows, result.faults, result.warnings)
+    written = convert_rows(output, result.rows, overwrite=overwrite)
+    return LabelledDataset(written.n_rows, result.faults, result.warnings, written.remarks)
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:

@@ -52,15 +52,21 @@ class Candidate:
         """
         arrays = {name: array for name, array in atoms.arrays.items() if name not in STRUCTURE_ARRAYS}
         results = {} if atoms.calc is None else atoms.calc.results
-        values: dict[str, Any] = {}
-        for source in (results, atoms.info, more or {}, arrays):
-            for name, value in source.items():
-                if value is not None:
-                    values[f'{name} (2)' if name in values else str(name)] = value
+        sources = (results, atoms.info, more or {}, arrays)
         atoms.calc = None
         atoms.info = {}
         for name in arrays:
             del atoms.arrays[name]
+        return cls.from_values(index, atoms, *sources)
+
+    @classmethod
+    def from_values(cls, index: int, atoms: Atoms, *sources: Mapping[str, Any]) -> Candidate:
+        """Combine a structure with values, of which those under the same key in a later source get a suffix."""
+        values: dict[str, Any] = {}
+        for source in sources:
+            for name, value in source.items():
+                if value is not None:
+                    values[f'{name} (2)' if name in values else str(name)] = value
         fixed = values.get('fixed')
         if isinstance(fixed, np.ndarray) and fixed.dtype == bool and not atoms.constraints:
             from ase.constraints import FixAtoms
@@ -106,12 +112,18 @@ class Frame:
         pairs = self.values if self.stored is None else self.stored[0]
         if not pairs.keys() >= OWN_KEYS:
             return None
-        return {
-            # ASE reads the text T or F in extended XYZ as a Boolean, which no key of this program is.
-            name: str(value)[0] if isinstance(value, bool | np.bool_) else plain(value)
-            for name, value in pairs.items()
-            if isinstance(value, str | int | float | np.generic) and name not in FOR_TRAINERS
-        }
+        own: dict[str, Any] = {}
+        for name, value in pairs.items():
+            if name in FOR_TRAINERS:
+                continue
+            if isinstance(value, bool | np.bool_):
+                # ASE reads the text T or F in extended XYZ as a Boolean, which no key of this program is.
+                own[name] = str(value)[0]
+            elif isinstance(value, np.generic):
+                own[name] = value.item()
+            elif isinstance(value, str | int | float):
+                own[name] = value
+        return own
 
 
 def plain(value: Any) -> Any:

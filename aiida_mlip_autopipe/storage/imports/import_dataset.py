@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.wording import counted
-from aiida_mlip_autopipe.storage.formats.export import export_dataset
+from aiida_mlip_autopipe.storage.formats.export import convert_rows
 from aiida_mlip_autopipe.storage.imports.checks import check_plausible
 from aiida_mlip_autopipe.storage.imports.copies import join_groups, leave_out_copies
 from aiida_mlip_autopipe.storage.imports.frames import Candidate, Frame
@@ -83,6 +83,8 @@ class ImportedDataset:
         By the key of each other value: the number of rows that keep the value in their data, or cannot store it.
     faults
         The reason why each of the other frames was left out.
+    remarks
+        What the format does not store; see `convert_rows`.
     """
 
     level: LevelOfTheory
@@ -98,6 +100,7 @@ class ImportedDataset:
     kept: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     faults: list[AutopipeError] = field(default_factory=list)
+    remarks: dict[str, int] = field(default_factory=dict)
 
 
 def import_dataset(
@@ -117,7 +120,7 @@ def import_dataset(
     paths
         Files and folders; see `find_sources`.
     target
-        The file to write, in any format of `export_dataset`.
+        The file to write, in any format of `convert_rows`.
     level
         The level of theory of the labels; see `complete_level`. It may be omitted if all files contain theirs.
     keys
@@ -157,13 +160,15 @@ def import_dataset(
     result.isolated_atoms = _isolated_atoms(frames)
     rows, names = _make_rows(frames, result, group_by)
     del frames
+    if group_by == 'file' or any(file.n_restored for file in files):
+        # Before copies are left out, because the other frames of their groups remain.
+        result.n_groups_joined = join_groups(rows)
     written, result.n_copies, conflicts = leave_out_copies(rows)
     result.conflicts = [(names[id(first)], names[id(second)]) for first, second in conflicts]
-    if group_by == 'file' or any(file.n_restored for file in files):
-        result.n_groups_joined = join_groups(written)
     result.n_groups = len({row.key_value_pairs.get('parent', row.key_value_pairs.get('seed')) for row in written})
     result.without_stress = sum(row.atoms.pbc.all() and 'stress' not in row.atoms.calc.results for row in written)
-    result.n_rows = export_dataset(target, written, overwrite=overwrite)
+    exported = convert_rows(target, written, overwrite=overwrite)
+    result.n_rows, result.remarks = exported.n_rows, exported.remarks
     return result
 
 

@@ -87,7 +87,7 @@ class LabelFinder:
             except (ValueError, TypeError) as error:
                 raise AutopipeError(Code.LABELS_MALFORMED, f'{where}: {name}: {error}') from None
             used[quantity] = name
-            for other in self._names(quantity, rest):
+            for other in _names(quantity, tuple(rest)):
                 if _agree(_attempt(convert, rest[other]), value):
                     del rest[other]
             return value
@@ -123,9 +123,6 @@ class LabelFinder:
         check_frame(labels, atoms, where)
         return Frame(candidate.index, atoms, labels, used, rest, stored=candidate.stored)
 
-    def _names(self, quantity: Quantity, values: Mapping[str, Any]) -> list[str]:
-        return [name for name in values if _simplify(name) in KEYS[quantity]]
-
     def _choose(
         self, quantity: Quantity, values: Mapping[str, Any], convert: Callable[[Any], Any], where: str
     ) -> str | None:
@@ -135,7 +132,7 @@ class LabelFinder:
             if given not in values:
                 raise AutopipeError(Code.LABELS_MISSING, f'{where}: {given}: no such key; the keys are {_list(values)}')
             return given
-        names = self._names(quantity, values)
+        names = _names(quantity, tuple(values))
         if not names:
             return None
         earlier = self._found.setdefault(quantity, names[0])
@@ -151,8 +148,9 @@ class LabelFinder:
 
 
 @lru_cache(maxsize=4096)
-def _simplify(name: str) -> str:
-    return name.lower().replace('_', '').replace('-', '')
+def _names(quantity: Quantity, names: tuple[str, ...]) -> list[str]:
+    """Return those of the keys that could be a quantity. Most frames of a file have the same keys."""
+    return [name for name in names if name.lower().replace('_', '').replace('-', '') in KEYS[quantity]]
 
 
 def _attempt(convert: Callable[[Any], Any], value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 
@@ -22,6 +24,14 @@ BY_ELEMENT = ('potentials', 'hubbard_U_eV')
 """Parameters that are mappings by element."""
 SPACING = 'kspacing_per_A'
 """Parameter with the largest spacing of the k-points, 1/Å."""
+
+PARAMETERS = (
+    *('version', 'functional', 'dispersion', 'vdw_functional', 'exact_exchange', 'screening_per_A'),
+    *('cutoff_eV', 'density_cutoff_eV', 'basis', 'potentials', SPACING, 'smearing', 'smearing_width_eV'),
+    *('spin', 'spin_orbit', 'hubbard', 'hubbard_U_eV', 'precision', 'energy_tolerance_eV', 'real_space_projection'),
+    *('aspherical_corrections', 'additional_grid', 'pulay_stress_kbar', 'model', 'model_sha256', 'head'),
+)
+"""Names of parameters that a user may write next to the method. Others must be under ``parameters``."""
 
 ID_FILE = 'row.json'
 """File next to the inputs of a DFT calculation that this program wrote. It names the row and contains the settings."""
@@ -130,7 +140,8 @@ def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: Level
     Parameters
     ----------
     given
-        The level of a dataset, or a mapping with ``method``, ``code``, ``name`` and parameters such as ``functional``.
+        The level of a dataset, or a mapping with ``method``, ``code``, ``name`` and any of `PARAMETERS`, such as
+        ``functional``. Further parameters are under ``parameters``.
         Parameters of the mapping complete or replace those of the file. The level of a dataset gets only the potentials
         of other elements from the file.
     found
@@ -139,8 +150,8 @@ def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: Level
     Raises
     ------
     AutopipeError
-        If the method or the code is missing or differs from that of the file, or if the level of a dataset and the
-        level of the file differ in a field that both have.
+        If a field is unknown, if the method or the code is missing or differs from that of the file, or if the level of
+        a dataset and the level of the file differ in a field that both have.
     """
     if isinstance(given, LevelOfTheory):
         if found is None:
@@ -148,6 +159,13 @@ def complete_level(given: Mapping[str, Any] | LevelOfTheory | None, found: Level
         _require_no_conflict(given, found)
         return complete_elements(given, found)[0]
     fields = dict(given or {})
+    for name in sorted(fields.keys() - {'method', 'code', 'name', 'parameters', *PARAMETERS}):
+        near = get_close_matches(name, PARAMETERS, 1)
+        raise AutopipeError(
+            Code.KEY_UNKNOWN,
+            f'level.{name}: this field is unknown'
+            + (f'; did you mean {near[0]}?' if near else f'; write parameters: {{{name}: …}} if it affects the labels'),
+        )
     if found is not None:
         fields = {'method': found.method, 'code': found.code, 'name': found.name} | fields
     for key in ('method', 'code'):
@@ -206,9 +224,7 @@ def level_of_dataset(path: Path) -> LevelOfTheory:
     """
     levels: dict[str, LevelOfTheory] = {}
     with Dataset(path) as dataset:
-        for row in dataset.query():
-            if row.level_hash in levels:
-                continue
+        for row in dataset.first_rows(LEVEL):
             level = row.level
             if level is None:
                 raise AutopipeError(Code.ROW_KEY_MISSING, f'row {row.id} of {path} has no key label_source')

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.storage.formats.export import FORMATS, export_dataset, find_format
+from aiida_mlip_autopipe.storage.formats.export import FORMATS, convert_rows, find_format
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.storage.sets.keys import categories_of, group_of, kind_of, label_of
 from aiida_mlip_autopipe.storage.sets.stored import check_stored_splits, read_stored_splits
@@ -265,24 +265,27 @@ def set_paths(path: Path, splits: Collection[Split], *, overwrite: bool = False)
 
 def export_splits(
     path: Path, rows: Sequence[Row], splits: Sequence[Split], *, overwrite: bool = False
-) -> dict[Split, Path]:
+) -> tuple[dict[Split, Path], dict[str, int]]:
     """Write each set to a separate file, such as ``cu_au-train.db`` for ``cu_au.db``, with the key ``split``.
 
     Returns
     -------
-    dict
+    paths
         The file of each set that has rows.
+    remarks
+        What the format does not store; see `convert_rows`.
 
     Raises
     ------
     AutopipeError
-        As in `export_dataset`. If a file cannot be written, none is written.
+        As in `convert_rows`. If a file cannot be written, none is written.
     """
     paths = set_paths(path, splits, overwrite=overwrite)
     sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in paths}
     if FORMATS[find_format(path, None)].one_level:
         # Each file may have one level, but the levels of two files may differ.
         deque(require_one_level(rows), maxlen=0)
+    remarks: Counter[str] = Counter()
     with ExitStack() as stack:
         # The files get their names after all of them are complete.
         unfinished = {
@@ -292,5 +295,5 @@ def export_splits(
             labelled = (
                 replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]
             )
-            export_dataset(target, labelled)
-    return paths
+            remarks.update(convert_rows(target, labelled).remarks)
+    return paths, dict(remarks)

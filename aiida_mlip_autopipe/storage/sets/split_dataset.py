@@ -56,6 +56,8 @@ class SplitDataset:
         The config file of each trainer.
     notes
         What the configs lack, and how to get it.
+    remarks
+        What the format does not store; see `convert_rows`.
     report
         The report of `split_rows`, with all warnings.
     """
@@ -63,6 +65,7 @@ class SplitDataset:
     sets: tuple[WrittenSet, ...]
     configs: dict[str, Path]
     notes: tuple[str, ...]
+    remarks: dict[str, int]
     report: dict[str, Any]
 
 
@@ -146,13 +149,13 @@ def split_dataset(
             weights=weights,
             overwrite=overwrite,
         )
-    export_splits(target, rows, result.splits, overwrite=overwrite)
+    _, remarks = export_splits(target, rows, result.splits, overwrite=overwrite)
     notes += _warn_of_levels(rows)
     report = result.report | {'warnings': [*notes, *result.report['warnings']]}
     sets = tuple(
         WrittenSet(split, path, report['n_rows'][split], report['n_groups'][split]) for split, path in paths.items()
     )
-    return SplitDataset(sets, configs, tuple(lacking), report)
+    return SplitDataset(sets, configs, tuple(lacking), remarks, report)
 
 
 def _complete(

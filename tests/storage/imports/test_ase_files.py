@@ -6,14 +6,15 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.db import connect
-from ase.io import iread, write
+from ase.io import iread, read, write
 from ase.io.extxyz import key_val_str_to_dict
 from support.errors import refused
 from support.foreign_files import crystals, write_extxyz
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.storage.imports.ase_files import parse_comment
+from aiida_mlip_autopipe.storage.imports.ase_files import parse_comment, read_extxyz
+from aiida_mlip_autopipe.storage.imports.frames import Candidate
 from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
 
 LEVEL = {'method': 'dft', 'code': 'gpaw', 'functional': 'pbe'}
@@ -178,6 +179,7 @@ COMMENTS = (
     'a=b=c d=1',
     "a='single quotes' b=1",
     'a=x"y"z b=2',
+    'a=1.5 b="1.5 2. -3.25e-4" c="1.5 2" uid=1.5 virial="1.5 2 3 4 5 6 7 8 9.5" d=+1.5 e=1.5.5 f=1.5,2.5',
     ' a=1\tb=2 ',
     '',
 )
@@ -194,3 +196,58 @@ def test_a_comment_line_is_parsed_as_by_ase(comment):
             np.testing.assert_array_equal(found[name], value)
             if isinstance(value, np.ndarray):
                 found[name][:] = 0  # does not change what the next frame gets
+
+
+FRAMES = {
+    'numbers of all types': 'Properties=species:S:1:pos:R:3:forces:R:3:site:I:1:fixed:L:1:name:S:1:q:I:2 energy=-1.5'
+    '|cu 0.1 1e-3 -2 1 2 3.5 7 T a 1 2|Au 1.25 0 0.3 -4 5 6 8 F b 3 4',
+    'results for all atoms': 'Properties=species:S:1:pos:R:3:magmoms:R:1:forces:R:3 energy=2 magmom=1 free_energy=-2.5 '
+    'stress="1.5 2 3 4 5 6 7 8 9.0" pbc="T F T"|Cu 0 0 0 1 2 3 4|Cu 1 1 1 2 3 4 5',
+    'a key of both': 'Properties=species:S:1:pos:R:3:energy:R:1 energy=1 charges=2|Cu 0 0 0 1|Cu 1 1 1 2',
+    'columns of the structure': 'Properties=species:S:1:pos:R:3:tags:I:1:momenta:R:3|Cu 0 0 0 1 2 3 4|Cu 1 1 1 2 3 4 5',
+    'constraints': 'Properties=species:S:1:pos:R:3:move_mask:L:1|Cu 0 0 0 T|Cu 1 1 1 F',
+    'more columns than stated': 'Properties=species:S:1:pos:R:3|Cu 0 0 0 1|Cu 1 1 1',
+    'atomic numbers': 'Properties=species:S:1:pos:R:3:Z:I:1|Cu 0 0 0 29|Cu 1 1 1 29',
+    'no species': 'Properties=pos:R:3:Z:I:1|0 0 0 29|1 1 1 29',
+    'no properties': 'energy=1|Cu 0 0 0|Cu 1 1 1',
+}
+
+
+@pytest.mark.parametrize('cell', ['Lattice="4.5 0 0 0.5 5 0 0 0 6.0" ', ''])
+@pytest.mark.parametrize('name', FRAMES)
+def test_a_frame_is_read_as_by_ase(tmp_path, name, cell):
+    comment, *lines = FRAMES[name].split('|')
+    path = tmp_path / 'a.extxyz'
+    path.write_text('\n'.join([f'{len(lines)}', cell + comment, *lines, '']))
+    (found,) = read_extxyz(path)
+    expected = Candidate.from_atoms(0, read(path))
+    assert found.atoms.cell.array.tolist() == expected.atoms.cell.array.tolist()
+    assert found.atoms.pbc.tolist() == expected.atoms.pbc.tolist()
+    assert [one.todict() for one in found.atoms.constraints] == [one.todict() for one in expected.atoms.constraints]
+    for one, other in ((found.values, expected.values), (found.atoms.arrays, expected.atoms.arrays)):
+        assert list(one) == list(other)
+        for key, value in other.items():
+            assert type(one[key]) is type(value)
+            assert np.asarray(one[key]).dtype == np.asarray(value).dtype
+            np.testing.assert_array_equal(one[key], value)
+
+
+@pytest.mark.parametrize('text', ['1.250\n', '1.250', '-1.25e-10'])
+def test_the_last_number_of_a_complete_file_is_read(tmp_path, text):
+    path = tmp_path / 'a.extxyz'
+    path.write_text(
+        f'2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1\nCu 0 0 0 1.0 1.0 1.0\nCu 1 1 1 2.0 2.0 {text}'
+    )
+    (found,) = read_extxyz(path)
+    assert found.values['forces'][1, 2] == float(text)
+
+
+@pytest.mark.parametrize('n_missing', [1, 5, 7, 8])
+@pytest.mark.parametrize('n_atoms', [1, 2])
+def test_a_file_that_ends_within_its_last_number_is_reported(tmp_path, n_atoms, n_missing):
+    path = tmp_path / 'a.extxyz'
+    line = 'Cu 0 0 0 1.23456789 -2.34567891 -3.45678912'
+    lines = [f'{n_atoms}', 'Properties=species:S:1:pos:R:3:forces:R:3 energy=1', *[line] * n_atoms]
+    path.write_text('\n'.join(lines)[:-n_missing])
+    with refused(Code.FILE_UNREADABLE, 'a.extxyz, frame 0', line[:-n_missing].split()[-1]):
+        rows_of(path, tmp_path / 'a.db')

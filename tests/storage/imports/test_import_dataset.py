@@ -198,3 +198,17 @@ def test_a_label_that_reads_as_a_boolean_is_restored(make_rows, tmp_path, label)
     export_dataset(tmp_path / 'own.db', rows)
     _, (row,) = rows_of(tmp_path / 'own.extxyz', target=tmp_path / 'all.db', level=rows[0].level)
     assert row.key_value_pairs['label'] == label
+
+
+def test_groups_of_files_are_joined_by_copies_that_are_left_out(tmp_path):
+    shared, *others = crystals(3)
+    paths = [write(tmp_path / f'{name}.extxyz', [shared, one]) for name, one in zip('ab', others, strict=True)]
+    result, rows = rows_of(*paths, target=tmp_path / 'all.db', group_by='file')
+    assert (result.n_copies, result.n_groups_joined, result.n_groups) == (1, 1, 1)
+    assert len({row.key_value_pairs['parent'] for row in rows}) == 1
+
+
+def test_what_the_format_does_not_store_is_reported(tmp_path):
+    path = write(tmp_path / 'a.extxyz', crystals(2))
+    result = import_dataset([path], tmp_path / 'b.extxyz', LEVEL)
+    assert list(result.remarks.values()) == [2]

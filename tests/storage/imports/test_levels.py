@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -13,6 +15,7 @@ from aiida_mlip_autopipe.storage.imports.levels import (
     level_from_name,
     level_of_dataset,
 )
+from aiida_mlip_autopipe.storage.imports.quantum_espresso import read_pw
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
@@ -107,3 +110,19 @@ def test_the_spacing_of_a_mesh_does_not_count_vacuum():
 def test_parameters_must_be_a_mapping():
     with refused(Code.VALUE_INVALID, 'level.parameters', '[1]'):
         complete_level({'method': 'dft', 'code': 'vasp', 'parameters': [1]}, None)
+
+
+@pytest.mark.parametrize(('field', 'hint'), [('fucntional', 'functional'), ('colour', 'parameters: {colour')])
+def test_an_unknown_field_is_refused_unless_it_is_a_parameter(field, hint):
+    known = {'method': 'dft', 'code': 'vasp'}
+    with refused(Code.KEY_UNKNOWN, f'level.{field}', hint):
+        complete_level(known | {field: 'x'}, None)
+    assert complete_level(known | {'parameters': {field: 'x'}}, None).parameters == {field: 'x'}
+
+
+def test_the_fields_of_a_level_from_a_file_can_be_given_again():
+    (frame,) = read_pw(Path(__file__).parents[1] / 'dft' / 'pw' / 'crystal.out')
+    found = frame.level
+    assert 'cutoff_eV' in found.parameters
+    given = {'method': found.method, 'code': found.code, 'name': found.name, **found.parameters}
+    assert complete_level(given, None).hash == found.hash

@@ -145,7 +145,7 @@ def test_the_order_of_the_rows_does_not_matter(make_groups):
 def test_each_set_is_written_to_a_separate_file(make_groups, tmp_path):
     rows = make_groups(10)
     splits = split_rows(rows, SplitSettings(), random_seed=1).splits
-    paths = export_splits(tmp_path / 'cu.db', rows, splits)
+    paths, _ = export_splits(tmp_path / 'cu.db', rows, splits)
     assert {split: path.name for split, path in paths.items()} == {
         'train': 'cu-train.db',
         'valid': 'cu-valid.db',

@@ -10,7 +10,7 @@ def write(tmp_path):
     """Return a function that writes a config and its sets, and returns the content and the notes."""
 
     def write(rows, trainer='mace', splits=(*['train'] * 8, 'valid', 'test'), name='cu', **options):
-        files = export_splits(tmp_path / f'{name}.extxyz', rows, splits, overwrite=True)
+        files, _ = export_splits(tmp_path / f'{name}.extxyz', rows, splits, overwrite=True)
         path = tmp_path / f'{name}-{trainer}.yaml'
         notes = write_trainer_config(path, trainer, files, rows, splits, random_seed=3, overwrite=True, **options)
         return yaml.safe_load(path.read_text()), notes
