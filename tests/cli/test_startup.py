@@ -3,8 +3,10 @@ import subprocess
 import sys
 
 import pytest
+from support.alloy_rows import alloy_rows
 
 from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.storage import export_dataset
 
 # Typer itself imports pydantic for the parameters of a command.
 HEAVY = ('aiida', 'ase', 'hydra', 'numpy', 'omegaconf', 'pymatgen', 'scipy', 'torch', 'yaml')
@@ -53,3 +55,18 @@ def test_output_to_a_pipe_is_plain_text_in_ci(arguments, program):
     assert done.stdout or done.stderr
     assert '\x1b' not in done.stdout + done.stderr
     assert '╭' not in done.stdout + done.stderr
+
+
+def test_a_command_for_datasets_imports_neither_the_config_nor_matplotlib(tmp_path):
+    export_dataset(tmp_path / 'cu.db', alloy_rows(1))
+    (tmp_path / 'vasp.yaml').write_text('{code: vasp, label_source: "dft:vasp:pbe", incar: {ENCUT: 520, GGA: PE}}')
+    code = (
+        'import sys, atexit\n'
+        'heavy = ("matplotlib", "aiida", "aiida_mlip_autopipe.config")\n'
+        'atexit.register(lambda: print(*(name for name in heavy if name in sys.modules), file=sys.stderr))\n'
+        'sys.argv = ["mlip-autopipe", "dataset", "dft-inputs", "cu.db", "-o", "runs", "--settings", "vasp.yaml"]\n'
+        'from aiida_mlip_autopipe.cli import main\n'
+        'main()\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, '')
