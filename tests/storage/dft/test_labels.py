@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 from aiida_mlip_autopipe.storage.dft import label_rows, write_dft_inputs
 from aiida_mlip_autopipe.storage.dft.inputs import make_code
+from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
 from aiida_mlip_autopipe.storage.imports.levels import level_of_dataset
 from aiida_mlip_autopipe.storage.merge import merge_datasets
@@ -487,3 +488,11 @@ def test_calculations_with_different_spacings_of_the_k_points_are_refused(calcul
     about.write_text(json.dumps(content))
     with refused(Code.LEVELS_MIXED, 'kspacing_per_A: 0.6 and 0.3'):
         label_rows(calculated, rows)
+
+
+def test_what_the_format_of_the_labelled_dataset_does_not_store_is_reported(calculated, rows, tmp_path):
+    export_dataset(tmp_path / 'al.db', rows)
+    labelled = label_dataset(calculated, tmp_path / 'al.db', tmp_path / 'dft.extxyz')
+    assert labelled.n_rows == 2
+    # Only the crystal has a fixed atom.
+    assert sorted(labelled.remarks.values()) == [1, 2]
