@@ -16,11 +16,10 @@ from ase.db.sqlite import SQLite3Database
 
 from aiida_mlip_autopipe.storage.bulk_insert import BulkInsert, without_indices
 from aiida_mlip_autopipe.storage.bulk_select import START, plain_json, select_rows
-from aiida_mlip_autopipe.storage.checked_pairs import CheckOnce
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 
-class TransactionalDatabase(CheckOnce, SQLite3Database):  # type: ignore[misc]
+class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
     """ASE's SQLite database, which commits only at the end of a ``with`` block."""
 
     def __init__(self, path: str):

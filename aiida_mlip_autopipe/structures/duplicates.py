@@ -190,16 +190,17 @@ class LabelledStructures:
     @classmethod
     def from_rows(cls, rows: Sequence[Row]) -> LabelledStructures:
         """Return these quantities for rows with energy and forces."""
+        labels = [row.labels for row in rows]
         return cls(
             formulas=[row.empirical_formula for row in rows],
-            energies=np.array([row.labels['energy'] / len(row.atoms) for row in rows]),
+            energies=np.array([one['energy'] / len(row.atoms) for one, row in zip(labels, rows, strict=True)]),
             volumes=np.array(
                 [
                     filled_extent(row.atoms.positions, row.atoms.cell.array, row.atoms.pbc) / len(row.atoms)
                     for row in rows
                 ]
             ),
-            forces=np.array([force_quantiles(row.labels['forces']) for row in rows]),
+            forces=np.array([force_quantiles(one['forces']) for one in labels]),
         )
 
     @classmethod

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage.checked_pairs import CheckOnce
 from aiida_mlip_autopipe.storage.dataset import to_entry
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.structures.rows.row import Row
+
+if TYPE_CHECKING:
+    from ase.db.row import AtomsRow
 
 
 def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
@@ -45,33 +51,34 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
             Code.PACKAGE_MISSING,
             f'writing {path.name} requires ase-db-backends: pip install "aiida-mlip-autopipe[fairchem]"',
         ) from None
-
-    class Database(CheckOnce, LMDBDatabase):  # type: ignore[misc]
-        # The backend reads the next id from the file for each row.
-        _nextid = 1
-
-        def __init__(self, path: Path):
-            super().__init__(path, use_lock_file=False)
-            self.ids = _AnyId()
+    from ase.db.core import check
 
     n_rows = 0
-    with Database(path) as database:
+    checked: set[tuple[str, Any]] = set()
+    with LMDBDatabase(path, use_lock_file=False) as database:
         for index, row in enumerate(require_one_level(rows)):
             _ = row.labels
             pairs = row.key_value_pairs
+            # A key is checked once for each text or type of its value.
+            new = {(key, value if isinstance(value, str) else type(value)) for key, value in pairs.items()} - checked
+            check({key: pairs[key] for key, _ in new})
+            checked |= new
             run = f'_{pairs["exploration"][:8]}' if 'exploration' in pairs else ''
             data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", index)}{run}', **row.data}
-            database.write(to_entry(row, f'row {index}'), pairs, data)
             n_rows += 1
-            database._nextid = n_rows + 1
+            database.txn.put(encode_key(str(n_rows)), _encode(to_entry(row, f'row {index}'), pairs, data))
         if n_rows:
             next_id = encode_object(n_rows + 1, compress=True, json_encode=True)
             database.txn.put(encode_key('nextid'), next_id)
     return n_rows
 
 
-class _AnyId:
-    """Contains all ids, so that the backend does not store the next id after each row of a new file."""
+def _encode(entry: AtomsRow, pairs: Mapping[str, Any], data: Mapping[str, Any]) -> bytes:
+    """Return a row as the backend writes it, but compressed less, which takes half the time for 5 % more bytes."""
+    from ase.io.jsonio import encode
 
-    def __contains__(self, row_id: object) -> bool:
-        return True
+    content = {name: value for name, value in vars(entry).items() if not name.startswith('_')}
+    if entry.constraints:
+        content['constraints'] = [constraint.todict() for constraint in entry.constraints]
+    content |= {'mtime': entry.ctime, 'key_value_pairs': pairs, 'data': data, 'cell': np.asarray(entry.cell)}
+    return zlib.compress(encode(content).encode(), level=1)

@@ -160,7 +160,8 @@ def import_dataset(
     result.isolated_atoms = _isolated_atoms(frames)
     rows, names = _make_rows(frames, result, group_by)
     del frames
-    if group_by == 'file' or any(file.n_restored for file in files):
+    n_restored = sum(file.n_restored for file in files)
+    if n_restored < len(rows) and (group_by == 'file' or n_restored):
         # Before copies are left out, because the other frames of their groups remain.
         result.n_groups_joined = join_groups(rows)
     written, result.n_copies, conflicts = leave_out_copies(rows)
