@@ -57,7 +57,7 @@ def convert(folder, rows, suffix):
 def split(folder, rows, suffix):
     export_dataset(folder / 'before.db', rows)
     with Dataset(folder / 'before.db') as dataset:
-        paths = export_splits(folder / f'all{suffix}', list(dataset.query()), ['train', 'valid', 'test'])
+        paths, _ = export_splits(folder / f'all{suffix}', list(dataset.query()), ['train', 'valid', 'test'])
     return [paths[name] for name in ('train', 'valid', 'test')]
 
 

@@ -110,7 +110,7 @@ def _read_frame(index: int, lines: Sequence[str]) -> Candidate | None:
     from ase.io.extxyz import per_config_properties
 
     try:
-        info = parse_comment(lines[0])
+        info = parse_comment(lines[0].strip())
         arrays = _read_columns(info.pop('Properties'), lines[1:])
         atoms = Atoms(
             [symbol.capitalize() for symbol in arrays.pop('symbols')],
@@ -176,10 +176,12 @@ def _parse_entries(text: str) -> dict[str, Any]:
 
     Most entries are the same in many frames, so entries without brackets and escapes are parsed separately and kept.
     """
-    if not _PLAIN_LINE.fullmatch(text):
+    entries = _PLAIN_ENTRY.findall(text)
+    # The pattern of the whole line is slow.
+    if not (entries and ' '.join(entries) == text) and not _PLAIN_LINE.fullmatch(text):
         return _parse_by_ase(text)
     values: dict[str, Any] = {}
-    for entry in _PLAIN_ENTRY.findall(text):
+    for entry in entries:
         name, value = _parse_entry(entry)
         values[name] = value.copy() if isinstance(value, np.ndarray) else value
     return values

@@ -87,8 +87,10 @@ class LabelFinder:
             except (ValueError, TypeError) as error:
                 raise AutopipeError(Code.LABELS_MALFORMED, f'{where}: {name}: {error}') from None
             used[quantity] = name
+            is_given = getattr(self._given, f'{quantity}_key') is not None
             for other in _names(quantity, tuple(rest)):
-                if _agree(_attempt(convert, rest[other]), value):
+                # If the key is not given, all values of the quantity agree.
+                if not is_given or _agree(_attempt(convert, rest[other]), value):
                     del rest[other]
             return value
 
