@@ -31,10 +31,11 @@ def main():
     for repeat in range(options.repeats):
         for candidates, tests in pool.divide(repeat):
             # The first test set weights all kinds equally (seeds), or contains only one kind.
-            test = next(iter(tests))
-            folder = options.folder / f'{repeat}-{test}'
+            first = next(iter(tests))
+            folder = options.folder / f'{repeat}-{first}'
             folder.mkdir(parents=True)
-            write_extxyz(folder / 'test.extxyz', [Row(pool.frames[i]) for i in tests[test]])
+            for test in (name for name in tests if name == first or name.startswith('phase ')):
+                write_extxyz(folder / f'{test}.extxyz', [Row(pool.frames[i]) for i in tests[test]])
             for name in options.samplers:
                 for n in options.sizes:
                     rows = [Row(pool.frames[i]) for i in pool.choose(candidates, CHOICES[name], n, repeat)]

@@ -6,12 +6,14 @@ each temperature. An uneven pool is similar to the result of a campaign. Most of
 temperature and only 20 fs apart. Few frames are hot, of other kinds, or from unstable runs.
 
 With ``--phases`` the pool contains bulk and surfaces of five phases instead: both metals, the ordered compounds A3B
-(L1_2) and AB (L1_0), and random alloys. All phases have the same number of groups.
+(L1_2) and AB (L1_0), and random alloys. All phases have the same number of groups. A pool can also contain only some of
+them.
 
     python benchmarks/worth/pool.py Cu Au even_CuAu
     python benchmarks/worth/pool.py Cu Au uneven_CuAu --uneven
     python benchmarks/worth/pool.py Cu Au even_phases_CuAu --phases
     python benchmarks/worth/pool.py Cu Au uneven_phases_CuAu --phases --uneven
+    python benchmarks/worth/pool.py Cu Au uneven_three_CuAu --uneven --phases A A3B AB
 
 The script saves each frame once it is labelled. If it is run again, it continues after the last one.
 """
@@ -211,10 +213,13 @@ def explore(seed, run, rng):
 
 
 def seeds_of(metals, uneven, phases):
-    """Yield the kind, name, phase (or None), number and runs of each group, and a label for its random numbers."""
+    """Yield the kind, name, phase (or None), number and runs of each group, and a label for its random numbers.
+
+    ``phases`` are the phases of the pool, or None.
+    """
     if phases:
         recipe = UNEVEN_PHASES_RECIPE if uneven else EVEN_PHASES_RECIPE
-        for phase in PHASES:
+        for phase in phases:
             for kind, (n_groups, runs) in recipe.items():
                 for group in range(n_groups):
                     yield kind, f'{phase} {kind}{group}', phase, group, runs, f'{phase} {kind} {group}'
@@ -264,12 +269,15 @@ def main():
     parser.add_argument('metals', nargs=2, choices=LATTICE_A)
     parser.add_argument('path', type=Path, help='path of the pool, without suffix')
     parser.add_argument('--uneven', action='store_true', help='create an uneven pool')
-    parser.add_argument('--phases', action='store_true', help='create a pool of bulk and surfaces of five phases')
+    parser.add_argument(
+        '--phases', nargs='*', choices=PHASES, help='create a pool of bulk and surfaces of these phases; default: all'
+    )
     options = parser.parse_args()
+    phases = None if options.phases is None else options.phases or list(PHASES)
     bare, labelled = (options.path.with_suffix(ending) for ending in ('.bare.traj', '.traj'))
     if not bare.is_file():
         with Trajectory(bare, 'w') as file:
-            for atoms in make_frames(options.metals, options.uneven, options.phases):
+            for atoms in make_frames(options.metals, options.uneven, phases):
                 file.write(atoms)
     frames = read(bare, ':')
     print(len(frames), 'frames,', sum(map(len, frames)), 'atoms', flush=True)

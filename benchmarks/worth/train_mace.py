@@ -88,17 +88,20 @@ def main():
         options.result.write_text('repeat,sampler,n,test,mean_eV_A,p95_eV_A,energy_eV_atom\n')
     done = {tuple(row[:4]) for row in csv.reader(options.result.open())}
     for group in sorted(options.folder.iterdir()):
-        repeat, test = group.name.split('-')
-        frames = read(group / 'test.extxyz', ':')
+        repeat = group.name.split('-')[0]
+        tests = {path.stem: read(path, ':') for path in sorted(group.glob('*.extxyz'))}
         for place in sorted(path for path in group.iterdir() if path.is_dir()):
             name, n = place.name.rsplit('-', 1)
-            if (repeat, name, n, test) in done:
+            if all((repeat, name, n, test) in done for test in tests):
                 continue
             start = process_time()
-            figures = [f'{figure:.5f}' for figure in errors(train(place), frames)]
+            model = train(place)
             with options.result.open('a', newline='') as file:
-                csv.writer(file, lineterminator='\n').writerow([repeat, name, n, test, *figures])
-            print(group.name, place.name, *figures, f'{process_time() - start:.0f} s', flush=True)
+                for test, frames in tests.items():
+                    figures = [f'{figure:.5f}' for figure in errors(model, frames)]
+                    csv.writer(file, lineterminator='\n').writerow([repeat, name, n, test, *figures])
+                    print(group.name, place.name, test, *figures, flush=True)
+            print(f'{process_time() - start:.0f} s', flush=True)
 
 
 if __name__ == '__main__':
