@@ -28,9 +28,9 @@ def render_label_errors(errors: Mapping[str, Any], n_rows: int) -> list[str]:
     parts = [
         f'<h2>Errors of {escape(errors["compared"])}</h2>',
         f'<p>Reference: {escape(errors["reference"])}. {counted(n_compared, "row")} of {n_rows} have both labels. '
-        'Energies of different levels have different zeros, so an offset per element was removed from the '
+        'Energies of different levels have different reference points, so an offset per element was removed from the '
         'differences by a robust fit (the smallest sum of absolute deviations). Errors of forces and stresses are '
-        'those of the components. The last lines are about the atoms on which the reference force has this size.</p>',
+        'those of the components. The last lines are for atoms with a reference force of this magnitude.</p>',
         _table_of_errors(errors),
     ]
     for name, title in WORST.items():
