@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 # SevenNet, and the extras for the tests that are compatible with it.
-EXTRAS := sevennet,chgnet,gpaw,generation,molecules,materials-project,fairchem,hdf5
+EXTRAS := sevennet,chgnet,gpaw,generation,molecules,materials-project,fairchem,hdf5,espresso
 MACE_VENV := .venv-mace
 # The simulation loop is serial: two processes with one thread each are faster than one process with two threads.
 WORKERS ?= 2

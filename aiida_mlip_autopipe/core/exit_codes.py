@@ -236,6 +236,14 @@ EXPLANATIONS = {
         'Three jobs in a row left damaged files.',
         'Check the disk of the computer, then run the same file again.',
     ),
+    'ProcessLabellingWorkChain.ERROR_KILLED': Explanation(
+        'The process that labels a structure was killed or raised an exception.',
+        'See its report: `verdi process report`. A structure without a label is computed in the next run.',
+    ),
+    'ERROR_ISOLATED_ATOM': Explanation(
+        'The energy of an isolated atom could not be computed.',
+        'Correct the settings that the message names, or set `labelling.isolated_atoms: false`.',
+    ),
     # Descriptors and campaigns.
     'ERROR_DESCRIPTORS': Explanation(
         'The descriptors of some frames could not be computed.',

@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.sampling.pool.reference_dataset import (
     read_reference_dataset,
     reference_levels,
 )
+from aiida_mlip_autopipe.storage import Dataset, Row
 
 DATASET_NODE_VERSION = 1
 """Version of the content of a `DatasetData`."""
@@ -55,6 +56,20 @@ class DatasetData(orm.SinglefileData):
             }
         )
         return node
+
+    def rows(self) -> list[Row]:
+        """Return all rows of a database that this program wrote.
+
+        Raises
+        ------
+        SchemaVersionError
+            If the node was written by a version of the package that this version cannot read.
+        AutopipeError
+            If the content is not an ASE database.
+        """
+        check_schema(self, DATASET_NODE_VERSION)
+        with self.as_path() as path, Dataset(path) as dataset:
+            return list(dataset.query())
 
     def structures(self) -> list[Atoms]:
         """Return all structures, with information about their labels.

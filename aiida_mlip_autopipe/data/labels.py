@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,15 +72,11 @@ class LabelsData(orm.ArrayData):
         node = cls(
             {
                 'n_atoms': np.array(sizes, dtype=np.int64),
-                'numbers': np.concatenate([np.asarray(one, dtype=np.int64) for one in numbers]),
+                'numbers': np.concatenate([np.empty(0, dtype=np.int64), *numbers]),
                 **{array: np.array([_array(one, name, ()) for one in outcomes]) for array, name in ENERGIES.items()},
-                'forces': np.concatenate(
-                    [_array(one, 'forces_eV_A', (n, 3)) for one, n in zip(outcomes, sizes, strict=True)]
-                ),
-                'stresses': np.array([_array(one, 'stress_eV_A3', (6,)) for one in outcomes]),
-                'magnetic_moments': np.concatenate(
-                    [_array(one, 'magnetic_moments_muB', (n,)) for one, n in zip(outcomes, sizes, strict=True)]
-                ),
+                'forces': np.concatenate([np.empty((0, 3)), *_arrays(outcomes, 'forces_eV_A', sizes, 3)]),
+                'stresses': np.array([_array(one, 'stress_eV_A3', (6,)) for one in outcomes]).reshape(-1, 6),
+                'magnetic_moments': np.concatenate([np.empty(0), *_arrays(outcomes, 'magnetic_moments_muB', sizes)]),
             }
         )
         node.base.attributes.set_many(
@@ -166,6 +162,13 @@ def find_labels(
             if key in wanted and key not in found and 'rule' not in record:
                 found[key] = (node, index)
     return found
+
+
+def _arrays(
+    outcomes: Sequence[Label | Failure], name: str, sizes: Sequence[int], *columns: int
+) -> Iterator[np.ndarray]:
+    for outcome, size in zip(outcomes, sizes, strict=True):
+        yield _array(outcome, name, (size, *columns))
 
 
 def _array(outcome: Label | Failure, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.calculators import CALCULATORS, CalculatorRefusedError,
 from aiida_mlip_autopipe.calculators.materials_project import describe_missing_U, missing_hubbard_U, used_hubbard_U
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
+from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.structures.magnetism import high_spin_moments, magnetic_elements
 from aiida_mlip_autopipe.structures.vacuum import is_few_atoms
@@ -34,11 +35,22 @@ def find_unsuitable(
     place
         Place of the settings, for the messages.
     """
-    return [
-        *_element_faults(structures, calculator, place),
-        *_spin_faults(structures, calculator, place),
-        *_charge_faults(structures, calculator, place),
-    ]
+    return [*_element_faults(structures, calculator, place), *find_undecided(structures, calculator, place=place)]
+
+
+def find_undecided(structures: Sequence[Atoms], settings: Settings, *, place: str = 'labelling') -> list[Fault]:
+    """Return what the settings of a DFT code leave undecided about spin and charge for some structures.
+
+    Parameters
+    ----------
+    structures
+        The structures to label.
+    settings
+        The settings. Those without the fields ``spin_polarized`` or ``charge`` leave nothing undecided.
+    place
+        Place of the settings, for the messages.
+    """
+    return [*_spin_faults(structures, settings, place), *_charge_faults(structures, settings, place)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,7 @@ def _element_faults(structures: Sequence[Atoms], calculator: CalculatorSettings,
         yield Fault(refused.code, f'{place}.kind', repr(calculator.kind), f'{refused}; remove these rows with --select')
 
 
-def _spin_faults(structures: Sequence[Atoms], calculator: CalculatorSettings, place: str) -> Iterator[Fault]:
+def _spin_faults(structures: Sequence[Atoms], calculator: Settings, place: str) -> Iterator[Fault]:
     """Yield a fault if spin polarisation is undecided for magnetic structures, or if it would start without moments."""
     if 'spin_polarized' not in type(calculator).model_fields:
         return
@@ -141,7 +153,7 @@ def _with_moments(magnetic: Sequence[str]) -> str:
     return f' with initial_magnetic_moments: {{{moments}}}'
 
 
-def _charge_faults(structures: Sequence[Atoms], calculator: CalculatorSettings, place: str) -> Iterator[Fault]:
+def _charge_faults(structures: Sequence[Atoms], calculator: Settings, place: str) -> Iterator[Fault]:
     """Yield a fault if the total charge is undecided for structures whose formal charges do not balance."""
     if 'charge' not in type(calculator).model_fields or calculator.charge is not None:  # type: ignore[attr-defined]
         return

@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSet
 from aiida_mlip_autopipe.calculators.dispersion import PACKAGE, DispersionCorrection, check_dispersion
 from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
 from aiida_mlip_autopipe.calculators.k_points import k_mesh
+from aiida_mlip_autopipe.calculators.slabs import axis_of_dipole, move_to_middle
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.structures.vacuum import extended_directions, is_few_atoms
@@ -189,31 +190,12 @@ def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]
             symbol: ':' + ';'.join(f'{shell},{value},0' for shell, value in shells.items())
             for symbol, shells in settings.hubbard_U_eV.items()
         }
-    axis = _axis_of_dipole(computed.cell.array, extended) if settings.dipole_correction else None
+    axis = axis_of_dipole(computed.cell.array, extended) if settings.dipole_correction else None
     if axis is not None:
         parameters['poissonsolver'] = {'dipolelayer': 'xyz'.replace('xyz'[axis], '')}
-        _move_to_middle(computed, axis)
+        move_to_middle(computed, axis)
         computed.pbc[axis] = False
     return computed, parameters
-
-
-def _axis_of_dipole(cell: np.ndarray, extended: np.ndarray) -> int | None:
-    """Return the axis of the vacuum of a slab if it is Cartesian and perpendicular to the slab; otherwise None."""
-    if extended.sum() != 2:
-        return None
-    axis = int(np.flatnonzero(~extended)[0])
-    mixed = [*np.delete(cell[axis], axis), *np.delete(cell[:, axis], axis)]
-    return axis if np.allclose(mixed, 0.0) else None
-
-
-def _move_to_middle(atoms: Atoms, axis: int) -> None:
-    """Shift the atoms so that the widest empty layer across a cell vector is at the boundary of the cell."""
-    fractions = atoms.get_scaled_positions(wrap=False)
-    wrapped = np.sort(fractions[:, axis] % 1.0)
-    gaps = np.diff(wrapped, append=wrapped[0] + 1.0)
-    widest = int(np.argmax(gaps))
-    fractions[:, axis] = (fractions[:, axis] - wrapped[widest] - gaps[widest] / 2) % 1.0
-    atoms.set_scaled_positions(fractions)
 
 
 class GPAWLoader(CalculatorLoader):

@@ -1,0 +1,1 @@
+"""The processes of other plugins that label one structure, one plugin in each module."""

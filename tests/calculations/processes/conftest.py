@@ -1,0 +1,1 @@
+from support.process_labels import *  # noqa: F403
