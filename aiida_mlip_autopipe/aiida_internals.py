@@ -7,9 +7,12 @@ raised when a new release passes these tests.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiida import orm
@@ -37,6 +40,7 @@ __all__ = [
     'kill_processes',
     'play_processes',
     'run_stored_process',
+    'start_daemon',
     'use_cache',
 ]
 
@@ -192,6 +196,26 @@ def has_live_daemon(profile: Profile) -> bool:
 
     client = get_daemon_client(profile.name)
     return client.is_daemon_running and not client._is_pid_file_stale
+
+
+def start_daemon(profile: Profile) -> None:
+    """Start the daemon of a profile with the program ``verdi`` of the environment of this process.
+
+    AiiDA starts the first ``verdi`` on ``PATH``, which may belong to another environment without this package. The
+    daemon looks for the program of its workers there, too.
+    """
+    from aiida.engine import get_daemon_client
+    from aiida.engine.daemon import client
+
+    folder = Path(sys.executable).parent
+    before = client.VERDI_BIN, os.environ.get('PATH', '')
+    try:
+        if (folder / 'verdi').is_file():
+            client.VERDI_BIN = str(folder / 'verdi')
+            os.environ['PATH'] = f'{folder}{os.pathsep}{before[1]}'
+        get_daemon_client(profile.name).start_daemon()
+    finally:
+        client.VERDI_BIN, os.environ['PATH'] = before
 
 
 def forget_dead_broker(profile: Profile) -> None:

@@ -158,7 +158,7 @@ class CalculatorLoader(ABC):
         model = getattr(self.settings, 'model', None)
         if model is None or not self.shipped_models:
             return False
-        return model.lower() in self.shipped_models or not ('/' in model or Path(model).is_file())
+        return model.lower() in self.shipped_models or not ('/' in model or os.path.isfile(model))
 
     @property
     def labelling(self) -> CalculatorLoader:

@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.generation import describe_losses, merge_reports
+from aiida_mlip_autopipe.installation.profile import is_daemon_running
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.graph import list_campaigns
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
@@ -73,7 +74,7 @@ class Progress:
     n_succeeded, n_failed, n_running, n_waiting
         Seeds whose exploration reached its last step, ended before it, is running, or has not been submitted yet.
     rate_per_hour
-        Explorations that end per hour; None before the first one has ended.
+        Explorations that end per hour; None before the first one has ended, and without a daemon.
     remaining_s
         Time in seconds until the last exploration ends, at the current rate; None without a rate.
     paused
@@ -84,6 +85,8 @@ class Progress:
         Which seeds are missing and why, what entries leave out, and where the selection differs from the request.
     failure
         Why the campaign failed; None if it did not.
+    waits_for_daemon
+        Whether the campaign has not ended and the daemon is not running, so that nothing progresses.
     """
 
     pk: int
@@ -103,6 +106,7 @@ class Progress:
     comparisons: tuple[ReferenceComparison, ...]
     warnings: tuple[str, ...]
     failure: str | None
+    waits_for_daemon: bool
 
 
 def read_progress(campaign: orm.WorkChainNode) -> Progress:
@@ -112,7 +116,8 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
     n_seeds = campaign.get_metadata_inputs()['n_seeds']
     n_ended = sum(exploration.ended for exploration in explorations)
     n_succeeded = sum(exploration.succeeded for exploration in explorations)
-    rate = _rate_per_hour(explorations)
+    waits_for_daemon = not campaign.is_terminated and not is_daemon_running()
+    rate = None if waits_for_daemon else _rate_per_hour(explorations)
     generated = _generation_reports(campaign)
     # Seeds that were discarded, such as duplicates, are not waiting.
     n_distinct = len({seed_id for report in generated for seed_id in report['seed_ids']})
@@ -139,6 +144,7 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         comparisons=find_comparisons(campaign),
         warnings=tuple(describe_losses(merge_reports(generated)) + _selection_warnings(campaign)),
         failure=_failure(campaign),
+        waits_for_daemon=waits_for_daemon,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import re
+import sqlite3
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, ConfigError, Fault
 
 RENAMED_OPTIONS = {
@@ -27,6 +29,11 @@ RENAMED_OPTIONS = {
     'ancestor': 'parent',
 }
 """Old names of options and of their values, with the new names."""
+
+# Causes of an OSError that concern the writing of a file.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+# Longest line of a message. Some messages quote values of files.
+_MAX_LINE = 1000
 
 EXIT_BUG = 1
 EXIT_FAULT = 2
@@ -52,13 +59,26 @@ class ErrorReportingGroup(TyperGroup):
                 raise
             if ctx.params['debug']:
                 traceback.print_exc()
-            if isinstance(error, AutopipeError):
-                _print_error(with_codes(error))
+            known = error if isinstance(error, AutopipeError) else _explain(error)
+            if known is not None:
+                _print_error(with_codes(known))
                 raise typer.Exit(EXIT_FAULT) from None
-            reason = ' '.join(str(error).split())
+            reason = _shorten(' '.join(str(error).split()))
             hint = '' if ctx.params['debug'] else '; `mlip-autopipe --debug …` prints the traceback'
             _print_error(f'this is a bug in mlip-autopipe: {type(error).__name__}: {reason}{hint}')
             raise typer.Exit(EXIT_BUG) from None
+
+
+def _explain(error: Exception) -> AutopipeError | None:
+    """Return the message for an error of the system or of a damaged file; None for a bug."""
+    if isinstance(error, OSError):
+        cause = error.strerror or str(error)
+        where = f'{error.filename}: ' if error.filename is not None else ''
+        code = Code.FILE_UNWRITABLE if error.errno in _CANNOT_WRITE else Code.FILE_UNREADABLE
+        return AutopipeError(code, f'{where}{cause[:1].lower()}{cause[1:]}')
+    if isinstance(error, sqlite3.Error):
+        return AutopipeError(Code.FILE_UNREADABLE, f'a database cannot be read or written: {error}')
+    return None
 
 
 def _add_new_names(error: Any) -> None:
@@ -76,7 +96,14 @@ def with_codes(error: AutopipeError) -> str:
         faults = error.faults
     elif isinstance(error, CombinedError):
         faults = error.errors
-    return '\n'.join(dict.fromkeys(f'{fault}  [{fault.code}]' for fault in faults))
+    return '\n'.join(dict.fromkeys(f'{_shorten(str(fault))}  [{fault.code}]' for fault in faults))
+
+
+def _shorten(text: str) -> str:
+    return '\n'.join(
+        line if len(line) <= _MAX_LINE else f'{line[:_MAX_LINE]} … ({len(line)} characters)'
+        for line in text.split('\n')
+    )
 
 
 def _print_error(message: str) -> None:

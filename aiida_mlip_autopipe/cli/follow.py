@@ -50,6 +50,8 @@ def describe(progress: Progress) -> RenderableType:
     for text in _comparisons(progress):
         table.add_row('novelty', Text(text))
     lines: list[RenderableType] = [table]
+    if progress.waits_for_daemon:
+        lines.append(Text(_without_daemon(progress), style='yellow'))
     lines += [
         Text(
             f"job {one.pk} is paused: {one.reason}; resume it with 'mlip-autopipe resume {progress.pk}'", style='yellow'
@@ -81,6 +83,7 @@ def _follow_in_lines(campaign: WorkChainNode) -> Progress:
     for progress in watch_campaign(campaign):
         line = f'{progress.stage}: {counts(progress)}'
         line += ''.join(f'; job {one.pk} is paused: {one.reason}' for one in progress.paused)
+        line += f'; {_without_daemon(progress)}' if progress.waits_for_daemon else ''
         if line != last:
             console.print(f'[{_whole_seconds(progress.elapsed_s)}] {line}', markup=False)
             last = line
@@ -94,6 +97,10 @@ def _follow_in_lines(campaign: WorkChainNode) -> Progress:
 def _comparisons(progress: Progress) -> list[str]:
     """Return what the explorations are compared with, without repetitions."""
     return list(dict.fromkeys(one.describe() for one in progress.comparisons))
+
+
+def _without_daemon(progress: Progress) -> str:
+    return f"the daemon is not running; start it with 'mlip-autopipe resume {progress.pk}'"
 
 
 def _pace(progress: Progress) -> str:

@@ -175,8 +175,9 @@ def _print_table(campaigns: Sequence[Progress]) -> None:
     table = Table('id', 'campaign', 'started', 'stage', 'seeds', box=None, padding=(0, 2, 0, 0))
     for one in campaigns:
         paused = f', {len(one.paused)} paused' if one.paused else ''
+        stage = f'{one.stage}, no daemon' if one.waits_for_daemon else one.stage
         started = f'{one.started.astimezone():%Y-%m-%d %H:%M}'
-        table.add_row(str(one.pk), one.name, started, one.stage, counts(one) + paused)
+        table.add_row(str(one.pk), one.name, started, stage, counts(one) + paused)
     console.print(table if table.rows else "no campaigns; start one with 'mlip-autopipe run FILE'")
 
 

@@ -39,10 +39,22 @@ else:
     AnySampling = sampling_union()
 
 
+MAX_NAME_LENGTH = 100
+"""Maximum number of characters in the name of a campaign, which becomes part of file names."""
+
+
 def _check_name(name: str) -> str:
-    if not re.fullmatch(r'[A-Za-z0-9_-]+', name):
-        suggestion = re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_')
-        raise fault(Code.WRONG_PATTERN, 'must contain only letters, digits, _ and -', nearest=suggestion[:40] or None)
+    if len(name) > MAX_NAME_LENGTH:
+        raise fault(Code.WRONG_LENGTH, f'must have at most {MAX_NAME_LENGTH} characters')
+    if name.isdigit():
+        raise fault(Code.WRONG_PATTERN, 'must not be a number, because commands would take it for the id of a campaign')
+    if not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_-]*', name):
+        suggestion = re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_-')
+        raise fault(
+            Code.WRONG_PATTERN,
+            'must contain only letters, digits, _ and -, and must not start with -',
+            nearest=suggestion[:40] or None,
+        )
     return name
 
 
@@ -59,7 +71,7 @@ class CampaignConfig(Settings):
     """A campaign: all settings for one dataset."""
 
     name: Annotated[str, AfterValidator(_check_name)]
-    """Name of the campaign: letters, digits, _ and -."""
+    """Name of the campaign: at most 100 letters, digits, _ and -. It must not be a number or start with -."""
     schema_version: Annotated[int, AfterValidator(_check_version)] = Field(default=CONFIG_VERSION, ge=1)
     """Version of the schema that the file uses; by default, the current version."""
     random_seed: int = Field(default=0, ge=0, lt=2**63)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, Field, field_validator
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.fields import OneLine, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 from aiida_mlip_autopipe.jobs.resources import JobResources
@@ -39,7 +39,7 @@ class StashSettings(Settings):
     because the original remains in the folder of its job.
     """
 
-    folder: Annotated[str, AfterValidator(_absolute)]
+    folder: Annotated[OneLine, AfterValidator(_absolute)]
     """Folder on the computer where the jobs run, such as ``/archive/me``. It is created if it does not exist. It
     contains a folder ``seed_…/`` for each seed, with a folder for each job of the exploration."""
     resources: JobResources | None = None
@@ -49,7 +49,7 @@ class StashSettings(Settings):
 class CodeSettings(Settings):
     """One of several codes of a campaign."""
 
-    code: str
+    code: OneLine
     """AiiDA code, written as ``label@computer``."""
     calculator: AnyCalculator | None = None
     """The calculator of this code; by default, the ``calculator`` of the campaign."""
@@ -65,7 +65,7 @@ class DescriptorJobSettings(Settings):
     min_frames: int = Field(default=2000, ge=0)
     """Minimum number of frames for which jobs compute the SOAP descriptors of structures and environments, and a job
     selects the frames. With fewer frames, AiiDA's daemon does both. Learned descriptors always require jobs."""
-    code: str | None = None
+    code: OneLine | None = None
     """AiiDA code, written as ``label@computer``; by default, the first code of the explorations. SOAP requires no
     calculator."""
     resources: JobResources | None = None
@@ -75,7 +75,7 @@ class DescriptorJobSettings(Settings):
 class ExecutionSettings(JobResources):
     """Settings of the exploration jobs."""
 
-    code: str | None = None
+    code: OneLine | None = None
     """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
     calculator."""
     codes: tuple[CodeSettings, ...] = ()

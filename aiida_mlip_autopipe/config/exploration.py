@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from aiida_mlip_autopipe.config.execution import AnyCalculator
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.fields import OneLine, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, AnyExploration, ExplorationSettings
 from aiida_mlip_autopipe.exploration.settings.deform import DeformSettings
@@ -25,7 +25,7 @@ class CommitteeSettings(Settings):
 
     calculator: AnyCalculator
     """The second calculator. Its cutoff does not affect the size of the seeds."""
-    code: str | None = None
+    code: OneLine | None = None
     """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
     calculator."""
     resources: JobResources | None = None

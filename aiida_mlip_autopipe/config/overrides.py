@@ -18,6 +18,10 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 _OVERRIDE = re.compile(r'(?P<sign>\+\+|\+|~|)(?P<key>[^=]*?)(?:=(?P<value>.*))?', re.DOTALL)
 _KEY = re.compile(r'[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*')
 _PRESET_NAMES = re.compile(r'[A-Za-z][\w-]*|\[[\w\s,-]+\]')
+MAX_LENGTH = 10_000
+"""Maximum number of characters of an override."""
+MAX_KEY_LENGTH = 200
+"""Maximum number of characters of its key, which Hydra looks up as the name of a file."""
 # Values that the grammar of Hydra accepts without quotes, and values that it accepts in quotes.
 _PLAIN_VALUE = re.compile(r'[A-Za-z0-9_./+%*@?|: -]*')
 _QUOTABLE_VALUE = re.compile(r"""[^\[\]{}()'",$\\]*""")
@@ -65,10 +69,15 @@ def parse_override(text: str) -> Override:
     AutopipeError
         If it is malformed.
     """
+    if len(text) > MAX_LENGTH:
+        raise AutopipeError(
+            Code.OVERRIDE_INVALID,
+            f'the override {text[:40]!r}… has {len(text)} characters; at most {MAX_LENGTH} are allowed',
+        )
     match = _OVERRIDE.fullmatch(text)
     assert match is not None  # Every string matches. The key and the value are checked below.
     sign, key, value = match['sign'], match['key'].strip(), match['value']
-    if not _KEY.fullmatch(key) or (value is None) != (sign == '~'):
+    if not _KEY.fullmatch(key) or len(key) > MAX_KEY_LENGTH or (value is None) != (sign == '~'):
         raise AutopipeError(
             Code.OVERRIDE_INVALID,
             f'the override {text!r} is malformed; '

@@ -25,14 +25,20 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     Raises
     ------
     AutopipeError
-        If the file exists and is not replaced, the path is a folder, or the folder of the file does not exist.
+        If the file exists and is not replaced, the path is that of a folder, a link or a device, or the folder of the
+        file does not exist.
     """
     if path.is_dir():
         raise AutopipeError(Code.NOT_A_FILE, f'{path} is a folder, not a file')
     if not path.parent.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {path.parent} of the file {path.name} does not exist')
-    if os.path.lexists(path) and not overwrite:
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
         raise AutopipeError(Code.FILE_EXISTS, f'{path} already exists; overwrite it with --force')
+    if path.is_symlink() or not path.is_file():
+        what = f'a symbolic link to {os.readlink(path)}' if path.is_symlink() else 'not a regular file'
+        raise AutopipeError(Code.NOT_A_FILE, f'{path} is {what}; only regular files are overwritten')
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class Code(ExplainedEnum):
     )
     FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free up space, or choose another folder.'
     FILE_SUFFIX = 'file_suffix', 'The suffix of the file name is not supported.', 'Use one of the listed suffixes.'
-    NOT_A_FILE = 'not_a_file', 'The path is a folder, not a file.', 'Add the name of the file.'
+    NOT_A_FILE = 'not_a_file', 'The path is that of a folder, link or device.', 'Use the name of a file.'
     FOLDER_MISSING = 'folder_missing', 'The folder does not exist.', 'Create the folder, or correct the path.'
     PACKAGE_MISSING = (
         'package_missing',

@@ -93,12 +93,13 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
     if REPLACE_FILE in info.context:
         return Path(info.context[REPLACE_FILE](path))
     # Symbolic links are not followed, because the name in the config determines the file format.
-    resolved = Path(os.path.abspath(info.context['folder'] / path.expanduser()))
-    if not resolved.is_file():
-        if resolved.is_dir():
+    resolved = Path(os.path.abspath(info.context['folder'] / os.path.expanduser(path)))
+    # Unlike the methods of `Path`, these functions accept paths that the file system refuses, such as too long names.
+    if not os.path.isfile(resolved):
+        if os.path.isdir(resolved):
             raise fault(Code.NOT_A_FILE, 'must be a file, not a folder')
         folder = resolved.parent
-        names = [entry.name for entry in folder.iterdir() if entry.is_file()] if folder.is_dir() else []
+        names = [entry.name for entry in folder.iterdir() if entry.is_file()] if os.path.isdir(folder) else []
         close = get_close_matches(resolved.name, names, n=1)
         nearest = str(path.with_name(close[0])) if close else None
         raise fault(Code.FILE_MISSING, f'no such file exists in {folder}', nearest=nearest)
@@ -112,14 +113,14 @@ def _resolve_model(model: str, info: ValidationInfo) -> str:
     """
     if not info.context:
         return model
-    is_name = '/' not in model and not (info.context['folder'] / model).is_file()
+    is_name = '/' not in model and not os.path.isfile(info.context['folder'] / model)
     return model if is_name else str(_resolve_input_file(Path(model), info))
 
 
 def _dump_file(path: Any, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
     if not (info.context and info.context.get(BY_CONTENT)):
         return handler(path)
-    is_name = isinstance(path, str) and '/' not in path and not Path(path).is_file()
+    is_name = isinstance(path, str) and '/' not in path and not os.path.isfile(path)
     return handler(path) if is_name else f'sha256:{file_sha256(Path(path).expanduser())}'
 
 
@@ -128,6 +129,22 @@ def _dump_input_file(path: Path, handler: SerializerFunctionWrapHandler, info: S
         return info.context[REPLACE_FILE](path)
     return _dump_file(path, handler, info)
 
+
+def _check_one_line(text: str) -> str:
+    if not text.isprintable():
+        raise fault(Code.WRONG_PATTERN, 'must be one line of printable characters')
+    return text
+
+
+def _expand_home(path: Path) -> Path:
+    return Path(os.path.expanduser(path))
+
+
+OneLine = Annotated[str, AfterValidator(_check_one_line)]
+"""Text for a line of a submission script or of a table."""
+
+OutputFile = Annotated[Path, AfterValidator(_expand_home)]
+"""A file to write; ``~`` is the home folder. A relative path is relative to the current directory."""
 
 InputFile = Annotated[Path, AfterValidator(_resolve_input_file), WrapSerializer(_dump_input_file)]
 """A file that must exist; in a config file, its path is relative to the folder of that file."""

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, Fault
 from aiida_mlip_autopipe.core.fields import code_of
+from aiida_mlip_autopipe.core.settings import BooleanText
 
 WHOLE = 'the file'
 """The path of a fault that concerns all of the validated data."""
@@ -121,6 +122,8 @@ def path_text(path: Sequence[str | int]) -> str:
 
 def value_text(value: Any) -> str:
     """Return a value as it is written in the file or, if it is long, its type and size."""
+    if isinstance(value, BooleanText):
+        return str(value)
     if isinstance(value, str):
         return repr(value if len(value) <= _LONGEST_VALUE else f'{value[:_LONGEST_VALUE]}…')
     text = json.dumps(value, ensure_ascii=False, default=str)

@@ -26,6 +26,15 @@ _WORDS |= dict.fromkeys(('true', 'True', 'TRUE'), True) | dict.fromkeys(('false'
 _INTEGER = re.compile(r'[-+]?[0-9]+')
 _FLOAT = re.compile(r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?')
 _NOT_FINITE = re.compile(r'[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)')
+MAX_BYTES = 1_000_000
+"""Maximum size of a file."""
+MAX_DEPTH = 40
+"""Maximum number of mappings and lists within one another."""
+MAX_VALUES = 100_000
+"""Maximum number of values. An alias counts as often as it is used, since each use is a copy."""
+MAX_DIGITS = 30
+"""Maximum number of digits of an integer."""
+
 _PLAIN_TAGS = {f'tag:yaml.org,2002:{name}' for name in ('str', 'seq', 'map')}
 
 
@@ -45,10 +54,14 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
     Raises
     ------
     AutopipeError
-        If the file cannot be read or its content is not valid; the message names the line.
+        If the file cannot be read, or its content is not valid or exceeds a limit of this module; the message names the
+        line.
     """
     try:
-        text = path.read_text(encoding='utf-8-sig')
+        # A device such as /dev/zero never ends, so no more than the limit is read.
+        with path.open('rb') as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode('utf-8-sig')
     except FileNotFoundError:
         raise AutopipeError(Code.FILE_MISSING, f'the file {path} does not exist') from None
     except IsADirectoryError:
@@ -57,6 +70,8 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
         raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is not a text file in UTF-8') from None
     except OSError as error:
         raise AutopipeError(Code.FILE_UNREADABLE, f'{path} cannot be read: {error.strerror}') from error
+    if len(content) > MAX_BYTES:
+        raise AutopipeError(Code.YAML_INVALID, f'{path} is larger than {MAX_BYTES // 10**6} MB')
     return read_yaml_text(text, str(path))
 
 
@@ -77,6 +92,8 @@ def read_yaml_text(text: str, source: str) -> dict[str, Any]:
     """
     try:
         node = yaml.compose(text, Loader=yaml.BaseLoader)
+    except RecursionError:
+        raise AutopipeError(Code.YAML_INVALID, f'{source}: {_TOO_DEEP}') from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
@@ -119,6 +136,9 @@ def _escape(value: Any) -> Any:
     return value.replace('${', r'\${') if isinstance(value, str) else value
 
 
+_TOO_DEEP = f'mappings and lists must not be nested more than {MAX_DEPTH} deep'
+
+
 def _node_type(node: yaml.Node) -> str:
     return 'a list' if isinstance(node, yaml.SequenceNode) else 'a single value'
 
@@ -129,14 +149,22 @@ class _NodeReader:
     def __init__(self, source: str):
         self._source = source
         self._open: set[int] = set()
+        self._n_values = 0
 
     def _error_at(self, node: yaml.Node, message: str) -> AutopipeError:
         return AutopipeError(Code.YAML_INVALID, f'{self._source}, line {node.start_mark.line + 1}: {message}')
 
     def _value(self, node: yaml.Node) -> Any:
+        self._n_values += 1
+        if self._n_values > MAX_VALUES:
+            raise self._error_at(node, f'the file has more than {MAX_VALUES} values, with those of aliases')
+        if len(self._open) >= MAX_DEPTH:
+            raise self._error_at(node, _TOO_DEEP)
         if node.tag not in _PLAIN_TAGS:
             raise self._error_at(node, f'the tag {node.tag.replace("tag:yaml.org,2002:", "!!")} is not supported')
         if isinstance(node, yaml.ScalarNode):
+            if not node.style and len(node.value) > MAX_DIGITS and _INTEGER.fullmatch(node.value):
+                raise self._error_at(node, f'the number has {len(node.value)} digits; at most {MAX_DIGITS} are allowed')
             return node.value if node.style else _plain_scalar(node.value)
         if id(node) in self._open:
             raise self._error_at(node, 'this anchor contains itself')

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveInt, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -23,6 +23,9 @@ from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 
+MAX_SEEDS = 100_000
+"""Maximum number of seeds of an entry."""
+
 
 class GeneratorSettings(Settings):
     """One entry of the config's `generation` list; each kind adds its own fields."""
@@ -31,7 +34,7 @@ class GeneratorSettings(Settings):
     """The kind of system."""
     label: str | None = None
     """Name of the seeds of this entry in the dataset."""
-    n_seeds: PositiveInt | None = None
+    n_seeds: int | None = Field(default=None, ge=1, le=MAX_SEEDS)
     """Number of seeds. By default, kinds with a fixed list of parent structures make all variants of each parent."""
     exploration: dict[str, Any] = Field(default_factory=dict)
     """Settings of the exploration that differ for the seeds of this entry, such as ``{temperature_K: 600}`` or

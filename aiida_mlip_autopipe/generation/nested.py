@@ -37,7 +37,7 @@ def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
     """Validate an inner entry by its kind, and return its settings."""
     if isinstance(value, dict):
         kind = value.get('kind')
-        if kind not in set(GENERATORS):
+        if str(kind) not in set(GENERATORS):
             near = get_close_matches(str(kind), list(GENERATORS), 1)
             code = Code.KIND_UNKNOWN if kind else Code.KIND_MISSING
             raise fault(code, f'the kind must be one of {", ".join(GENERATORS)}', nearest=near[0] if near else None)

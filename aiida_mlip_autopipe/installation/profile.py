@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 
-from aiida.common.exceptions import ConfigurationError
+from aiida.common.exceptions import ConfigurationError, MissingConfigurationError
 from aiida.manage import get_manager
 from aiida.manage.configuration import Profile, create_profile, get_config, load_profile
+from aiida.manage.configuration.config import Config
+from aiida.manage.configuration.settings import AiiDAConfigDir
+from sqlalchemy.exc import SQLAlchemyError
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -31,9 +34,9 @@ def ensure_profile(name: str | None) -> tuple[Profile, bool]:
     from aiida.brokers import ZeromqBroker
 
     name = name or os.environ.get('AIIDA_PROFILE') or DEFAULT_PROFILE
-    config = get_config(create=True)
+    config = _read_config() or get_config(create=True)
     if name in config.profile_names:
-        return load_profile(name), False
+        return _load(name), False
     is_first = not config.profile_names
     create_profile(
         config,
@@ -49,7 +52,7 @@ def ensure_profile(name: str | None) -> tuple[Profile, bool]:
     if is_first:
         config.set_default_profile(name)
     config.store()
-    return load_profile(name, allow_switch=True), True
+    return _load(name, allow_switch=True), True
 
 
 def open_profile(name: str | None) -> Profile:
@@ -64,12 +67,9 @@ def open_profile(name: str | None) -> Profile:
     Raises
     ------
     AutopipeError
-        If the profile does not exist.
+        If the profile does not exist, or AiiDA's configuration or the storage of the profile cannot be read.
     """
-    try:
-        config = get_config()
-    except ConfigurationError:
-        config = None
+    config = _read_config()
     names = config.profile_names if config else []
     chosen = name or os.environ.get('AIIDA_PROFILE')
     if chosen is None and config:
@@ -79,7 +79,47 @@ def open_profile(name: str | None) -> Profile:
     if chosen not in names:
         hint = f'the profiles are {", ".join(names)}' if names else "create one with 'mlip-autopipe setup'"
         raise AutopipeError(Code.PROFILE_MISSING, f'the AiiDA profile {chosen!r} does not exist; {hint}')
-    return load_profile(chosen)
+    return _load(chosen)
+
+
+def _read_config() -> Config | None:
+    """Return AiiDA's configuration; None if it does not exist."""
+    try:
+        return get_config()
+    except MissingConfigurationError:
+        return None
+    except Exception as error:  # a damaged file causes various errors
+        path = AiiDAConfigDir.get() / 'config.json'
+        raise AutopipeError(
+            Code.FILE_UNREADABLE,
+            f'the configuration of AiiDA, {path}, cannot be read: {_first_line(error)}; its folder has older copies',
+        ) from error
+
+
+def _load(name: str, *, allow_switch: bool = False) -> Profile:
+    """Load a profile and open its storage."""
+    profile = load_profile(name, allow_switch=allow_switch)
+    try:
+        get_manager().get_profile_storage()
+    except (ConfigurationError, SQLAlchemyError) as error:
+        raise AutopipeError(
+            Code.FILE_UNREADABLE,
+            f'the storage of the profile {name!r} cannot be opened: {_first_line(error)}; '
+            f"update an older storage with 'verdi -p {name} storage migrate', or restore a damaged one from a backup",
+        ) from error
+    return profile
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def is_daemon_running() -> bool:
+    """Return whether the daemon of the loaded profile is running."""
+    from aiida_mlip_autopipe.aiida_internals import has_live_daemon
+
+    profile = get_manager().get_profile()
+    return profile is not None and profile.process_control_backend is not None and has_live_daemon(profile)
 
 
 def ensure_daemon() -> bool:
@@ -90,9 +130,7 @@ def ensure_daemon() -> bool:
     AutopipeError
         If the profile has no broker or the daemon does not start.
     """
-    from aiida.engine import get_daemon_client
-
-    from aiida_mlip_autopipe.aiida_internals import DaemonException, forget_dead_broker, has_live_daemon
+    from aiida_mlip_autopipe.aiida_internals import DaemonException, forget_dead_broker, has_live_daemon, start_daemon
 
     profile = get_manager().get_profile()
     if profile is None or profile.process_control_backend is None:
@@ -105,7 +143,7 @@ def ensure_daemon() -> bool:
         return False
     forget_dead_broker(profile)
     try:
-        get_daemon_client(profile.name).start_daemon()
+        start_daemon(profile)
     except DaemonException as error:
         raise AutopipeError(
             Code.DAEMON_FAILED, f'the daemon of the profile {profile.name!r} does not start: {error}'

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
+from pydantic import AfterValidator, Field
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import OneLine, fault
 from aiida_mlip_autopipe.core.settings import Settings
+
+
+def _check_lines(text: str) -> str:
+    if not all(line.isprintable() for line in text.replace('\t', ' ').split('\n')):
+        raise fault(Code.WRONG_PATTERN, 'must be lines of printable characters')
+    return text
 
 
 class JobResources(Settings):
@@ -21,9 +31,9 @@ class JobResources(Settings):
     max_wallclock_s: int | None = Field(default=None, ge=1)
     """Wall-time limit in seconds. A job that reaches it is continued from its checkpoint. By default, jobs on this
     machine have no limit, and jobs with a scheduler have a limit of one hour."""
-    queue: str | None = None
+    queue: OneLine | None = None
     """Queue or partition of the scheduler."""
-    account: str | None = None
+    account: OneLine | None = None
     """Account to charge in the scheduler."""
-    scheduler_lines: str = ''
+    scheduler_lines: Annotated[str, AfterValidator(_check_lines)] = ''
     """Further lines for the header of the submission script, such as ``#SBATCH --constraint=a100``."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -215,7 +217,9 @@ def write_card(
 
 
 def render_card(card: Mapping[str, Any], name: str) -> str:
-    """Return a card as Markdown."""
+    """Return a card as Markdown. Text from the dataset is escaped, so that it appears as it is."""
+    config = card.get('config')
+    card, name = _escape({key: value for key, value in card.items() if key != 'config'}), _escape(name)
     lines = [f'# {name}', '', f'{counted(card["n_rows"], "structure")}, {counted(card["n_atoms"], "atom")}.', '']
     lines += [f'Version: {card["version"]}', ''] if card['version'] else []
     lines += [f'Checksum of the content: `{card["checksum"]}`', '']
@@ -259,9 +263,23 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
             'the weights.',
         ]
     lines.append('')
-    if 'config' in card:
-        lines += ['## Config', '', '```yaml', card['config'].rstrip(), '```', '']
+    if config is not None:
+        # A fence that is longer than any in the text cannot be closed by it.
+        fence = '`' * max(3, 1 + max(map(len, re.findall('`+', config)), default=0))
+        lines += ['## Config', '', f'{fence}yaml', config.rstrip(), fence, '']
     return '\n'.join(lines)
+
+
+def _escape(value: Any) -> Any:
+    """Return a value whose texts contain no HTML, no separators of table cells and no line breaks."""
+    if isinstance(value, Mapping):
+        return {_escape(key): _escape(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escape(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    one_line = ''.join(character if character.isprintable() else ' ' for character in value)
+    return html.escape(one_line, quote=False).replace('|', r'\|').replace('`', r'\`')
 
 
 def _sets(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

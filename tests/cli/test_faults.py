@@ -1,5 +1,8 @@
+import errno
 import os
+import resource
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -125,7 +128,7 @@ def test_an_invalid_command_line_is_a_usage_error(run):
 @pytest.fixture
 def generating(campaign, program):
     """Start a program that generates seeds in several processes; return it and its processes."""
-    arguments = ['generate', 'campaign.yaml', 'generation[0].n_seeds=1000000']
+    arguments = ['generate', 'campaign.yaml', 'generation[0].n_seeds=100000']
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     try:
@@ -174,3 +177,47 @@ def test_an_old_name_on_the_command_line_is_refused_with_the_new_name(run, argum
     result = run('dataset', 'split', 'cu.db', *arguments)
     assert result.exit_code == 2
     assert f'is now called {name}.' in ' '.join(result.stderr.replace('│', ' ').split())
+
+
+def test_a_full_disk_is_reported_without_a_traceback(campaign, program):
+    def limit_file_size():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    command = [program, 'generate', 'campaign.yaml', '-o', 'seeds.extxyz', 'generation[0].n_seeds=20']
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit_file_size)
+    assert done.returncode == 2
+    assert_refused(done.stderr, Code.FILE_UNWRITABLE)
+    assert os.listdir() == ['campaign.yaml']
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'values'),
+    [
+        (OSError(errno.ENOSPC, 'No space left on device', 'x.db'), Code.FILE_UNWRITABLE, ['x.db']),
+        (OSError(errno.EROFS, 'Read-only file system', '/home/me'), Code.FILE_UNWRITABLE, ['/home/me']),
+        (PermissionError(errno.EACCES, 'Permission denied', '/root/x'), Code.FILE_UNREADABLE, ['/root/x']),
+        (sqlite3.DatabaseError('file is not a database'), Code.FILE_UNREADABLE, ['file is not a database']),
+    ],
+)
+def test_an_error_of_the_system_or_of_a_damaged_file_is_not_a_bug(run, campaign, monkeypatch, error, code, values):
+    def fails(*arguments):
+        raise error
+
+    monkeypatch.setattr('aiida_mlip_autopipe.config.load_config', fails)
+    result = run('config', 'check', 'campaign.yaml')
+    assert result.exit_code == 2
+    assert_refused(result.stderr, code, *values)
+
+
+def test_a_refusal_quotes_only_the_beginning_of_a_long_value(run, campaign):
+    result = run('config', 'check', f'{"x" * 70_000}.yaml')
+    assert result.exit_code == 2
+    assert len(result.stderr) < 2000
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(run, empty_folder):
+    (empty_folder / 'x.yaml').write_text('name: "a\\e[31m"\n"\\e]0;title\\a": 1\n')
+    result = run('config', 'check', 'x.yaml')
+    assert result.exit_code == 2
+    assert '\x1b' not in result.stderr
+    assert '\a' not in result.stderr

@@ -198,3 +198,67 @@ def test_the_removed_time_limit_of_sqs_is_ignored_if_it_is_not_set_and_otherwise
     assert load(None).generation[0].sqs.n_restarts == 2
     with refused(Code.KEY_RENAMED, 'generation[0].sqs', 'validation.time_limit_s'):
         load(60)
+
+
+ENTRY = 'generation: [{kind: alloy, composition: {Cu: 1}}]\n'
+
+
+@pytest.mark.parametrize(
+    ('text', 'code', 'place'),
+    [
+        ('name: x\ngeneration: [{kind: surface, of: {kind: [x]}}]\n', Code.KIND_UNKNOWN, 'generation[0].of'),
+        (f'name: x\ngeneration: [{{kind: formula, formula: Ti{"9" * 300}}}]', Code.FORMULA_INVALID, 'formula'),
+        (f'name: x\ngeneration: [{{kind: structures, files: [{"x" * 5000}]}}]', Code.FILE_MISSING, 'files[0]'),
+        ('name: x\ngeneration: [{kind: structures, files: [~nobody/x.cif]}]', Code.FILE_MISSING, 'files[0]'),
+        ("name: x\ngeneration: [{kind: structures, files: ['a\\0.cif']}]", Code.FILE_MISSING, 'files[0]'),
+        (
+            'name: x\ngeneration: [{kind: alloy, composition_grid: {elements: [Cu, Au], step: 1e-12}}]',
+            Code.OUT_OF_RANGE,
+            'generation[0].composition_grid.step',
+        ),
+        (
+            'name: x\ngeneration: [{kind: alloy, composition_grid: {elements: [Cu, Au, Ag, Ni, Pd, Pt], step: 0.01}}]',
+            Code.OUT_OF_RANGE,
+            'generation[0].composition_grid',
+        ),
+        (
+            f'name: x\ngeneration: [{{kind: alloy, composition: {{Cu: 1}}, n_seeds: {"9" * 25}}}]',
+            Code.OUT_OF_RANGE,
+            'generation[0].n_seeds',
+        ),
+        (f'name: {"n" * 101}\n{ENTRY}', Code.WRONG_LENGTH, 'name'),
+        (f'name: -rf\n{ENTRY}', Code.WRONG_PATTERN, 'name'),
+        (f'name: --help\n{ENTRY}', Code.WRONG_PATTERN, 'name'),
+        (f"name: '12'\n{ENTRY}", Code.WRONG_PATTERN, 'name'),
+        (f'name: x\n{ENTRY}execution: {{queue: "a\\nb"}}\n', Code.WRONG_PATTERN, 'execution.queue'),
+        (f'name: x\n{ENTRY}execution: {{account: "a\\0"}}\n', Code.WRONG_PATTERN, 'execution.account'),
+        (f'name: x\n{ENTRY}execution: {{scheduler_lines: "a\\0"}}\n', Code.WRONG_PATTERN, 'scheduler_lines'),
+        (f'name: x\n{ENTRY}storage: {{database: {"x" * 300}.db}}\n', Code.WRONG_LENGTH, 'storage.database'),
+        (f'name: x\n{ENTRY}storage: {{database: .}}\n', Code.FILE_SUFFIX, 'storage.database'),
+        (f'name: x\n{ENTRY}random_seed: true\n', Code.TYPE_WRONG, 'random_seed'),
+        (f'name: x\n{ENTRY}exploration: {{temperature_K: [300, true]}}\n', Code.TYPE_WRONG, 'temperature_K[1]'),
+        ('name: x\ngeneration: [{kind: alloy, composition: {Cu: true}}]\n', Code.TYPE_WRONG, 'composition.Cu'),
+        (
+            'name: x\ngeneration: [{kind: alloy, composition: {Cu: 1}, perturb: {rattle_A: true}}]\n',
+            Code.TYPE_WRONG,
+            'generation[0].perturb.rattle_A',
+        ),
+    ],
+)
+def test_an_extreme_value_is_refused_with_its_place(write, text, code, place):
+    with refused(code, place):
+        load_config(write(text))
+
+
+@pytest.mark.parametrize(
+    'override', ['a' * 300 + '=1', f'x={"[" * 3000}', f'random_seed={"9" * 5000}', 'x=' + 'y' * 20_000]
+)
+def test_an_extreme_override_is_refused(write, override):
+    with refused(Code.OVERRIDE_INVALID):
+        load_config(write(MINIMAL), [override])
+
+
+def test_the_home_folder_of_the_database_is_expanded(write, monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    config = load_config(write(MINIMAL + 'storage: {database: ~/cu.db}\n'))
+    assert config.storage.database == Path('/home/me/cu.db')

@@ -59,3 +59,16 @@ def test_a_broken_link_is_an_existing_file(tmp_path):
 def test_a_name_that_the_file_system_refuses_is_reported(tmp_path, write):
     with refused(Code.FILE_UNWRITABLE, 'long'), write(tmp_path / ('long' * 63)):
         pytest.fail('the block ran')
+
+
+def test_a_link_or_a_device_is_never_overwritten(tmp_path):
+    (tmp_path / 'target.txt').write_text('old')
+    link = tmp_path / 'link.txt'
+    link.symlink_to('target.txt')
+    pipe = tmp_path / 'pipe.txt'
+    os.mkfifo(pipe)
+    for path, value in ((link, 'target.txt'), (pipe, 'pipe.txt')):
+        with refused(Code.NOT_A_FILE, value), atomic_write(path, overwrite=True):
+            pass
+    assert (tmp_path / 'target.txt').read_text() == 'old'
+    assert link.is_symlink()

@@ -89,3 +89,28 @@ def test_the_error_names_a_file_that_cannot_be_read(tmp_path, write):
 def test_written_strings_are_read_as_strings(write, text):
     written = write(yaml_text({'key': [text]}))
     assert read_yaml_file(written)['key'] == [text.replace('${', r'\${')]
+
+
+LAUGHS = 'a0: &a0 [x, x]\n' + ''.join(f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 9)}]\n' for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ('text', 'values'),
+    [
+        (f'a: {"[" * 41}{"]" * 41}\n', ('line 1', '40')),
+        (f'a: {"[" * 50_000}\n', ('40',)),
+        (f'a: {"{b: " * 5000}1{"}" * 5000}\n', ('40',)),
+        (LAUGHS, ('100000',)),
+        (f'\na: {"9" * 31}\n', ('line 2', '31', '30')),
+        (f'a: [{"x, " * 400_000}]\n', ('1 MB',)),
+    ],
+    ids=['deep', 'unclosed', 'deep mappings', 'aliases', 'digits', 'size'],
+)
+def test_a_file_beyond_a_limit_is_refused(write, text, values):
+    with refused(Code.YAML_INVALID, *values):
+        read_yaml_file(write(text))
+
+
+def test_an_endless_file_is_refused():
+    with refused(Code.YAML_INVALID, '/dev/zero'):
+        read_yaml_file(Path('/dev/zero'))

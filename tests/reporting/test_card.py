@@ -193,3 +193,13 @@ def test_a_card_shows_the_version_of_the_dataset(make_rows):
     assert card['version'] == '1.2.0'
     assert '1.2.0' in render_card(card, 'x')
     assert describe_dataset(make_rows(1))['version'] is None
+
+
+def test_text_from_a_dataset_is_escaped(make_rows):
+    card = describe_dataset(make_rows(3))
+    card['counts']['kinds'] = {'<script>alert(1)</script>|x\n# title': 3}
+    text = render_card({**card, 'config': 'a: "```"\n'}, '<b>name</b>')
+    assert '<script>' not in text
+    assert '<b>' not in text
+    assert '\n# title' not in text
+    assert '````yaml\na: "```"\n````' in text

@@ -35,6 +35,7 @@ from aiida_mlip_autopipe.aiida_internals import (
     has_live_daemon,
     is_marked_invalid,
     run_stored_process,
+    start_daemon,
     use_cache,
 )
 from aiida_mlip_autopipe.installation.codes import ensure_computer
@@ -163,6 +164,24 @@ def test_the_pid_file_of_a_killed_daemon_is_ignored(aiida_profile):
         assert client.is_daemon_running
         assert not has_live_daemon(aiida_profile)
     pid_file.unlink()
+
+
+def test_the_daemon_is_started_with_the_program_of_this_environment(aiida_profile, tmp_path, monkeypatch):
+    other = tmp_path / 'verdi'
+    other.write_text('#!/bin/sh\nexit 1\n')
+    other.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}{os.pathsep}{os.environ["PATH"]}')
+    monkeypatch.setattr('aiida.engine.daemon.client.VERDI_BIN', str(other))
+    client = get_daemon_client()
+    start_daemon(aiida_profile)
+    try:
+        daemon = psutil.Process(client.get_daemon_pid())
+        commands = [process.cmdline() for process in (daemon, *daemon.children())]
+        assert {command[0] for command in commands} == {sys.executable}
+        assert [command for command in commands if str(other) in command] == []
+        assert os.environ['PATH'].startswith(str(tmp_path))
+    finally:
+        client.stop_daemon(wait=True)
 
 
 def test_the_address_of_a_broker_is_removed_only_after_it_was_killed(aiida_profile):

@@ -78,10 +78,12 @@ class CustomLoader(CalculatorLoader):
             raise CalculatorRefusedError(
                 Code.CALCULATOR_MISSING, f'the module {module!r} has no class {name!r}'
             ) from error
-        calculator = calculator_class(**self.settings.parameters)
-        if not isinstance(calculator, Calculator):
-            raise CalculatorRefusedError(Code.SETTINGS_REFUSED, f'{self.settings.calculator} is not an ASE calculator')
-        return Loaded(calculator)
+        # Checked before the call, which would otherwise run any function with any arguments.
+        if not (isinstance(calculator_class, type) and issubclass(calculator_class, Calculator)):
+            raise CalculatorRefusedError(
+                Code.SETTINGS_REFUSED, f"{self.settings.calculator} is not a subclass of ASE's Calculator"
+            )
+        return Loaded(calculator_class(**self.settings.parameters))
 
 
 VARIANT = CustomLoader

@@ -15,6 +15,8 @@ from aiida_mlip_autopipe.core.fields import fault
 FRACTION_TOLERANCE = 2e-3
 # Largest number of formula units in the whole-number formula that replaces a fractional one.
 MAX_DENOMINATOR = 100
+# Longest formula that is parsed.
+MAX_FORMULA_LENGTH = 200
 
 
 def check_symbol(symbol: str) -> str:
@@ -61,6 +63,8 @@ def check_fractions(fractions: dict[str, float]) -> dict[str, float]:
 def _check_formula(formula: str) -> str:
     from pymatgen.core import Composition
 
+    if len(formula) > MAX_FORMULA_LENGTH:
+        raise fault(Code.FORMULA_INVALID, f'a formula must have at most {MAX_FORMULA_LENGTH} characters')
     try:
         composition = Composition(formula)
     except (ValueError, TypeError):

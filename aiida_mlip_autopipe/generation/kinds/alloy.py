@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterator
+from math import comb
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -29,6 +30,8 @@ from aiida_mlip_autopipe.generation.crystals.sqs import SqsSettings, find_sqs
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, given_repeats
 
 N_RANDOM_SEEDS = 10
+MAX_POINTS = 10_000
+"""Maximum number of compositions of a grid."""
 NOT_REPEATED = (False, False, False)
 
 
@@ -37,7 +40,7 @@ class CompositionGrid(Settings):
 
     elements: Annotated[tuple[Element, ...], Field(min_length=2, max_length=6)]
     """The elements."""
-    step: float = Field(default=0.25, gt=0, le=0.5)
+    step: float = Field(default=0.25, ge=0.001, le=0.5)
     """Step between fractions; it must divide 1 evenly."""
     ends: bool = True
     """Include compositions that lack some of the elements, down to the pure elements."""
@@ -47,6 +50,9 @@ class CompositionGrid(Settings):
         if abs(round(1 / self.step) * self.step - 1) > 1e-2:
             nearest = 1 / round(1 / self.step)
             raise fault(Code.VALUE_INVALID, f'the step must divide 1 evenly; for example, use {nearest:.6g}')
+        n_points = comb(round(1 / self.step) + len(self.elements) - 1, len(self.elements) - 1)
+        if n_points > MAX_POINTS:
+            raise fault(Code.OUT_OF_RANGE, f'the grid has {n_points:g} compositions; at most {MAX_POINTS} are allowed')
         if not self.points:
             raise fault(
                 Code.VALUE_INVALID,
@@ -58,12 +64,21 @@ class CompositionGrid(Settings):
     def points(self) -> list[dict[str, float]]:
         """The compositions of the grid, from the pure last element to the pure first element."""
         n_steps = round(1 / self.step)
-        parts = (parts for parts in product(range(n_steps + 1), repeat=len(self.elements)) if sum(parts) == n_steps)
         return [
             {symbol: part / n_steps for symbol, part in zip(self.elements, point, strict=True) if part}
-            for point in parts
+            for point in _partitions(n_steps, len(self.elements))
             if self.ends or all(point)
         ]
+
+
+def _partitions(total: int, n_parts: int) -> Iterator[tuple[int, ...]]:
+    """Yield all tuples of non-negative integers with a given sum, in lexicographic order."""
+    if n_parts == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        for rest in _partitions(total - first, n_parts - 1):
+            yield (first, *rest)
 
 
 class AlloySettings(GeneratorSettings):

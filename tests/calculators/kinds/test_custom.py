@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import pytest
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.base import Loaded
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
@@ -64,3 +65,12 @@ def test_a_calculator_that_reseeds_numpy_does_not_change_the_frames(job_folder, 
     other = job_folder('other').write(copper, settings, random_seed=8)
     other.run()
     assert not np.array_equal(other.frames().positions, calm.frames().positions)
+
+
+def test_only_a_calculator_class_is_called(tmp_path):
+    path = tmp_path / 'touched'
+    settings = custom('os:system', command=f'touch {path}')
+    loader = CALCULATORS.load('custom')(CALCULATORS.load('custom').settings_class.model_validate(settings))
+    with refused(Code.SETTINGS_REFUSED, 'os:system'):
+        loader.load()
+    assert not path.exists()
