@@ -9,6 +9,7 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.calculators import CALCULATORS, CalculatorSettings
 from aiida_mlip_autopipe.calculators.levels import level_of_calculator
+from aiida_mlip_autopipe.core.fields import OneLine
 from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.jobs.environment import Environment
@@ -25,7 +26,7 @@ class LabellingSettings(Settings):
 
     kind: str
     """The labeller."""
-    code: str | None = None
+    code: OneLine | None = None
     """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
     calculator."""
     resources: JobResources | None = None
