@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -19,6 +17,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.reporting.checksum import content_checksum
+from aiida_mlip_autopipe.reporting.markdown import escape, fenced
 from aiida_mlip_autopipe.reporting.origins import (
     count_levels,
     count_other_levels,
@@ -219,7 +218,7 @@ def write_card(
 def render_card(card: Mapping[str, Any], name: str) -> str:
     """Return a card as Markdown. Text from the dataset is escaped, so that it appears as it is."""
     config = card.get('config')
-    card, name = _escape({key: value for key, value in card.items() if key != 'config'}), _escape(name)
+    card, name = escape({key: value for key, value in card.items() if key != 'config'}), escape(name)
     lines = [f'# {name}', '', f'{counted(card["n_rows"], "structure")}, {counted(card["n_atoms"], "atom")}.', '']
     lines += [f'Version: {card["version"]}', ''] if card['version'] else []
     lines += [f'Checksum of the content: `{card["checksum"]}`', '']
@@ -264,22 +263,8 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
         ]
     lines.append('')
     if config is not None:
-        # A fence that is longer than any in the text cannot be closed by it.
-        fence = '`' * max(3, 1 + max(map(len, re.findall('`+', config)), default=0))
-        lines += ['## Config', '', f'{fence}yaml', config.rstrip(), fence, '']
+        lines += ['## Config', '', *fenced(config, 'yaml'), '']
     return '\n'.join(lines)
-
-
-def _escape(value: Any) -> Any:
-    """Return a value whose texts contain no HTML, no separators of table cells and no line breaks."""
-    if isinstance(value, Mapping):
-        return {_escape(key): _escape(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escape(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    one_line = ''.join(character if character.isprintable() else ' ' for character in value)
-    return html.escape(one_line, quote=False).replace('|', r'\|').replace('`', r'\`')
 
 
 def _sets(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
