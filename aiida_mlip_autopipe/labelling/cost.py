@@ -1,0 +1,146 @@
+"""The cost of a label in core seconds, predicted before anything is computed and corrected by labels already made.
+
+The model of GPAW counts what a plane-wave code does in an SCF cycle: a fixed part of each structure, the exchange and
+correlation in the spheres of the atoms, the density on the grid, Fourier transforms of each band at each k-point, and
+products of pairs of bands.
+
+The coefficients were fitted to the processor time of nine calculations by GPAW 26.7 with one thread of an Intel Xeon
+that was also used by other processes: rattled Si, Al, Cu, MgO, spin-polarised Fe and a water molecule, with 2 to 8
+atoms, 250 to 600 eV and 1 to 365 k-points, which took 2 to 57 s. The predictions are within a factor of 1.22 (root
+mean square) and 1.65 (largest); without the predicted calculation in the fit, within 1.45 and 2.1. Products of pairs
+of bands were too cheap to be measured. Their coefficient is an estimate from the number of operations, so the cost of
+cells with hundreds of bands is uncertain until the first labels calibrate it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from ase import Atoms
+from ase.units import Bohr, Hartree
+
+from aiida_mlip_autopipe.calculators import CalculatorSettings
+from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
+from aiida_mlip_autopipe.calculators.kinds.gpaw import GPAWSettings, prepare
+from aiida_mlip_autopipe.labelling.screening import LeftOut, Screening
+from aiida_mlip_autopipe.structures.plausibility import NORMAL
+
+COEFFICIENTS_S = np.array([1.7, 0.05, 0.16, 0.0138, 5e-5])
+"""Core seconds of the terms of `terms_of_gpaw`."""
+RULE_BUDGET = 'budget_core_hours'
+
+
+def terms_of_gpaw(atoms: Atoms, settings: GPAWSettings) -> np.ndarray:
+    """Return the numbers by which the coefficients of the model are multiplied, shape (5,).
+
+    Of two k-points that time reversal relates, GPAW computes one. Other symmetries are not counted, because frames of
+    an exploration have none; a perfect crystal costs less.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    settings
+        The settings of GPAW.
+
+    Returns
+    -------
+    numpy.ndarray
+        1; atoms; plane waves; bands times plane waves; and squared bands times plane waves. All but the first are
+        multiplied by the number of spins, and the last two by the number of k-points. Plane waves are in thousands.
+    """
+    computed, parameters = prepare(atoms, settings)
+    mesh = parameters['kpts']['size']
+    n_k_points = (prod(mesh) + prod(2 - size % 2 for size in mesh)) // 2
+    n_spins = 2 if parameters['spinpol'] else 1
+    radius_per_bohr = np.sqrt(2 * settings.plane_wave_cutoff_eV / Hartree)
+    waves = computed.get_volume() / Bohr**3 * radius_per_bohr**3 / (6 * np.pi**2) / 1000
+    bands = 0.6 * sum(VALENCE_ELECTRONS[symbol] for symbol in atoms.symbols) + 4  # GPAW's default
+    per_band = n_k_points * bands * waves
+    return np.array([1.0, n_spins * len(atoms), n_spins * waves, n_spins * per_band, n_spins * per_band * bands])
+
+
+def predict_core_s(atoms: Atoms, calculator: CalculatorSettings) -> float | None:
+    """Return the predicted cost of a label in core seconds; None if there is no model of the calculator.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    calculator
+        The settings of the calculator.
+    """
+    if not isinstance(calculator, GPAWSettings):
+        return None
+    return float(COEFFICIENTS_S @ terms_of_gpaw(atoms, calculator))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the cost on a computer compares with the prediction.
+
+    Attributes
+    ----------
+    factor
+        Median of the ratios of measured and predicted cost. Predictions are multiplied by it.
+    spread
+        Factor within which about two thirds of the ratios are; 1 with fewer than two labels.
+    n_labels
+        Number of labels.
+    """
+
+    factor: float = 1.0
+    spread: float = 1.0
+    n_labels: int = 0
+
+
+def calibrate(predicted_core_s: Sequence[float], measured_core_s: Sequence[float]) -> Calibration:
+    """Return the correction of predictions by labels that were made on a computer.
+
+    Parameters
+    ----------
+    predicted_core_s
+        Predicted core seconds of each label, without any correction.
+    measured_core_s
+        Measured seconds times threads of the same labels.
+    """
+    if not len(predicted_core_s):
+        return Calibration()
+    logarithms = np.log(np.asarray(measured_core_s) / np.asarray(predicted_core_s))
+    factor = np.median(logarithms)
+    spread = NORMAL * np.median(np.abs(logarithms - factor))
+    return Calibration(float(np.exp(factor)), float(np.exp(spread)), len(logarithms))
+
+
+def within_budget(core_s: Sequence[float], budget_core_hours: float) -> Screening:
+    """Return which structures a budget allows.
+
+    The budget is spent in the order of the structures. One that costs more than what is left is left out, but cheaper
+    ones after it may still fit.
+
+    Parameters
+    ----------
+    core_s
+        Predicted core seconds of each structure.
+    budget_core_hours
+        Maximum sum of the predicted cost in core hours.
+
+    Returns
+    -------
+    Screening
+        Of a structure that is left out, the value is its cost, and the limit is what was left of the budget, both in
+        core hours.
+    """
+    kept: list[int] = []
+    left_out: list[LeftOut] = []
+    left_h = budget_core_hours
+    for index, seconds in enumerate(core_s):
+        if seconds / 3600 > left_h:
+            left_out.append(LeftOut(index, seconds / 3600, left_h))
+        else:
+            kept.append(index)
+            left_h -= seconds / 3600
+    return Screening(tuple(kept), {RULE_BUDGET: tuple(left_out)} if left_out else {})
