@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db.core import parse_selection
 from ase.db.sqlite import VERSION, SQLite3Database
 
 from aiida_mlip_autopipe.structures.rows.keys import current_pairs
+from aiida_mlip_autopipe.structures.rows.results import StoredResults
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 # ASE writes an object to bytes as the position of its JSON text, then arrays, then the text. Without arrays, the text
@@ -82,7 +82,7 @@ def _to_row(
     )
     labels = {'energy': columns[17], 'forces': deblob(columns[19], shape=(-1, 3)), 'stress': deblob(columns[20])}
     if any(label is not None for label in labels.values()):
-        atoms.calc = SinglePointCalculator(atoms, **labels)
+        atoms.calc = StoredResults(atoms, labels)
         atoms.calc.name = columns[15] or 'unknown'
     data = data or {}
     return Row(atoms, current_pairs(pairs, data), data, int(columns[0]))

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.storage.imports.frames import Frame, formula_of, plain
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL, current_pairs
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import HASH_PREFIX, searchable
+from aiida_mlip_autopipe.structures.rows.results import StoredResults
 from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
 IMPORTED = 'imported'
@@ -90,7 +90,7 @@ def storable(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _row(frame: Frame, pairs: Mapping[str, Any], data: Mapping[str, Any], level: LevelOfTheory) -> Row:
     atoms = frame.atoms
-    atoms.calc = SinglePointCalculator(atoms, **frame.labels)
+    atoms.calc = StoredResults(atoms, frame.labels)
     atoms.calc.name = level.code
     own = {'label_source': searchable(level.name), LEVEL: level.hash}
     content = {**data, LEVEL: level.model_dump()}
