@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -160,23 +161,30 @@ class Vasp(DftCode):
 def _write_files(folder: Path, atoms: Atoms, tags: dict[str, Any], mesh: list[int]) -> dict[str, Any]:
     blocks = list(dict.fromkeys(atoms.get_chemical_symbols()))
     resolved = resolve_elements(tags, blocks)
-    _write_poscar(folder / 'POSCAR', atoms)
-    (folder / 'INCAR').write_text(write_incar(resolved))
-    (folder / 'KPOINTS').write_text(f'k-points\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n')
-    (folder / 'POTCAR.spec').write_text('\n'.join(blocks) + '\n')
+    texts = {
+        'POSCAR': _poscar(atoms),
+        'INCAR': write_incar(resolved),
+        'KPOINTS': f'k-points\n0\nGamma\n{" ".join(map(str, mesh))}\n0 0 0\n',
+        'POTCAR.spec': '\n'.join(blocks) + '\n',
+    }
+    for name, text in texts.items():
+        # Path.write_text takes twice as long.
+        with open(f'{folder}/{name}', 'wb', buffering=0) as file:
+            file.write(text.encode())
     return requested_settings(resolved, mesh)
 
 
-def _write_poscar(path: Path, atoms: Atoms) -> None:
-    """Write a structure without constraints as ASE does, but all lines at once, which takes a fraction of the time."""
+def _poscar(atoms: Atoms) -> str:
+    """Return a structure without constraints as ASE writes it, but all lines at once, in a fraction of the time."""
     if atoms.has('momenta'):
         from ase.io.vasp import write_vasp
 
-        write_vasp(path, atoms, direct=True, sort=False, vasp5=True)
-        return
+        text = StringIO()
+        write_vasp(text, atoms, direct=True, sort=False, vasp5=True)
+        return text.getvalue()
     counts = [(symbol, len(list(group))) for symbol, group in groupby(atoms.get_chemical_symbols())]
     positions = atoms.get_scaled_positions(wrap=False)
-    path.write_text(
+    return (
         ' '.join(f'{symbol:2s}' for symbol, _ in counts)
         + f'\n{1:19.16f}\n'
         + '  %21.16f %21.16f %21.16f\n' * 3 % tuple(atoms.cell.array.ravel().tolist())
