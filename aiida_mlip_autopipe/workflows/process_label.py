@@ -47,7 +47,11 @@ class ProcessLabellingWorkChain(SubmitOnceWorkChain):
         spec.input_namespace('pseudos', valid_type=orm.Data, help='The pseudopotential of each element.')
         spec.input('options', valid_type=dict, is_metadata=True, help='The options of the jobs.')
         spec.input(
-            'time_limit_s', valid_type=float, required=False, is_metadata=True, help='Time limit of the structure.'
+            'time_limit_s',
+            valid_type=float,
+            required=False,
+            is_metadata=True,
+            help='Time limit for the structure in seconds.',
         )
         spec.output('labels', valid_type=LabelsData, help='The label.')
         spec.exit_code(401, 'ERROR_KILLED', message='The process was killed or raised an exception.')

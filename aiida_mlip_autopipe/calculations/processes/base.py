@@ -72,7 +72,7 @@ class ProcessKind(ABC):
         pseudos
             The pseudopotentials, by element.
         time_limit_s
-            Time limit of the structure in seconds.
+            Time limit for the structure in seconds.
         """
 
     @abstractmethod

@@ -36,7 +36,7 @@ from aiida_mlip_autopipe.labelling.pw_inputs import (
 )
 
 # The extrapolation to zero smearing width adds this fraction of TS to the free energy E - TS. The energy of cold
-# smearing does not depend on the width up to the third order: N. Marzari et al., Phys. Rev. Lett. 82, 3296 (1999).
+# smearing does not depend on the width up to third order: N. Marzari et al., Phys. Rev. Lett. 82, 3296 (1999).
 EXTRAPOLATION = {'fermi-dirac': 0.5, 'gaussian': 0.5, 'marzari-vanderbilt': 0.0}
 # Exit codes of PwCalculation.
 OUT_OF_WALLTIME, NOT_CONVERGED = 400, 410

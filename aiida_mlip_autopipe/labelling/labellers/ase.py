@@ -32,7 +32,7 @@ class AseSettings(Settings):
     forces; ``extrapolated``, the energy that ASE's calculators of DFT codes extrapolate to zero smearing width; or
     ``total`` for a calculator that has only one."""
     stress: bool = True
-    """Whether the stress of periodic structures is computed, which some calculators cannot do."""
+    """Whether the stress of periodic structures is computed. Some calculators do not provide it."""
 
     @model_validator(mode='after')
     def _refuse_two_meshes(self) -> Self:
@@ -42,7 +42,7 @@ class AseSettings(Settings):
 
 
 class AseLabelling(AseSettings, LabellingSettings):
-    """A calculator of ASE, one structure for each process.
+    """A calculator of ASE, with one process for each structure.
 
     ``AseCalculation`` of aiida-ase runs it. Its structures have no magnetic moments, so it refuses structures with
     initial magnetic moments or charges.
@@ -61,7 +61,7 @@ class AseLabelling(AseSettings, LabellingSettings):
 
 
 class AseLabeller(ProcessLabeller):
-    """Labels one structure a process with a calculator of ASE."""
+    """Labels structures with a calculator of ASE, one in each process."""
 
     settings_class = AseLabelling
     settings: AseLabelling

@@ -36,7 +36,7 @@ class PwSettings(Settings):
     """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. The mesh is centred
     at Γ and has one k-point along non-periodic directions and across a vacuum."""
     scf_energy_eV: float = Field(default=1e-8, gt=0)
-    """Convergence of the total energy in eV per atom (``conv_thr``)."""
+    """Convergence threshold of the total energy in eV per atom (``conv_thr``)."""
     max_scf_steps: int = Field(default=100, ge=1)
     """Maximum number of steps of the SCF cycle before it is restarted with other mixing."""
     mixing_beta: float = Field(default=0.4, gt=0, le=1)
@@ -91,7 +91,7 @@ class PwSettings(Settings):
 
 
 class EspressoLabelling(PwSettings, LabellingSettings):
-    """Plane-wave density functional theory with Quantum ESPRESSO, one structure for each process.
+    """Plane-wave density functional theory with Quantum ESPRESSO, with one process for each structure.
 
     ``PwBaseWorkChain`` of aiida-quantumespresso runs ``pw.x`` and restarts it if the SCF cycle does not converge.
     """
@@ -105,7 +105,7 @@ class EspressoLabelling(PwSettings, LabellingSettings):
     the path of a folder with one file for each element."""
     pseudopotential_family: str | None = Field(default=None, min_length=1)
     """Instead of ``pseudopotentials``, the name of a family in the profile, such as ``SSSP/1.3/PBE/efficiency``, which
-    ``aiida-pseudo install`` adds."""
+    ``aiida-pseudo install`` creates."""
 
     @model_validator(mode='before')
     @classmethod
@@ -153,7 +153,7 @@ class EspressoLabelling(PwSettings, LabellingSettings):
 
 
 class EspressoLabeller(ProcessLabeller):
-    """Labels one structure a process with Quantum ESPRESSO."""
+    """Labels structures with Quantum ESPRESSO, one in each process."""
 
     settings_class = EspressoLabelling
     settings: EspressoLabelling
