@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.data.evaluation import frames_to_evaluate
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
-from aiida_mlip_autopipe.exploration.files.trajectory_file import write_trajectory
 from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.labelling.contract import LABELS_FILE, STRUCTURES_FILE, LabellingJob
+from aiida_mlip_autopipe.structures.structures_file import structure_arrays
 
 
 class EvaluationCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.exploration --evaluate job.json`` with the input ``code``."""
+    """Runs ``python -m aiida_mlip_autopipe.labelling job.json`` with the input ``code``."""
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -46,17 +48,16 @@ class EvaluationCalculation(CalculatorJob):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""
         calculator, links = self._link_models()
-        trajectory = trajectory_from_node(self.inputs.trajectory)
-        job = contract.EvaluationJob(
-            evaluation_version=self.inputs.evaluation_version.value,
-            seed_id=trajectory.seed_id,
+        job = LabellingJob(
+            labelling_version=self.inputs.evaluation_version.value,
             calculator=calculator,
+            with_stress=False,
             **self._shared_fields(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
-        template = self.inputs.seed.to_seed().atoms
-        write_trajectory(folder.get_abs_path(contract.TRAJECTORY_FILE), trajectory, template)
-        calculation = self._make_calc_info('--evaluate', contract.JOB_FILE)
+        arrays = structure_arrays(frames_to_evaluate(self.inputs.trajectory, self.inputs.seed))
+        np.savez(folder.get_abs_path(STRUCTURES_FILE), **arrays)  # type: ignore[arg-type]
+        calculation = self._make_calc_info(contract.JOB_FILE, module='aiida_mlip_autopipe.labelling')
         calculation.remote_symlink_list = links
-        calculation.retrieve_temporary_list = [contract.EVALUATION_FILE]
+        calculation.retrieve_temporary_list = [LABELS_FILE]
         return calculation

@@ -27,7 +27,7 @@ def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> t
     energies, faults = {}, []
     for symbol in sorted(set(symbols)):
         try:
-            energy = _evaluate_atom(symbol, calculator)
+            energy = isolated_atom_energy(symbol, calculator)
         except Exception as error:  # calculators raise various errors for unsupported structures
             faults.append(f'an isolated atom of {symbol} cannot be evaluated: {type(error).__name__}: {error}')
             continue
@@ -38,7 +38,16 @@ def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> t
     return energies, faults
 
 
-def _evaluate_atom(symbol: str, calculator: Calculator) -> float:
+def isolated_atom_energy(symbol: str, calculator: Calculator) -> float:
+    """Return the energy of an isolated atom in eV.
+
+    Parameters
+    ----------
+    symbol
+        Symbol of the element.
+    calculator
+        The calculator. If it has a method ``isolated_atom_energy``, this is called with the symbol.
+    """
     # DFT needs different settings for an open shell than for condensed matter.
     if hasattr(calculator, 'isolated_atom_energy'):
         return float(calculator.isolated_atom_energy(symbol))

@@ -170,6 +170,18 @@ EXPLANATIONS = {
         'The calculator of the committee could not evaluate any frame.',
         'Use a committee with a calculator that supports these structures.',
     ),
+    'LabellingCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
+        'The job was stopped before its last structure, usually by its time limit. The finished labels are kept.',
+        'No action is needed: another job computes the remaining structures.',
+    ),
+    'LabellingCalculation.ERROR_KILLED': Explanation(
+        'The job was killed. The labels that it had finished are kept.',
+        'No action is needed: another job computes the remaining structures.',
+    ),
+    'LabellingCalculation.ERROR_NO_FRAME': Explanation(
+        'No structure of the job could be labelled.',
+        'Check the settings of the labeller for these structures. The labels node has the reason for each structure.',
+    ),
     'ERROR_SAMPLING': Explanation(
         'No frames can be selected with these settings.',
         'Correct the setting named in the message, then run the same file again: only the selection is repeated.',

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from aiida import orm
@@ -84,3 +86,23 @@ class DatasetData(orm.SinglefileData):
         check_schema(self, DATASET_NODE_VERSION)
         with self.as_path() as path:
             return read_reference_dataset(path)
+
+
+def structures_in(dataset: DatasetData, rows: Sequence[int]) -> list[Atoms]:
+    """Return some structures of a stored dataset. Its file is read once for all jobs that follow one another.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    rows
+        Indices of the structures.
+    """
+    structures = _structures_of(dataset.uuid) if rows else []
+    return [structures[row].copy() for row in rows]
+
+
+@lru_cache(maxsize=1)
+def _structures_of(uuid: str) -> list[Atoms]:
+    node: DatasetData = orm.load_node(uuid)
+    return node.structures()

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from ase import Atoms
 
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
+from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node, trajectory_id
 from aiida_mlip_autopipe.structures.disagreement import compare_labels, frames_in_common, with_measures
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+ABOUT = ('calculator_name', 'model_name', 'model_sha256', 'device', 'precision', 'environment', 'versions')
+"""Fields of the result of a job that identify its calculator; stored with its values."""
 
 EVALUATION_NODE_VERSION = 1
 """Version of the content of an evaluation node."""
@@ -44,6 +49,19 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
     ids = {'trajectory_id': first.trajectory_id, 'seed_id': first.seed_id}
     node.base.attributes.set_many({**ids, 'about': about})
     return node
+
+
+def frames_to_evaluate(leg: orm.TrajectoryData, seed: SeedData) -> list[Atoms]:
+    """Return the frames of a leg as structures, with the tags and the initial moments of their seed."""
+    trajectory = trajectory_from_node(leg)
+    template = seed.to_seed().atoms
+    frames = []
+    for positions, cell in zip(trajectory.positions, trajectory.cells, strict=True):
+        frame = template.copy()
+        frame.positions[:] = positions
+        frame.cell[:] = cell
+        frames.append(frame)
+    return frames
 
 
 def evaluated_trajectories(

@@ -10,12 +10,11 @@ from aiida_mlip_autopipe.calculators import (
 )
 from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
 from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, AnyExploration, read_exploration
-from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION, RUNNER_VERSION
+from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
 __all__ = [
     'CALCULATORS',
     'DEFAULT_KIND',
-    'EVALUATION_VERSION',
     'KINDS',
     'RUNNER_VERSION',
     'AnyExploration',

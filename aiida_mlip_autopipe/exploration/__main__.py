@@ -18,9 +18,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.exploration', description=__doc__)
     parser.add_argument('job', nargs='?', type=Path, help='the file job.json; the results are written to its folder')
     parser.add_argument(
-        '--evaluate', action='store_true', help='evaluate the frames of a trajectory instead of exploring'
-    )
-    parser.add_argument(
         '--self-test',
         metavar='CALCULATOR',
         nargs='?',
@@ -48,10 +45,9 @@ def main() -> int:
         return 0 if report['ok'] else 1
     if arguments.job is None:
         parser.error('a job file, --self-test or --environment is required')
-    from aiida_mlip_autopipe.exploration.evaluate import evaluate_frames
     from aiida_mlip_autopipe.exploration.explore import explore
 
-    return run_and_report(arguments.job, evaluate_frames if arguments.evaluate else explore)
+    return run_and_report(arguments.job, explore)
 
 
 def _print_environment(calculator: dict[str, Any]) -> int:

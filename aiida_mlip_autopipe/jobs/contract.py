@@ -25,7 +25,6 @@ START_FILE = 'start.npz'
 CHECKPOINT_FILE = 'checkpoint.npz'
 REFERENCE_FILE = 'reference_environments.npz'
 CRASH_FILE = 'crash/crash.traj'
-EVALUATION_FILE = 'evaluation.traj'
 STOP_FILE = 'stop'
 MODEL_FOLDER = 'model'
 
@@ -85,19 +84,6 @@ class Job(AnyJob):
     recoveries: int = Field(default=0, ge=0)
     """Number of recoveries of the run so far. If it exceeds the number in the checkpoint, the run resumes from its last
     good frame, with temperatures and time step reduced by the factors of ``exploration.recovery``."""
-
-
-class EvaluationJob(AnyJob):
-    """``job.json`` of an evaluation: a second calculator evaluates the frames of a trajectory."""
-
-    evaluation_version: str
-    """Expected version of the evaluation."""
-    seed_id: str
-    """Identity of the seed that was explored."""
-    trajectory: str = TRAJECTORY_FILE
-    """File with the frames, in ASE's binary trajectory format."""
-    calculator: dict[str, Any]
-    """Settings of the calculator, with ``kind`` and, if it has a model file, ``model_sha256``."""
 
 
 class FullTrajectory(Settings):

@@ -24,6 +24,10 @@ class Interrupted(BaseException):
     """
 
 
+class TimeLimitReached(BaseException):
+    """Raised in a calculation that takes longer than its time limit. Like `Interrupted`, it is not an error."""
+
+
 def process_start() -> float:
     """Return the time at which this process started, before its imports, on the clock of `time.monotonic`."""
     try:
@@ -88,13 +92,22 @@ class Interruptions:
             self._raise = False
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Raise `Interrupted` in code that cannot check for reasons to end, and store the reason in `reason`."""
+    def watching(self, time_limit_s: float | None = None) -> Iterator[None]:
+        """Raise `Interrupted` in code that cannot check for reasons to end, and store the reason in `reason`.
+
+        Parameters
+        ----------
+        time_limit_s
+            Seconds after which `TimeLimitReached` is raised in this code; None for no limit.
+        """
+        end = None if time_limit_s is None else time.monotonic() + time_limit_s
 
         def check(*_: Any) -> None:
             self.reason = self.check()
             if self.reason is not None:
                 raise Interrupted
+            if end is not None and time.monotonic() > end:
+                raise TimeLimitReached
 
         check()
         before = signal.signal(signal.SIGALRM, check)
@@ -111,15 +124,21 @@ class Interruptions:
         if self._raise:
             raise Interrupted
 
-    def check(self) -> Reason | None:
-        """Return the reason to end now, or None. This is cheap enough to call at every step."""
+    def check(self, next_step_s: float = 0.0) -> Reason | None:
+        """Return the reason to end now, or None. This is cheap enough to call at every step.
+
+        Parameters
+        ----------
+        next_step_s
+            Expected duration of the next step in seconds, if it is longer than the steps so far.
+        """
         now = time.monotonic()
         self._longest_step = max(self._longest_step, now - self._last)
         self._last = now
         if self._signal is not None:
             self.message = f'stopped by {signal.Signals(self._signal).name}'
             return 'stopped'
-        if self._end is not None and now + self._longest_step > self._end:
+        if self._end is not None and now + max(self._longest_step, next_step_s) > self._end:
             self.message = 'stopped shortly before the wall-time limit'
             return 'out_of_walltime'
         if now >= self._next_file_check:

@@ -6,8 +6,6 @@ RUNNER_VERSION = '2'
 `exploration.novelty` uses SOAP to decide which frames are stored, so a change to the environments of SOAP also
 increases this version. """
 
-EVALUATION_VERSION = '1'
-"""Increased by every change that affects the results of an evaluation."""
-
 LABELLING_VERSION = '1'
-"""Increased by every change that affects labels. Labels of other versions are ignored."""
+"""Increased by every change that affects the results of a labelling job, which also evaluates frames for a committee.
+Results of other versions are ignored."""

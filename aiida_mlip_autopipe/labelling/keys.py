@@ -35,3 +35,8 @@ def label_key(atoms: Atoms, level_hash: str) -> str:
         digest.update(repr(values.shape).encode())
         digest.update(values.tobytes())
     return f'label-{digest.hexdigest()[:16]}'
+
+
+def isolated_atom_key(symbol: str) -> str:
+    """Return the key of an isolated atom in the files of a job."""
+    return f'isolated-{symbol}'

@@ -51,7 +51,8 @@ class JobParser(Parser):
             # Not ExitCode(0), which would hide the exit code of the scheduler.
             return None
         if result.outcome == 'killed':
-            return self._find_cause(self.exit_codes.ERROR_KILLED, started=True)
+            label = 'ERROR_KILLED' if 'ERROR_KILLED' in self.exit_codes else 'ERROR_RESULT_MISSING'
+            return self._find_cause(getattr(self.exit_codes, label), started=True)
         if result.outcome == 'failed' and (failure := find_failure(result.message)):
             return getattr(self.exit_codes, failure.label).format(reason=result.message)
         label = f'ERROR_{result.code.name}' if result.code else self.OUTCOMES[result.outcome]

@@ -28,11 +28,11 @@ def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> No
 
 
 def structure_arrays(structures: Sequence[Atoms]) -> dict[str, np.ndarray]:
-    """Return structures as the arrays of a file."""
+    """Return structures as the arrays of a file. There may be none."""
     arrays = {
-        'n_atoms': np.array([len(atoms) for atoms in structures]),
-        'numbers': np.concatenate([atoms.numbers for atoms in structures]),
-        'positions': np.concatenate([atoms.positions for atoms in structures]),
+        'n_atoms': np.array([len(atoms) for atoms in structures], dtype=int),
+        'numbers': np.concatenate([np.empty(0, dtype=int), *(atoms.numbers for atoms in structures)]),
+        'positions': np.concatenate([np.empty((0, 3)), *(atoms.positions for atoms in structures)]),
         'cells': np.array([atoms.cell.array for atoms in structures]),
         'pbc': np.array([atoms.pbc for atoms in structures]),
     }

@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.core.codes import Code
 
 WORKS = {
     'explores': 'aiida_mlip_autopipe.exploration.explore:explore',
-    'evaluates': 'aiida_mlip_autopipe.exploration.evaluate:evaluate_frames',
+    'labels': 'aiida_mlip_autopipe.labelling.job:label_structures',
     'describes': 'aiida_mlip_autopipe.descriptors.job:describe_frames',
     'selects': 'aiida_mlip_autopipe.sampling.job:select_in_job',
 }
@@ -22,7 +22,7 @@ def test_the_work_of_a_job_can_be_imported_first(work):
     subprocess.run([sys.executable, '-c', f'from {module} import {name}'], check=True)
 
 
-@pytest.mark.parametrize('package', ['exploration', 'descriptors', 'sampling'])
+@pytest.mark.parametrize('package', ['exploration', 'descriptors', 'sampling', 'labelling'])
 def test_a_job_without_a_file_writes_a_result(package, tmp_path):
     command = [sys.executable, '-m', f'aiida_mlip_autopipe.{package}', 'job.json']
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

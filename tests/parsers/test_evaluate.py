@@ -7,26 +7,31 @@ from ase.build import bulk
 
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.data.evaluation import frames_to_evaluate
+from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.exploration.files.trajectory_file import write_trajectory
 from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.labelling import Label, label_key
+from aiida_mlip_autopipe.labelling.contract import LABELS_FILE
+from aiida_mlip_autopipe.labelling.labels_file import LabelsFile
 from aiida_mlip_autopipe.structures.disagreement import ENERGY, LARGEST, MEASURES
+from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 VERSIONS = contract.Versions(package='0', python='3', ase='3')
 COPPER = bulk('Cu', cubic=True)
 
 
-def frames(n_frames, force=0.0):
+def frames(n_frames):
     return Trajectory(
         seed_id='seed',
         numbers=COPPER.numbers,
         pbc=COPPER.pbc,
         steps=10 * np.arange(1, n_frames + 1),
-        positions=np.tile(COPPER.positions, (n_frames, 1, 1)),
+        positions=COPPER.positions + 0.01 * np.arange(n_frames)[:, None, None],
         cells=np.tile(COPPER.cell.array, (n_frames, 1, 1)),
         energies=np.zeros(n_frames),
-        forces=np.full((n_frames, 4, 3), force),
+        forces=np.zeros((n_frames, 4, 3)),
         stresses=np.zeros((n_frames, 6)),
         temperatures=np.full(n_frames, 300.0),
     )
@@ -36,11 +41,12 @@ def frames(n_frames, force=0.0):
 def parse(emt_code, tmp_path):
     """Return a function that parses the files of a job on a leg of three frames."""
 
-    def run(result=None, n_evaluated=None, truncated=False, scheduler_status=None):
+    def run(result=None, n_evaluated=None, damaged=False, scheduler_status=None):
         process_type = EvaluationCalculation.build_process_type()
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
-        leg = node_from_trajectory(frames(3), {}).store()
+        leg, seed = node_from_trajectory(frames(3), {}).store(), SeedData.from_seed(Seed(COPPER)).store()
         node.base.links.add_incoming(leg, LinkType.INPUT_CALC, 'trajectory')
+        node.base.links.add_incoming(seed, LinkType.INPUT_CALC, 'seed')
         if scheduler_status is not None:
             node.set_exit_status(scheduler_status)
         node.store()
@@ -51,9 +57,11 @@ def parse(emt_code, tmp_path):
         retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
         retrieved.store()
         if n_evaluated:
-            write_trajectory(tmp_path / contract.EVALUATION_FILE, frames(n_evaluated, force=1.0), COPPER)
-        if truncated:
-            (tmp_path / contract.EVALUATION_FILE).write_bytes(b'- of Ulm truncated')
+            labels = LabelsFile(tmp_path / LABELS_FILE)
+            for frame in frames_to_evaluate(leg, seed)[:n_evaluated]:
+                labels.append(label_key(frame, ''), Label(0.0, 'total', np.ones((4, 3))))
+        if damaged:
+            (tmp_path / LABELS_FILE).write_text('{"key": "label-0"\n')
         parser = ParserFactory('mlip_autopipe.evaluate')
         outputs, process = parser.parse_from_node(
             node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
@@ -85,7 +93,7 @@ def test_frames_that_were_not_evaluated_have_no_disagreement(parse):
 
 
 @pytest.mark.parametrize(
-    ('result', 'truncated', 'status'),
+    ('result', 'damaged', 'status'),
     [
         (None, False, 300),
         ('{"outcome": "comp', False, 301),
@@ -98,11 +106,12 @@ def test_frames_that_were_not_evaluated_have_no_disagreement(parse):
         (make_result(outcome='refused', code=Code.MODEL_MISMATCH, message='no'), False, 322),
         (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), False, 350),
         (make_result(outcome='stopped'), False, 400),
+        (make_result(outcome='killed', n_frames=2), False, 300),
         (make_result(outcome='no_frame', message='no neighbour'), False, 411),
     ],
 )
-def test_each_failure_has_a_specific_exit_code(parse, result, truncated, status):
-    _, process = parse(result, truncated=truncated)
+def test_each_failure_has_a_specific_exit_code(parse, result, damaged, status):
+    _, process = parse(result, damaged=damaged)
     assert process.exit_status == status
     if isinstance(result, contract.Result) and result.message:
         assert result.message in process.exit_message

@@ -11,7 +11,8 @@ from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION, ExplorationSettings
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
+from aiida_mlip_autopipe.labelling import LABELLING_VERSION
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
@@ -85,7 +86,7 @@ def inputs_of(code, reuse=True, random_seed=1, calculator=None, committee=False,
     }
     inputs = {'job': job, 'reuse_finished': reuse}
     if committee:
-        inputs['committee'] = {**common, 'evaluation_version': orm.Str(EVALUATION_VERSION)}
+        inputs['committee'] = {**common, 'evaluation_version': orm.Str(LABELLING_VERSION)}
     return inputs
 
 

@@ -161,27 +161,6 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
     )
 
 
-def write_trajectory(path: str | Path, trajectory: Trajectory, template: Atoms) -> None:
-    """Write a trajectory file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    trajectory
-        The frames.
-    template
-        The structure of the seed. Its tags, magnetic moments and constraints are written as well.
-    """
-    file = TrajectoryFile(Path(path), template)
-    for index, step in enumerate(trajectory.steps):
-        evaluation = Evaluation(trajectory.energies[index], trajectory.forces[index], trajectory.stresses[index])
-        info = {'step': int(step), 'temperature_K': float(trajectory.temperatures[index])}
-        info |= {name: trajectory.extra[name][index].item() for name in FRAME_FIELDS if name in trajectory.extra}
-        file.append(trajectory.positions[index], trajectory.cells[index], evaluation, info)
-    file.close()
-
-
 def _open_writer(path: Path, mode: str) -> TrajectoryWriter:
     writer = TrajectoryWriter(path, mode)
     writer.set_description({'trajectory_version': TRAJECTORY_FILE_VERSION})

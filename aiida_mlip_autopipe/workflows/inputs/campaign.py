@@ -14,9 +14,10 @@ from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_has
 from aiida_mlip_autopipe.config.checks.seeds import check_seeds
 from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
-from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.generation import dump_entries
+from aiida_mlip_autopipe.labelling import LABELLING_VERSION
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,
@@ -91,7 +92,7 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     }
     if committee is not None:
         inputs['committee'] = _job_inputs(
-            committee, environments.node(committee), evaluation_version=orm.Str(EVALUATION_VERSION)
+            committee, environments.node(committee), evaluation_version=orm.Str(LABELLING_VERSION)
         )
     if config.sampling.reference_dataset is not None:
         inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset, 'sampling')

@@ -1,0 +1,48 @@
+"""The parser of a labelling job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida.engine import ExitCode
+
+from aiida_mlip_autopipe.data.dataset import structures_in
+from aiida_mlip_autopipe.data.evaluation import ABOUT
+from aiida_mlip_autopipe.data.labels import LabelsData
+from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.labelling.contract import LABELS_FILE, LabellingRequest
+from aiida_mlip_autopipe.labelling.keys import label_key
+from aiida_mlip_autopipe.labelling.labels_file import read_labels
+from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+
+
+class LabellingParser(JobParser):
+    """Attaches the labels and failures of the structures that the job has finished."""
+
+    def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
+        """Attach the labels, also those of a job that was killed, so that they are never computed again."""
+        if not (result.n_frames or result.isolated_atom_energies_eV):
+            return None
+        path = folder / LABELS_FILE
+        if not path.is_file():
+            return self.exit_codes.ERROR_TRAJECTORY_MISSING
+        try:
+            outcomes = read_labels(path)
+        except Exception as error:  # a damaged file raises various errors
+            return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
+        inputs = self.node.inputs
+        level = LevelOfTheory.model_validate(inputs.level.get_dict())
+        structures = structures_in(inputs.dataset, inputs.rows.get_list())
+        finished = {key: atoms for atoms in structures if (key := label_key(atoms, level.hash)) in outcomes}
+        labels = LabelsData.from_outcomes(
+            [atoms.numbers for atoms in finished.values()],
+            list(finished),
+            [outcomes[key] for key in finished],
+            level,
+            about=result.model_dump(mode='json', include=set(ABOUT)),
+            isolated_atom_energies_eV=result.isolated_atom_energies_eV,
+            variant=LabellingRequest.model_validate(inputs.request.get_dict()).variant,
+        )
+        self.out('labels', labels)
+        return None

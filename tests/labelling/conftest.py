@@ -1,0 +1,1 @@
+from support.job_folders import *  # noqa: F403
