@@ -47,6 +47,14 @@ def make_home(tmp_path_factory):
         home('verdi', 'daemon', 'stop', check=False)
 
 
+@pytest.fixture(scope='module')
+def shared_home(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp('home'))
+    home('mlip-autopipe', 'setup', '--calculator', 'emt')
+    yield home
+    home('verdi', 'daemon', 'stop', check=False)
+
+
 @pytest.fixture
 def config(empty_folder):
     bulk('Al', cubic=True).repeat((2, 2, 2)).write('al.xyz')
@@ -121,10 +129,9 @@ def test_a_paused_job_is_shown_with_the_reason_and_can_be_resumed(make_home, con
     assert re.match(r'0 jobs\b', home('mlip-autopipe', 'resume', campaign).stdout)
 
 
-def test_ctrl_c_does_not_stop_the_campaign_and_prints_how_to_follow_it(make_home, config):
-    home = make_home()
+def test_ctrl_c_does_not_stop_the_campaign_and_prints_how_to_follow_it(shared_home, config):
     running = subprocess.Popen(
-        [BIN / 'mlip-autopipe', 'run', config], env=home.environment, stdout=subprocess.PIPE, text=True
+        [BIN / 'mlip-autopipe', 'run', config], env=shared_home.environment, stdout=subprocess.PIPE, text=True
     )
     for line in running.stdout:
         if line.startswith('['):
@@ -133,28 +140,27 @@ def test_ctrl_c_does_not_stop_the_campaign_and_prints_how_to_follow_it(make_home
     rest, _ = running.communicate(timeout=60)
     assert running.returncode == 130
     campaign = re.search(r"'mlip-autopipe status (\d+) --follow'", rest).group(1)
-    followed = home('mlip-autopipe', 'status', campaign, '--follow').stdout
+    followed = shared_home('mlip-autopipe', 'status', campaign, '--follow').stdout
     assert 'finished: 4 of 4 done' in followed
 
 
-def test_the_launch_script_submits_the_same_campaign_and_its_graph_can_be_drawn(make_home, config):
-    home = make_home()
-    home('verdi', 'daemon', 'start')
+def test_the_launch_script_submits_the_same_campaign_and_its_graph_can_be_drawn(shared_home, config):
+    shared_home('verdi', 'daemon', 'start')
     script = Path(__file__).parents[2] / 'workchains' / '02_dataset_from_yaml.py'
-    output = home('verdi', 'run', script, config, 'exploration.n_steps=20').stdout
+    output = shared_home('verdi', 'run', script, config, 'exploration.n_steps=20').stdout
     campaign = re.search(r'DatasetWorkChain<(\d+)>', output).group(1)
-    home.wait_for('aluminium', r'stage\s+finished')
-    tree = home('verdi', 'process', 'status', campaign).stdout
+    shared_home.wait_for(campaign, r'stage\s+finished')
+    tree = shared_home('verdi', 'process', 'status', campaign).stdout
     stages = re.findall(r'(generate_seeds|ExplorationWorkChain|select_frames|export_dataset)<', tree)
     assert stages == ['generate_seeds', *['ExplorationWorkChain'] * 4, 'select_frames', 'export_dataset']
-    home('verdi', 'node', 'graph', 'generate', campaign, '--output-format', 'svg', '--output-file', 'graph.svg')
+    shared_home('verdi', 'node', 'graph', 'generate', campaign, '--output-format', 'svg', '--output-file', 'graph.svg')
     assert 'DatasetWorkChain' in Path('graph.svg').read_text()
-    assert 'mlip_autopipe.dataset' in home('verdi', 'plugin', 'list', 'aiida.workflows').stdout
-    assert 'mlip_autopipe.explore' in home('verdi', 'plugin', 'list', 'aiida.calculations').stdout
-    assert 'mlip_autopipe.explore' in home('verdi', 'plugin', 'list', 'aiida.parsers').stdout
+    assert 'mlip_autopipe.dataset' in shared_home('verdi', 'plugin', 'list', 'aiida.workflows').stdout
+    assert 'mlip_autopipe.explore' in shared_home('verdi', 'plugin', 'list', 'aiida.calculations').stdout
+    assert 'mlip_autopipe.explore' in shared_home('verdi', 'plugin', 'list', 'aiida.parsers').stdout
 
     table = subprocess.run(
-        [BIN / 'mlip-autopipe', 'run', config, '--dry-run'], env=home.environment, capture_output=True, text=True
+        [BIN / 'mlip-autopipe', 'run', config, '--dry-run'], env=shared_home.environment, capture_output=True, text=True
     ).stdout
     assert re.search(r'seeds\s+4, 32 atoms', table)
     assert re.search(r'force calls\s+1,604', table)
@@ -204,14 +210,6 @@ def test_a_user_error_is_reported_on_one_line(shared_home, config, arguments, co
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.fixture(scope='module')
-def shared_home(tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp('home'))
-    home('mlip-autopipe', 'setup', '--calculator', 'emt')
-    yield home
-    home('verdi', 'daemon', 'stop', check=False)
-
-
 def test_a_repeated_self_test_reports_changes_of_the_environment(shared_home):
     shared_home.ask(
         """
@@ -232,11 +230,12 @@ def test_a_repeated_self_test_reports_changes_of_the_environment(shared_home):
 
 def test_an_existing_database_is_refused_before_a_campaign_starts(shared_home, config):
     Path('aluminium.db').write_text('precious')
+    before = json.loads(shared_home('mlip-autopipe', 'status', '--json').stdout)
     done = shared_home('mlip-autopipe', 'run', config, check=False)
     assert done.returncode == 2
     assert_refused(done.stderr, Code.FILE_EXISTS, 'aluminium.db')
     assert Path('aluminium.db').read_text() == 'precious'
-    assert json.loads(shared_home('mlip-autopipe', 'status', '--json').stdout) == []
+    assert json.loads(shared_home('mlip-autopipe', 'status', '--json').stdout) == before
 
 
 def test_a_campaign_with_a_kind_from_another_package_finishes(make_home, empty_folder, monkeypatch):
