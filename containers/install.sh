@@ -30,11 +30,11 @@ install_torch() {
 install_gpaw() {
     packages='gcc libc6-dev libxc-dev libopenblas-dev'
     [ -e "$($python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || packages="$packages python3-dev"
-    export DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND=noninteractive GPAW_CONFIG="$PWD/gpaw_siteconfig.py"
     apt-get update -qq
     # shellcheck disable=SC2086  # words
     apt-get install -qq --yes --no-install-recommends $packages >/dev/null
-    GPAW_CONFIG=$PWD/gpaw_siteconfig.py install --constraint $constraints gpaw
+    install --constraint $constraints gpaw
     module=$($python -c 'import _gpaw; print(_gpaw.__file__)')
     ldd "$module" | awk '/=> \// {print $3}' | xargs realpath | xargs dpkg-query --search 2>/dev/null |
         cut -d: -f1 | sort -u | xargs apt-mark manual >/dev/null
