@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from aiida import orm
 
 from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage import Dataset, Row
+from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.storage.formats.export import convert_rows
 
 
@@ -41,11 +41,21 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, labels: str | None
     """
     if labels is not None:
         return convert_rows(path, read_rows(campaign), overwrite=force, format='db', labels=labels).n_rows
-    content = _dataset(campaign)
+    return write_node(_dataset(campaign), path, force=force)
+
+
+def write_node(node: DatasetData, path: Path, *, force: bool = False) -> int:
+    """Write the database of a node to a file, and return the number of its rows.
+
+    Raises
+    ------
+    AutopipeError
+        If the file exists, and ``force`` is false.
+    """
     with atomic_write(path, overwrite=force) as part:
-        part.write_bytes(content)
-        with Dataset(part) as dataset:
-            return len(dataset)
+        part.write_bytes(node.get_content(mode='rb'))
+    n_rows: int = node.base.attributes.get('n_structures')
+    return n_rows
 
 
 def read_rows(campaign: orm.WorkChainNode) -> list[Row]:
@@ -56,16 +66,13 @@ def read_rows(campaign: orm.WorkChainNode) -> list[Row]:
     AutopipeError
         If the campaign has no dataset yet.
     """
-    with TemporaryDirectory() as folder:
-        database = Path(folder, 'dataset.db')
-        database.write_bytes(_dataset(campaign))
-        with Dataset(database) as dataset:
-            return list(dataset.query())
+    rows: list[Row] = _dataset(campaign).rows()
+    return rows
 
 
-def _dataset(campaign: orm.WorkChainNode) -> bytes:
+def _dataset(campaign: orm.WorkChainNode) -> DatasetData:
     if 'dataset' not in campaign.outputs:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
         raise AutopipeError(Code.DATASET_MISSING, f'campaign {campaign.pk} has no dataset: {state}')
-    content: bytes = campaign.outputs.dataset.get_content(mode='rb')
-    return content
+    dataset: DatasetData = campaign.outputs.dataset
+    return dataset

@@ -106,3 +106,11 @@ def structures_in(dataset: DatasetData, rows: Sequence[int]) -> list[Atoms]:
 def _structures_of(uuid: str) -> list[Atoms]:
     node: DatasetData = orm.load_node(uuid)
     return node.structures()
+
+
+def find_dataset(path: Path) -> DatasetData | None:
+    """Return the oldest stored node with the content of a file; None if there is none."""
+    query = orm.QueryBuilder().append(DatasetData, filters={'attributes.sha256': file_sha256(path)})
+    query.order_by({DatasetData: ['id']})
+    found: DatasetData | None = query.first(flat=True)
+    return found

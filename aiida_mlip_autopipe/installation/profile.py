@@ -122,6 +122,22 @@ def is_daemon_running() -> bool:
     return profile is not None and profile.process_control_backend is not None and has_live_daemon(profile)
 
 
+def open_profile_if_any(name: str | None) -> Profile | None:
+    """Load a profile as `open_profile` does; return None if none is named and none exists.
+
+    Raises
+    ------
+    AutopipeError
+        If a profile is named and does not exist.
+    """
+    try:
+        return open_profile(name)
+    except AutopipeError as error:
+        if name or os.environ.get('AIIDA_PROFILE') or error.code is not Code.PROFILE_MISSING:
+            raise
+        return None
+
+
 def ensure_daemon() -> bool:
     """Start the daemon of the loaded profile if it is not running; return whether it was started.
 

@@ -10,6 +10,8 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from support.errors import assert_refused
+from support.home import Home
+from support.pw_runs import crystal, finish_calculations, label_by_emt, layer
 
 from aiida_mlip_autopipe.config import config_hash, load_config
 from aiida_mlip_autopipe.core.codes import Code
@@ -285,9 +287,29 @@ def test_dft_inputs_are_written_and_missing_calculations_are_reported_for_each_r
     assert 'seed-seed9' not in result.stderr
     assert_refused(result.stderr, Code.LABELS_INCOMPLETE, '--skip-failed')
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db', '--skip-failed')
-    assert_refused(result.stderr, Code.DATASET_EMPTY, 'dft.db')
+    assert_refused(result.stderr, Code.DATASET_EMPTY)
     assert_refused(result.stderr, Code.CALCULATION_MISSING, 'runs/seed-seed0_0', 'vasprun.xml')
     assert not Path('dft.db').exists()
+
+
+@pytest.mark.integration
+def test_labels_are_read_from_files_also_without_a_profile(run, tmp_path):
+    provenance = [row.provenance for row in make_rows(2)]
+    rows = [label_by_emt(atoms, one) for atoms, one in zip((crystal(), layer()), provenance, strict=True)]
+    export_dataset(Path('al.db'), rows)
+    finish_calculations(Path('runs'), rows)
+    arguments = ('dataset', 'label-from', 'runs', 'al.db', '-o')
+    home = Home(tmp_path / 'home')
+    without = home('mlip-autopipe', *arguments, 'dft.db')
+    assert 'mlip-autopipe setup' in without.stdout
+    unknown = home('mlip-autopipe', *arguments, 'other.db', '--profile', 'other', check=False)
+    assert_refused(unknown.stderr, Code.PROFILE_MISSING, 'other')
+    assert not Path('other.db').exists()
+    chosen = run(*arguments, 'chosen.db', '--no-provenance')
+    assert (chosen.exit_code, 'mlip-autopipe setup' in chosen.stdout) == (0, False)
+    for name in ('dft.db', 'chosen.db'):
+        with Dataset(Path(name)) as dataset:
+            assert {row.key_value_pairs['label_source'] for row in dataset.query()} == {'dft:quantum-espresso:lda'}
 
 
 def test_diff_lists_different_rows_and_exits_with_status_1(run):

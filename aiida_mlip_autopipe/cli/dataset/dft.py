@@ -65,23 +65,40 @@ def label_from(
     skip_failed: Annotated[
         bool, typer.Option('--skip-failed', help='Leave out rows without a valid calculation, and report them.')
     ] = False,
+    no_provenance: Annotated[
+        bool,
+        typer.Option('--no-provenance', help='Do not store in AiiDA from which files the labels were read.'),
+    ] = False,
     force: Force = False,
+    profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
     """Write a dataset with labels from DFT calculations.
 
-    The inputs of the calculations must be those that `dft-inputs` wrote.
+    The inputs of the calculations must be those that `dft-inputs` wrote. If an AiiDA profile exists, the files that are
+    read and the labelled dataset are stored in it.
     """
+    from aiida_mlip_autopipe.campaigns.labelling.files import label_from_files
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.dataset.remarks import print_remarks
     from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.installation.profile import open_profile_if_any
     from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
-    from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 
-    labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)
+    opened = None if no_provenance else open_profile_if_any(profile)
+    labelled = label_from_files(
+        folder, file, output, store=opened is not None, skip_failed=skip_failed, overwrite=force
+    )
     for fault in summarise_faults(labelled.faults):
         console.print(f'left out: {with_codes(fault)}', style='yellow', markup=False)
     for warning in labelled.warnings:
         console.print(f'warning: {warning}', style='yellow', markup=False)
     print_remarks(labelled.remarks)
     console.print(f'[green]✓[/] {counted(labelled.n_rows, "row")} in [bold]{output}[/]')
+    if labelled.node is not None and opened is not None:
+        console.print(f'stored in the profile {opened.name} as node {labelled.node.pk}', markup=False)
+    elif not no_provenance:
+        console.print(
+            "no provenance was stored, because no AiiDA profile exists; create one with 'mlip-autopipe setup'",
+            style='yellow',
+        )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
-from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
@@ -26,7 +24,6 @@ from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
     read_isolated_atoms,
 )
 from aiida_mlip_autopipe.storage.dft.levels import join_calculations
-from aiida_mlip_autopipe.storage.formats.export import convert_rows
 from aiida_mlip_autopipe.storage.imports.levels import ID_FILE
 from aiida_mlip_autopipe.storage.relabel import relabel
 from aiida_mlip_autopipe.structures.plausibility import FEW_ATOMS, MAX_NET_FORCE, find_outliers, net_force
@@ -60,66 +57,34 @@ class LabelResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class LabelledDataset:
-    """A dataset that was written with new labels.
-
-    Attributes
-    ----------
-    n_rows
-        Number of rows.
-    faults
-        The reason why each of the other rows was left out.
-    warnings
-        A sentence about each energy that is far from those of similar compositions.
-    remarks
-        What the format does not store; see `convert_rows`.
-    """
-
-    n_rows: int
-    faults: tuple[AutopipeError, ...]
-    warnings: tuple[str, ...] = ()
-    remarks: Mapping[str, int] = field(default_factory=dict)
-
-
-def label_dataset(
-    folder: Path, file: Path, output: Path, *, skip_failed: bool = False, overwrite: bool = False
-) -> LabelledDataset:
-    """Write a dataset with the labels of a DFT code.
+def read_labels(folder: Path, rows: Sequence[Row], *, skip_failed: bool = False) -> LabelResult:
+    """Replace the labels of rows with those of a DFT code, as `label_rows` does, and require that all rows have some.
 
     Parameters
     ----------
     folder
         Folder of the calculations; see `label_rows`.
-    file
+    rows
         The dataset for which the inputs were written.
-    output
-        The file to write. Its suffix determines the format.
     skip_failed
-        Whether to leave out rows without a valid calculation. If false, such a row is an error, and nothing is written.
-    overwrite
-        Whether to replace an existing file.
+        Whether to leave out rows without a valid calculation. If false, such a row is an error.
 
     Raises
     ------
     AutopipeError
-        If a row has no new labels and ``skip_failed`` is false (the message lists the
-        first rows with each reason), or if the file exists.
-        Also as in `label_rows`.
+        If a row has no new labels and ``skip_failed`` is false, or if no row has new labels. The message lists the
+        first rows with each reason. Also as in `label_rows`.
     """
-    refuse_existing(output, overwrite)
-    with Dataset(file) as dataset:
-        result = label_rows(folder, list(dataset.query()))
+    result = label_rows(folder, rows)
     if result.faults and not skip_failed:
         hint = AutopipeError(
             Code.LABELS_INCOMPLETE, 'nothing was written; use --skip-failed to leave out rows without labels'
         )
         raise CombinedError([*summarise_faults(result.faults), hint])
     if result.faults and not result.rows:
-        empty = AutopipeError(Code.DATASET_EMPTY, f'{output} was not written, because no row has new labels')
+        empty = AutopipeError(Code.DATASET_EMPTY, 'nothing was written, because no row has new labels')
         raise CombinedError([*summarise_faults(result.faults), empty])
-    written = convert_rows(output, result.rows, overwrite=overwrite)
-    return LabelledDataset(written.n_rows, result.faults, result.warnings, written.remarks)
+    return result
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:

@@ -1,50 +1,22 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms
 from ase.units import GPa
 from support.errors import refused
+from support.pw_runs import ESPRESSO, PW, crystal, finish_calculations, label_by_emt, layer
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
+from aiida_mlip_autopipe.storage import Dataset, export_dataset
 from aiida_mlip_autopipe.storage.dft import label_rows, write_dft_inputs
 from aiida_mlip_autopipe.storage.dft.inputs import make_code
-from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 from aiida_mlip_autopipe.storage.imports.import_dataset import import_dataset
 from aiida_mlip_autopipe.storage.imports.levels import level_of_dataset
 from aiida_mlip_autopipe.storage.merge import merge_datasets
 
-# Output of pw.x 6.7 for the inputs of these rows: 12 Ry, Al.pz-vbc.UPF, k-point spacing 0.6/Å, 3 Å of vacuum.
-PW = Path(__file__).parent / 'pw'
-ESPRESSO = {
-    'code': 'quantum-espresso',
-    'label_source': 'dft:quantum-espresso:lda',
-    'ecutwfc_Ry': 12,
-    'kspacing_per_A': 0.6,
-    'vacuum_A': 3,
-    'pseudopotentials': {'Al': 'Al.pz-vbc.UPF'},
-    'input': {'system': {'degauss': 0.03}},
-}
 VASP = {'code': 'vasp', 'label_source': 'dft:vasp:pbe', 'incar': {'ENCUT': 520}}
-
-
-def crystal():
-    """Return a compressed and sheared crystal with a fixed atom."""
-    cell = np.array([[2.75, 0.05, 0], [0, 2.7, 0.1], [0.15, 0, 3.9]])
-    atoms = Atoms('Al2', scaled_positions=[[0.02, 0, 0.01], [0.52, 0.48, 0.55]], cell=cell, pbc=True)
-    atoms.set_constraint(FixAtoms([0]))
-    return atoms
-
-
-def layer():
-    return Atoms('Al2', positions=[[0, 0, 0], [0, 0.3, 2.6]], cell=[5, 5, 7], pbc=[True, True, False])
 
 
 def alloy():
@@ -58,12 +30,7 @@ def alloy():
 @pytest.fixture
 def row_of(make_provenance):
     def make(atoms, seed_id):
-        atoms.calc = EMT()
-        names = ('energy', 'forces', 'stress') if atoms.pbc.all() else ('energy', 'forces')
-        results = {name: atoms.calc.get_property(name, atoms) for name in names}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        provenance = make_provenance(seed_id=seed_id, step=10)
-        return make_row(atoms, provenance, {'kind': 'alloy'}, {'Al': 3.28, 'Cu': 3.51})
+        return label_by_emt(atoms, make_provenance(seed_id=seed_id, step=10))
 
     return make
 
@@ -76,10 +43,7 @@ def rows(row_of):
 @pytest.fixture
 def calculated(rows, tmp_path):
     """Return a folder of finished calculations of pw.x."""
-    folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(ESPRESSO, 'x'))
-    for folder, output in zip(folders, ('crystal.out', 'layer.out'), strict=True):
-        shutil.copy(PW / output, folder / 'pw.out')
-    return tmp_path / 'runs'
+    return finish_calculations(tmp_path / 'runs', rows)
 
 
 def test_labels_are_read_from_the_output_of_pw(calculated, rows, tmp_path):
@@ -488,11 +452,3 @@ def test_calculations_with_different_spacings_of_the_k_points_are_refused(calcul
     about.write_text(json.dumps(content))
     with refused(Code.LEVELS_MIXED, 'kspacing_per_A: 0.6 and 0.3'):
         label_rows(calculated, rows)
-
-
-def test_what_the_format_of_the_labelled_dataset_does_not_store_is_reported(calculated, rows, tmp_path):
-    export_dataset(tmp_path / 'al.db', rows)
-    labelled = label_dataset(calculated, tmp_path / 'al.db', tmp_path / 'dft.extxyz')
-    assert labelled.n_rows == 2
-    # Only the crystal has a fixed atom.
-    assert sorted(labelled.remarks.values()) == [1, 2]

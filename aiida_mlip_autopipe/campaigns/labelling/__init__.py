@@ -1,0 +1,1 @@
+"""Label structures without a campaign."""
