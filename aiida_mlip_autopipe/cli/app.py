@@ -5,6 +5,7 @@ The modules of the commands import heavy packages only inside functions, so that
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated
 
@@ -70,4 +71,7 @@ app.add_typer(dataset_app, name='dataset')
 
 def main() -> None:
     """Run the program."""
+    # Datasets have millions of objects that live until the end, and few cycles. By default, the search for cycles takes
+    # up to a tenth of the processor time of a command.
+    gc.set_threshold(100_000, 50, 100)
     app()
