@@ -65,5 +65,5 @@ class DispersionCorrection:
         self._calculator.calculate(structure, properties)
         for name in properties:
             results[name] = results[name] + self._calculator.results[name]
-        if 'free_energy' in results:
-            results['free_energy'] = results['free_energy'] + self._calculator.results['energy']
+        for name in {'free_energy', 'extrapolated_energy'} & results.keys():
+            results[name] = results[name] + self._calculator.results['energy']

@@ -13,8 +13,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers, ground_state_magnetic_moments
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.calculators.attempts import Attempt
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded
 from aiida_mlip_autopipe.calculators.dispersion import PACKAGE, DispersionCorrection, check_dispersion
+from aiida_mlip_autopipe.calculators.gpaw_scf import CHANGES, converge
 from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
 from aiida_mlip_autopipe.calculators.k_points import k_mesh
 from aiida_mlip_autopipe.calculators.slabs import axis_of_dipole, move_to_middle
@@ -35,6 +37,10 @@ PRESETS: dict[Preset, dict[str, float]] = {
 EMPTY_BANDS_OF_ATOM = 5
 
 
+# The factor of the spacing of the k-points when a label is computed again with a denser mesh.
+DENSER = 0.75
+
+
 class GPAWSettings(CalculatorSettings):
     """Plane-wave density functional theory with GPAW."""
 
@@ -52,7 +58,8 @@ class GPAWSettings(CalculatorSettings):
     scf_density: float = Field(default=PRESETS['balanced']['scf_density'], gt=0)
     """Convergence threshold of the density in electrons per valence electron; by default, that of the preset."""
     max_scf_steps: int = Field(default=200, ge=1)
-    """Maximum number of steps of the SCF cycle. A structure that does not converge has no results."""
+    """Maximum number of steps of the SCF cycle. A structure that does not converge is computed again with other mixing,
+    then with more bands, then from the density of a wide smearing. If all attempts fail, it has no results."""
     smearing: Literal['fermi-dirac', 'marzari-vanderbilt'] = 'fermi-dirac'
     """Distribution of the occupations."""
     smearing_eV: float = Field(default=0.1, gt=0)
@@ -113,21 +120,30 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
     def __init__(self, settings: GPAWSettings):
         super().__init__()
         self._settings = settings
+        self._changes: tuple[str, ...] = CHANGES
+        self._moves_start = False
+        self.attempts: tuple[Attempt, ...] = ()
+        """The attempts to converge the last structure."""
         self._dispersion = DispersionCorrection(settings.functional) if settings.dispersion else None
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ('energy',), system_changes: Any = all_changes
     ) -> None:
         """Compute energy (eV), forces (eV/Å), the stress of a periodic structure (eV/Å³) and magnetic moments (μB)."""
-        from gpaw import GPAW
-
         super().calculate(atoms, properties, system_changes)
         computed, parameters = prepare(self.atoms, self._settings)
-        computed.calc = GPAW(**parameters, txt=None)
+        if self._moves_start and parameters['spinpol']:
+            computed.set_initial_magnetic_moments(other_start(computed.get_initial_magnetic_moments()))
+        self._converge(computed, parameters, self._changes)
         free_energy = float(computed.get_potential_energy(force_consistent=True))
         extrapolated = float(computed.get_potential_energy())
         energy = free_energy if self._settings.energy == 'free_energy' else extrapolated
-        self.results = {'energy': energy, 'free_energy': free_energy, 'forces': computed.get_forces()}
+        self.results = {
+            'energy': energy,
+            'free_energy': free_energy,
+            'extrapolated_energy': extrapolated,
+            'forces': computed.get_forces(),
+        }
         if self.atoms.pbc.all():
             self.results['stress'] = computed.get_stress()
         if self._dispersion is not None:
@@ -140,8 +156,6 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
 
         The edges of the box have different lengths, so that an open shell can break the symmetry.
         """
-        from gpaw import GPAW
-
         atom, parameters = prepare(Atoms(symbol), self._settings)
         atom.set_cell(atom.cell.lengths() + np.array([0.0, 0.5, 1.0]))
         atom.center()
@@ -149,8 +163,51 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
         parameters['charge'] = 0.0
         atom.set_initial_magnetic_moments(None)
         del parameters['spinpol']
-        atom.calc = GPAW(**parameters, txt=None)
+        # The occupations are fixed, and there are enough bands.
+        self._converge(atom, parameters, ('', 'mixing'))
         return float(atom.get_potential_energy())
+
+    def vary(self, variation: Literal['mixing', 'k_points', 'magnetic_start']) -> None:
+        """Change how later structures are computed, to see whether a label is reproduced.
+
+        Parameters
+        ----------
+        variation
+            ``mixing`` starts with the changes of the second attempt, ``k_points`` makes the mesh denser, and
+            ``magnetic_start`` starts from other magnetic moments.
+        """
+        if variation == 'mixing':
+            self._changes = CHANGES[1:]
+        elif variation == 'k_points':
+            kspacing_per_A = DENSER * self._settings.kspacing_per_A
+            self._settings = self._settings.model_copy(update={'kspacing_per_A': kspacing_per_A})
+        else:
+            self._moves_start = True
+
+    def _converge(self, atoms: Atoms, parameters: dict[str, Any], changes: tuple[str, ...]) -> None:
+        self.attempts = ()
+
+        def record(attempt: Attempt) -> None:
+            self.attempts += (attempt,)
+
+        converge(atoms, parameters, record, changes)
+
+
+def other_start(moments: np.ndarray) -> np.ndarray:
+    """Return other initial magnetic moments in μB (n,).
+
+    Moments with the same sign become alternating, and moments with different signs get the same one. A structure
+    without moments starts with 1 μB per atom.
+    """
+    if not moments.any():
+        return np.ones(len(moments))
+    if (moments > 0).any() and (moments < 0).any():
+        other: np.ndarray = np.abs(moments)
+    elif np.count_nonzero(moments) > 1:
+        other = moments * (-1.0) ** np.arange(len(moments))
+    else:
+        other = 0.5 * moments
+    return other
 
 
 def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]]:

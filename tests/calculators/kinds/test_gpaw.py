@@ -14,6 +14,7 @@ from ase.build import bulk, fcc111, molecule
 from pydantic import ValidationError
 from support.errors import refused
 
+from aiida_mlip_autopipe.calculators.attempts import NotConvergedError
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
@@ -212,9 +213,7 @@ def test_iron_is_magnetic_if_the_calculation_is_spin_polarised():
 
 @needs_gpaw
 def test_a_structure_that_does_not_converge_is_an_error(silicon):
-    from gpaw import KohnShamConvergenceError
-
-    with pytest.raises(KohnShamConvergenceError):
+    with pytest.raises(NotConvergedError):
         evaluate(silicon, max_scf_steps=2)
 
 
