@@ -23,6 +23,8 @@ from aiida_mlip_autopipe.exploration.settings.job_settings import join_settings
 from aiida_mlip_autopipe.generation import read_entries
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
+from aiida_mlip_autopipe.labelling import LabellingSettings
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 Validator = Callable[[Any, Any], str | None]
 """Returns the errors in the value of a port, one per line; None if the value is valid."""
@@ -308,6 +310,12 @@ SELECTION = {
 }
 DESCRIPTORS_WORK_CHAIN = {
     'descriptors': validate_as('descriptors', Annotated[list[RequiredDescriptor], Field(min_length=1)]),
+    'max_concurrent_jobs': validate_as_field(ExecutionSettings, 'max_concurrent_jobs'),
+}
+LABELLING = {
+    'level': validate_as('level', LevelOfTheory),
+    'settings': validate_as('settings', LabellingSettings),
+    'structures_per_job': validate_as_field(LabellingSettings, 'structures_per_job'),
     'max_concurrent_jobs': validate_as_field(ExecutionSettings, 'max_concurrent_jobs'),
 }
 DATASET = EXPLORATIONS | {

@@ -85,6 +85,8 @@ class CampaignAccount:
         Number of jobs that ran, including those of a committee.
     n_force_calls
         Number of evaluations of the calculator of the explorations.
+    labels
+        The report of the labelling by a reference method; None without one.
     dynamics_s, loading_s
         Total time in seconds that the jobs spent on dynamics and on loading models.
     elapsed_s
@@ -107,6 +109,7 @@ class CampaignAccount:
     n_frames_selected: int
     n_jobs: int
     n_force_calls: int
+    labels: dict[str, Any] | None
     dynamics_s: float
     loading_s: float
     elapsed_s: float
@@ -139,6 +142,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
         n_frames_selected=selection['n_selected'],
         n_jobs=len(jobs),
         n_force_calls=sum(result['force_calls'] for result in results),
+        labels=campaign.outputs.labelling_report.get_dict() if 'labelling_report' in campaign.outputs else None,
         dynamics_s=sum(result['loop_s'] for result in results),
         loading_s=sum(result['load_s'] for result in results),
         elapsed_s=(campaign.mtime - campaign.ctime).total_seconds(),
@@ -172,6 +176,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
             'candidates': account.n_frames_candidate,
             'selected': account.n_frames_selected,
         },
+        'Labels': {} if account.labels is None else describe_labels(account.labels),
         'Time': {
             'jobs': account.n_jobs,
             'force calls': account.n_force_calls,
@@ -181,6 +186,18 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
         },
     }
     return {title: table for title, table in tables.items() if table}
+
+
+def describe_labels(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report of a labelling run as a table."""
+    return {
+        'level of theory': report['level']['name'],
+        'structures': report['n_structures'],
+        'known before': report['n_known'],
+        'labelled rows': report['n_labelled'],
+        **{f'left out: {rule.replace("_", " ")}': n for rule, n in report['n_dropped_by_rule'].items()},
+        'core hours of all labels': report['core_s'] / 3600,
+    }
 
 
 def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:

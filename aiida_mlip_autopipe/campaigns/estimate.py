@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
-from aiida_mlip_autopipe.config.checks.seeds import check_seeds
+from aiida_mlip_autopipe.config.checks.seeds import SeedCheck, check_seeds
 from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.config.summary import CHECK_TIME_S
 from aiida_mlip_autopipe.generation import generate_seeds
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
-from aiida_mlip_autopipe.workflows.inputs.reference import sets_of_reference
+from aiida_mlip_autopipe.workflows.inputs.environments import Environments
+from aiida_mlip_autopipe.workflows.inputs.labelling import labelling_inputs, refuse_other_levels
+from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset, sets_of_reference
 
 # Milliseconds per force call and atom on one thread of a 2024 server core, float32, measured in cells of 32 to 64
 # atoms. A GPU is one to two orders of magnitude faster.
@@ -37,6 +40,8 @@ class Estimate:
         Maximum total numbers of calculator evaluations and of stored frames.
     n_always_selected
         Maximum number of these frames that are selected in addition to ``n_structures``.
+    n_labels
+        Maximum number of structures that a reference method labels; None without one.
     wall_s
         Time in seconds to the end, on CPUs; None if the speed of a calculator is unknown.
     disk_MB
@@ -49,6 +54,7 @@ class Estimate:
     force_calls: int
     n_frames: int
     n_always_selected: int
+    n_labels: int | None
     wall_s: float | None
     disk_MB: float
 
@@ -69,8 +75,10 @@ class Plan:
         Number of frames to select; a maximum if ``reaches_coverage``.
     reaches_coverage
         Whether the selection stops when it reaches a coverage score.
+    level
+        The level of theory of the labels of a reference method; None without one.
     estimate
-        The expected cost.
+        The expected cost, without the labels of a reference method.
     warnings
         The warnings of the check of the seeds, and about requested sets that the seeds do not allow.
     """
@@ -80,6 +88,7 @@ class Plan:
     concurrent_jobs: int
     n_structures: int
     reaches_coverage: bool
+    level: LevelOfTheory | None
     estimate: Estimate
     warnings: tuple[str, ...]
 
@@ -99,6 +108,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
     config = ask_databases(config)
     checked = check_seeds(config, time_s=CHECK_TIME_S)
+    level = _level_of_labels(config, checked)
     known_sets = sets_of_reference(config.sampling.reference_dataset)
     return Plan(
         name=config.name,
@@ -106,9 +116,21 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         concurrent_jobs=concurrent_jobs,
         n_structures=config.sampling.n_structures,
         reaches_coverage=config.sampling.coverage_target is not None,
+        level=level,
         estimate=estimate_campaign(config, concurrent_jobs),
         warnings=(*checked.warnings, *set_warnings(config, checked, known_sets)),
     )
+
+
+def _level_of_labels(config: CampaignConfig, checked: SeedCheck) -> LevelOfTheory | None:
+    """Return the level of theory of the reference method, after its code and the reference dataset were checked."""
+    if config.labelling is None:
+        return None
+    seeds = [seed.atoms for seed in checked.seeds if seed is not None]
+    level = labelling_inputs(config.labelling, config.execution, seeds, Environments()).level
+    known = config.sampling.reference_dataset
+    refuse_other_levels(level, None if known is None else reference_dataset(known, 'sampling'))
+    return level
 
 
 def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
@@ -125,6 +147,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     """
     counts = config.count_seeds()
     n_seeds, n_frames = sum(counts), config.count_frames(counts)
+    n_always = config.count_always_selected(counts)
     first = generate_seeds(
         config.generation,
         random_seed=config.random_seed,
@@ -153,7 +176,8 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         mean_atoms=mean_atoms,
         force_calls=round(n_seeds * calls),
         n_frames=n_frames,
-        n_always_selected=config.count_always_selected(counts),
+        n_always_selected=n_always,
+        n_labels=None if config.labelling is None else min(n_frames, config.sampling.n_structures + n_always),
         wall_s=None if seed_s is None else seed_s * math.ceil(n_seeds / concurrent_jobs),
         disk_MB=n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
     )

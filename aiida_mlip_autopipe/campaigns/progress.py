@@ -12,22 +12,24 @@ from aiida import orm
 from aiida.common import LinkType, timezone
 from aiida.engine import ProcessState
 
+from aiida_mlip_autopipe.campaigns.labelling.runs import LabellingProgress, read_labelling
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.generation import describe_losses, merge_reports
 from aiida_mlip_autopipe.installation.profile import is_daemon_running
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.graph import list_campaigns
+from aiida_mlip_autopipe.workflows.graph import LABELLING, find_work_chains, list_campaigns
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
 from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
 
+# The stage of each process that a campaign calls, except the explorations, in order.
 STAGES = {
-    'generate_seeds': 'generation',
     'DescriptorsWorkChain': 'sampling',
     'select_frames': 'sampling',
     'SelectionCalculation': 'sampling',
     'export_dataset': 'storage',
+    'LabellingWorkChain': 'labelling',
 }
 
 POLL_S = 1.0
@@ -66,17 +68,19 @@ class Progress:
     started
         When it was submitted.
     stage
-        ``generation``, ``exploration``, ``sampling``, ``storage``, ``finished`` or ``failed``.
+        ``generation``, ``exploration``, ``sampling``, ``storage``, ``labelling``, ``finished`` or ``failed``.
     elapsed_s
         Time in seconds since the submission, or from submission to end.
     n_seeds
-        Seeds that the config requests.
+        Seeds that the config requests; 0 for a labelling run without a campaign.
     n_succeeded, n_failed, n_running, n_waiting
         Seeds whose exploration reached its last step, ended before it, is running, or has not been submitted yet.
     rate_per_hour
         Explorations that end per hour; None before the first one has ended, and without a daemon.
     remaining_s
         Time in seconds until the last exploration ends, at the current rate; None without a rate.
+    labels
+        The state of the labelling; None before it starts, or without one.
     paused
         Paused jobs, which wait for the user.
     comparisons
@@ -102,6 +106,7 @@ class Progress:
     n_waiting: int
     rate_per_hour: float | None
     remaining_s: float | None
+    labels: LabellingProgress | None
     paused: tuple[PausedJob, ...]
     comparisons: tuple[ReferenceComparison, ...]
     warnings: tuple[str, ...]
@@ -113,7 +118,8 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
     """Return the progress of a campaign."""
     explorations = find_explorations(campaign)
     stage = _stage(campaign, bool(explorations))
-    n_seeds = campaign.get_metadata_inputs()['n_seeds']
+    n_seeds = campaign.get_metadata_inputs().get('n_seeds', 0)
+    labelling = _labelling_run(campaign)
     n_ended = sum(exploration.ended for exploration in explorations)
     n_succeeded = sum(exploration.succeeded for exploration in explorations)
     waits_for_daemon = not campaign.is_terminated and not is_daemon_running()
@@ -137,15 +143,18 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         n_waiting=n_waiting if stage in ('generation', 'exploration') else 0,
         rate_per_hour=rate,
         remaining_s=None if rate is None else (n_waiting + len(explorations) - n_ended) / rate * 3600,
-        # The descriptors and the selection may have jobs, too.
-        paused=tuple(
-            find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
-        ),
+        labels=None if labelling is None else read_labelling(labelling),
+        paused=tuple(find_paused(find_work_chains(campaign))),
         comparisons=find_comparisons(campaign),
         warnings=tuple(describe_losses(merge_reports(generated)) + _selection_warnings(campaign)),
         failure=_failure(campaign),
         waits_for_daemon=waits_for_daemon,
     )
+
+
+def _labelling_run(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
+    """Return the labelling run of a campaign, or the campaign itself if it is one; None if there is none."""
+    return next((node for node in (campaign, *campaign.called) if node.process_type == LABELLING), None)
 
 
 def _generation_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
@@ -247,8 +256,11 @@ def _failure(campaign: orm.WorkChainNode) -> str | None:
 def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:
     if campaign.is_terminated:
         return 'finished' if campaign.is_finished_ok else 'failed'
+    if campaign.process_type == LABELLING:
+        return 'labelling'
     called = {node.process_label for node in campaign.called}
-    for process in ('export_dataset', 'select_frames', 'SelectionCalculation', 'DescriptorsWorkChain'):
+    # From the last process to the first.
+    for process, stage in reversed(STAGES.items()):
         if process in called:
-            return STAGES[process]
+            return stage
     return 'exploration' if exploring else 'generation'

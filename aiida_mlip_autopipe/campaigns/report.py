@@ -12,6 +12,8 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.campaigns.account import CampaignAccount, describe_campaign, read_account
 from aiida_mlip_autopipe.campaigns.export import read_rows
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.selection import selection_from_node
 from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_from_node
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
@@ -22,6 +24,7 @@ from aiida_mlip_autopipe.sampling.assessment import assess_selection
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
+from aiida_mlip_autopipe.workflows.graph import is_labelling_run
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def read_campaign_report(campaign: orm.WorkChainNode) -> CampaignReport:
     Raises
     ------
     AutopipeError
-        If the campaign has no dataset yet.
+        If the campaign has no dataset yet, or it is a labelling run.
     """
     sources = _Sources(campaign)
     return CampaignReport(
@@ -99,7 +102,7 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
     Raises
     ------
     AutopipeError
-        If the suffix is wrong, a file exists, or the campaign has no dataset yet.
+        If the suffix is wrong, a file exists, the campaign has no dataset yet, or it is a labelling run.
     """
     # Checked first, because the assessment of many frames takes minutes.
     refuse_report_file(path, force)
@@ -122,6 +125,12 @@ class _Sources:
     """The data of a report: the rows of the dataset, and the trajectories from which they were selected."""
 
     def __init__(self, campaign: orm.WorkChainNode):
+        if is_labelling_run(campaign):
+            raise AutopipeError(
+                Code.CAMPAIGN_MISSING,
+                f'{campaign.pk} is a labelling run and has no selection to report; write its dataset with '
+                f"'mlip-autopipe export {campaign.pk}' and use 'mlip-autopipe dataset info'",
+            )
         self.campaign = campaign
         self.rows: Sequence[Row] = read_rows(campaign)
         self.trajectories: Sequence[Trajectory] = [trajectory_from_node(leg) for leg in _legs(campaign)]

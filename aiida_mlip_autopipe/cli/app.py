@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.cli.config import config_app
 from aiida_mlip_autopipe.cli.dataset import dataset_app
 from aiida_mlip_autopipe.cli.faults import ErrorReportingGroup
 from aiida_mlip_autopipe.cli.generate import generate
+from aiida_mlip_autopipe.cli.label import label_app
 from aiida_mlip_autopipe.cli.run import run
 from aiida_mlip_autopipe.cli.setup import setup
 from aiida_mlip_autopipe.cli.status import export, report, resume, status, trajectories
@@ -59,6 +60,7 @@ app.add_typer(computer_app, name='computer')
 app.add_typer(calculator_app, name='calculator')
 app.command()(generate)
 app.command()(run)
+app.add_typer(label_app, name='label')
 app.command()(status)
 app.command()(resume)
 app.command()(kill)

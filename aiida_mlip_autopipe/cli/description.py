@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from aiida_mlip_autopipe.config.checks.labelling import labelling_calculators
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.exploration import AnyExploration
 from aiida_mlip_autopipe.exploration.settings.dynamics import RangeSettings
@@ -49,6 +50,9 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
     if summary.n_always_selected:
         selection.append(f'; in addition, {counted(summary.n_always_selected, "frame")} of always_selected_kinds')
     table.add_row('selection', selection)
+    if summary.labeller is not None:
+        kinds = [summary.labeller, *(one.kind for one in labelling_calculators({'labelling': config.labelling}))]
+        table.add_row('labels', Text(' '.join(dict.fromkeys(kinds))))
     table.add_row('dataset', Text(str(summary.database)))
     return table
 

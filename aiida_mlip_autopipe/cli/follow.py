@@ -12,8 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from aiida_mlip_autopipe.campaigns.labelling.runs import LabellingProgress
 from aiida_mlip_autopipe.campaigns.progress import Progress, raise_if_failed, watch_campaign
 from aiida_mlip_autopipe.cli.console import console
+from aiida_mlip_autopipe.core.wording import counted
 
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode
@@ -43,9 +45,12 @@ def describe(progress: Progress) -> RenderableType:
     """Return a display of the progress of a campaign."""
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_row('stage', Text(progress.stage, style='bold'))
-    bar = ProgressBar(total=max(progress.n_seeds, 1), completed=progress.n_succeeded + progress.n_failed, width=30)
-    table.add_row('seeds', bar)
-    table.add_row('', counts(progress))
+    if progress.n_seeds:
+        bar = ProgressBar(total=progress.n_seeds, completed=progress.n_succeeded + progress.n_failed, width=30)
+        table.add_row('seeds', bar)
+        table.add_row('', count_seeds(progress))
+    if progress.labels is not None:
+        table.add_row('labels', count_labels(progress.labels))
     table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
     for text in _comparisons(progress):
         table.add_row('novelty', Text(text))
@@ -63,11 +68,29 @@ def describe(progress: Progress) -> RenderableType:
 
 
 def counts(progress: Progress) -> str:
+    """Return text with the numbers of seeds and of labels."""
+    seeds = [count_seeds(progress)] if progress.n_seeds else []
+    labels = [] if progress.labels is None else [f'labels: {count_labels(progress.labels)}']
+    return '; '.join(seeds + labels)
+
+
+def count_seeds(progress: Progress) -> str:
     """Return text with the numbers of seeds that are done, running, failed and waiting."""
     text = (
         f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
     )
     return text + (f', {progress.n_waiting} waiting' if progress.n_waiting else '')
+
+
+def count_labels(labels: LabellingProgress) -> str:
+    """Return text with the numbers of labels that are known, computed and failed, and of running jobs."""
+    if labels.n_structures is None:
+        return 'not yet known'
+    jobs = f', {counted(labels.n_jobs_running, "job")} running' if labels.n_jobs_running else ''
+    return (
+        f'{labels.n_known + labels.n_labelled} of {labels.n_structures} done, of which {labels.n_known} were known, '
+        f'{labels.n_failed} failed{jobs}'
+    )
 
 
 def _follow_live(campaign: WorkChainNode) -> Progress:

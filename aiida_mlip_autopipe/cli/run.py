@@ -82,6 +82,8 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     always = f', plus {estimate.n_always_selected:,} frames of always_selected_kinds'
     selected = f'{bound}{plan.n_structures} are selected{always if estimate.n_always_selected else ""}'
     table.add_row('frames', f'{estimate.n_frames:,}, of which {selected}')
+    if plan.level is not None:
+        table.add_row('labels', f'at most {estimate.n_labels:,} of the level {plan.level.name}')
     table.add_row(
         'time',
         'unknown for this calculator'

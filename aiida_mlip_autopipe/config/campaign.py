@@ -21,6 +21,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.core.yaml_file import yaml_text
 from aiida_mlip_autopipe.exploration import CALCULATORS, AnyExploration, CalculatorSettings, read_exploration
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, complete_elements, count_seeds
+from aiida_mlip_autopipe.labelling import LABELLERS, LabellingSettings
 from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class
 from aiida_mlip_autopipe.storage import StorageSettings
 
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     # The members of the unions are known only at run time.
     AnyGenerator = GeneratorSettings
     AnySampling = SamplingSettings
+    AnyLabelling = LabellingSettings
 else:
     AnyGenerator = GENERATORS.settings_union()
     AnySampling = sampling_union()
+    AnyLabelling = LABELLERS.settings_union()
 
 
 MAX_NAME_LENGTH = 100
@@ -85,6 +88,9 @@ class CampaignConfig(Settings):
     deformation, by a relaxation or by a single point. An entry of ``generation`` can change it for its seeds."""
     sampling: AnySampling = section_class(DEFAULT_KINDS['sampling']).model_validate({})
     """Which frames are selected; by default, frames that cover all local environments."""
+    labelling: AnyLabelling | None = Field(default=None, exclude_if=lambda section: section is None)
+    """How the selected structures are labelled by a reference method, such as DFT; by default, they keep the labels of
+    the calculator."""
     storage: StorageSettings = StorageSettings()
     """Where the dataset is written."""
     execution: ExecutionSettings = ExecutionSettings()

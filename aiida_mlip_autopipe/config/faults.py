@@ -51,10 +51,15 @@ class _Located:
         self.path: list[str | int] = []
         self.members: list[tuple[int, str]] = []
         """The union members that were tried, each with the length of the path to its union."""
-        node = data
+        node, is_kind_known = data, False
         for number, key in enumerate(details['loc']):
             last = number == len(details['loc']) - 1
-            if isinstance(node, Mapping) and key in node:
+            at_kind = isinstance(node, Mapping) and key == node.get('kind') and not is_kind_known
+            is_kind_known = at_kind
+            if at_kind:
+                # The kind may also be a key, but pydantic names the member of a union first.
+                self.members.append((len(self.path), str(key)))
+            elif isinstance(node, Mapping) and key in node:
                 self.path.append(key)
                 node = node[key]
             elif isinstance(node, list | tuple) and isinstance(key, int):

@@ -10,7 +10,7 @@ from pathlib import Path
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
-PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'storage', 'execution')
+PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'labelling', 'storage', 'execution')
 """The sections that can have presets."""
 
 PACKAGE_FOLDER = Path(__file__).parent / 'presets'

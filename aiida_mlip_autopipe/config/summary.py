@@ -67,6 +67,8 @@ class ConfigSummary:
         The coverage score at which the selection stops; None without a coverage target.
     has_too_few_frames
         Whether ``n_structures`` exceeds ``n_frames``.
+    labeller
+        The kind of the labeller; None if the frames keep the labels of the calculator.
     database
         The file of the dataset.
     warnings
@@ -86,6 +88,7 @@ class ConfigSummary:
     n_structures: int
     coverage_score: float | None
     has_too_few_frames: bool
+    labeller: str | None
     database: Path
     warnings: tuple[str, ...]
     is_complete: bool
@@ -121,6 +124,7 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         has_too_few_frames=n_frames is not None
         and sampling.coverage_target is None
         and sampling.n_structures > n_frames,
+        labeller=None if config.labelling is None else config.labelling.kind,
         database=config.database,
         warnings=(*checked.warnings, *set_warnings(config, checked)),
         is_complete=not checked.unchecked,

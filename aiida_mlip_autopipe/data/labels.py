@@ -133,6 +133,29 @@ class LabelsData(orm.ArrayData):
         return found
 
 
+def find_isolated_atoms(symbols: Collection[str], level_hash: str) -> dict[str, LabelsData]:
+    """Return the stored nodes that contain the energies of isolated atoms, by symbol; the oldest node of each.
+
+    Parameters
+    ----------
+    symbols
+        The elements.
+    level_hash
+        The hash of the level of theory.
+    """
+    found: dict[str, LabelsData] = {}
+    query = orm.QueryBuilder().append(
+        LabelsData,
+        filters={'attributes.level_hash': level_hash, 'attributes.variant': ''},
+        project=['*', 'attributes.isolated_atom_energies_eV'],
+    )
+    query.order_by({LabelsData: ['id']})
+    for node, energies in query.iterall():
+        for symbol in energies.keys() & set(symbols):
+            found.setdefault(symbol, node)
+    return found
+
+
 def find_labels(
     keys: Collection[str], level_hash: str, *, variant: Variation = ''
 ) -> dict[str, tuple[LabelsData, int]]:

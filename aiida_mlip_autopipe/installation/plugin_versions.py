@@ -10,7 +10,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.labelling.ase_script import version_lines
+from aiida_mlip_autopipe.labelling.plugins.ase_script import version_lines
 
 
 def read_pw_version(code: orm.AbstractCode) -> str:

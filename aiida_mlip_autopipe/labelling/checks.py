@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.labelling.base import Variation
-from aiida_mlip_autopipe.labelling.label import Failure, Label
+from aiida_mlip_autopipe.labelling.label import Failure, Label, Rule
 from aiida_mlip_autopipe.structures.plausibility import FEW_ATOMS, MAX_NET_FORCE, MIN_ROWS, find_outliers, net_force
 
 ENERGY_LIMITS = (10.0, 1.0)
@@ -32,9 +32,7 @@ MAX_FORCE_CHANGE = (0.05, 0.02)
 maximum force in the structure."""
 
 SuspicionRule = Literal['energy_of_composition', 'energy_of_mlip', 'forces_of_mlip']
-FaultRule = Literal[
-    'not_converged', 'time_limit', 'raised', 'not_finite', 'net_force', 'repeat_failed', 'repeat_differs'
-]
+FaultRule = Rule | Literal['net_force', 'repeat_failed', 'repeat_differs']
 
 
 @dataclass(frozen=True)

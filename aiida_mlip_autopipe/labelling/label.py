@@ -14,8 +14,8 @@ EnergyKind = Literal['free_energy', 'extrapolated', 'total']
 """The energy of a label: the electronic free energy, whose derivatives are the forces, its extrapolation to zero
 smearing width, or the only energy that the calculator has."""
 
-Rule = Literal['not_converged', 'time_limit', 'raised', 'not_finite']
-"""Why a structure has no label."""
+Rule = Literal['not_converged', 'time_limit', 'out_of_memory', 'killed', 'raised', 'not_finite']
+"""Why a structure has no label. Its job was ``killed`` if job after job ended without a result at this structure."""
 
 ARRAYS = ('forces_eV_A', 'stress_eV_A3', 'magnetic_moments_muB')
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
 
-from aiida_mlip_autopipe import generation, sampling, storage
-from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
-from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
+from aiida_mlip_autopipe import generation, storage
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import (
     ExplorationCalculation,
@@ -20,31 +19,26 @@ from aiida_mlip_autopipe.calculations.explore import (
 )
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
-from aiida_mlip_autopipe.calculations.select import SelectionCalculation
-from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import link_labels, sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND
 from aiida_mlip_autopipe.structures.seed import Place
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
-from aiida_mlip_autopipe.workflows.descriptors import DescriptorsWorkChain, descriptors_for_jobs, selection_job
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
 from aiida_mlip_autopipe.workflows.inputs.codes import choose_code
 from aiida_mlip_autopipe.workflows.inputs.environments import Notify
-from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
-from aiida_mlip_autopipe.workflows.reference_environments import ReferenceWorkChain
+from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
+from aiida_mlip_autopipe.workflows.selection import SelectionWorkChain
 
 # A calcfunction blocks its daemon worker, so it generates at most this many seeds.
 SEEDS_PER_CHUNK = 100
 
 
-class DatasetWorkChain(ReferenceWorkChain):
+class DatasetWorkChain(SelectionWorkChain):
     """Makes a dataset from a config. The outline shows all stages of the pipeline."""
 
     @classmethod
@@ -63,6 +57,8 @@ class DatasetWorkChain(ReferenceWorkChain):
             while_(cls.has_no_selection)(cls.select_frames),
             cls.keep_selection,
             cls.export_dataset,
+            cls.label_dataset,
+            cls.keep_dataset,
         )
 
     @classmethod
@@ -124,7 +120,7 @@ class DatasetWorkChain(ReferenceWorkChain):
         """Generate the next chunk of seeds."""
         start = self.ctx.n_generated
         stop = min(start + SEEDS_PER_CHUNK, self.inputs.n_seeds)
-        outputs, node = self._call(
+        outputs, node = self.call(
             generate_seeds,
             settings=self.inputs.generation,
             random_seed=self.inputs.random_seed,
@@ -218,103 +214,7 @@ class DatasetWorkChain(ReferenceWorkChain):
             self.report(f'the committee evaluated {len(self.ctx.evaluations)} of {len(self.ctx.legs)} legs')
         return None if self.ctx.legs else self.exit_codes.ERROR_NO_FRAMES
 
-    # Sampling and storage
-
-    def describe_frames(self) -> ToContext | None:
-        """Compute the descriptors in jobs if the sampling stage needs them and there are many frames."""
-        min_frames = self.inputs.descriptor_jobs_from
-        descriptors = descriptors_for_jobs(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
-        if 'descriptors' not in self.inputs or not descriptors:
-            return None
-        return ToContext(
-            descriptors=self.submit(
-                DescriptorsWorkChain,
-                legs=link_labels('trajectory', self._legs()),
-                **self._reference_dataset(),
-                descriptors=orm.List(descriptors),
-                job=self.exposed_inputs(DescriptorsCalculation, 'descriptors'),
-                max_concurrent_jobs=self.inputs.max_concurrent_jobs,
-                reuse_finished=self.inputs.reuse_finished,
-                metadata={'call_link_label': 'describe_frames'},
-            )
-        )
-
-    def has_no_selection(self) -> bool:
-        """Return whether frames must be selected: for the first time, or again because the cluster lost the job."""
-        if 'selecting' not in self.ctx:
-            return True
-        gives_up = self.ctx.n_lost_selections == MAX_LOST or is_stop_requested(self.node.pk)
-        return is_lost(self.ctx.selecting) and not gives_up
-
-    def select_frames(self) -> ToContext | ExitCode | None:
-        """Select the frames of the dataset from all legs, including those of explorations that failed later.
-
-        If there are many frames, a job selects them, because this process would block its daemon worker for minutes.
-        """
-        if 'selecting' in self.ctx:
-            self.ctx.n_lost_selections += 1
-            self.report(lost_message(self.ctx.selecting))
-        descriptors = {}
-        if 'descriptors' in self.ctx:
-            if not self.ctx.descriptors.is_finished_ok:
-                if is_stop_requested(self.node.pk):
-                    return self.exit_codes.ERROR_STOPPED
-                reason = self.ctx.descriptors.exit_message or self.ctx.descriptors.process_state
-                return self.exit_codes.ERROR_DESCRIPTORS.format(reason=reason)
-            descriptors = dict(self.ctx.descriptors.outputs.descriptors)
-        inputs = {
-            'settings': self.inputs.sampling,
-            'random_seed': self.inputs.random_seed,
-            'groups': orm.Dict(self._seed_attributes('parent')),
-            'kinds': orm.Dict(self._seed_attributes('kind')),
-            'labels': orm.Dict({seed.seed_id: label for seed in self._seeds() if (label := seed.entry_label)}),
-            'stage_version': orm.Str(sampling.STAGE_VERSION),
-            'legs': link_labels('trajectory', self._legs()),
-            'evaluations': link_labels('evaluation', self._evaluations()),
-            'descriptors': descriptors,
-            **self._reference_dataset(),
-        }
-        if 'descriptors' not in self.inputs or self._n_frames() < self.inputs.descriptor_jobs_from:
-            _, self.ctx.selecting = self._call(select_frames, **inputs)
-            return None
-        job = selection_job(self.exposed_inputs(DescriptorsCalculation, 'descriptors'))
-        if self.ctx.n_lost_selections:
-            job['metadata']['call_link_label'] += f'_again_{self.ctx.n_lost_selections}'
-        with use_cache('mlip_autopipe.select', self.inputs.reuse_finished):
-            return ToContext(selecting=self.submit(SelectionCalculation, **job, **inputs))
-
-    def keep_selection(self) -> ExitCode | None:
-        """Output the selection and its report."""
-        node = self.ctx.selecting
-        if not node.is_finished_ok:
-            if is_stop_requested(self.node.pk):
-                return self.exit_codes.ERROR_STOPPED
-            return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message or node.process_state)
-        self.ctx.selection = node.outputs.selection
-        self.out('selection', node.outputs.selection)
-        self.out('selection_report', node.outputs.report)
-        return None
-
-    def _n_frames(self) -> int:
-        return sum(leg.get_shape('steps')[0] for leg in self._legs())
-
-    def _reference_dataset(self) -> dict[str, DatasetData]:
-        """Return the reference dataset as an input; empty without a reference dataset."""
-        name = 'reference_dataset'
-        return {name: self.inputs[name]} if name in self.inputs else {}
-
-    def _seed_attributes(self, name: str) -> dict[str, str]:
-        """Return an attribute of the seeds, by seed id; seeds without it are left out."""
-        return {seed.seed_id: value for seed in self._seeds() if (value := seed.base.attributes.get(name))}
-
-    def _seeds(self) -> list[SeedData]:
-        return [orm.load_node(pk) for pk in self.ctx.seeds.values()]
-
-    def _legs(self) -> list[orm.TrajectoryData]:
-        return [orm.load_node(pk) for pk in self.ctx.legs]
-
-    def _evaluations(self) -> list[orm.ArrayData]:
-        return [orm.load_node(pk) for pk in self.ctx.evaluations]
+    # Storage
 
     def export_dataset(self) -> ExitCode | None:
         """Write the database from the trajectories and seeds that the selection refers to."""
@@ -322,7 +222,7 @@ class DatasetWorkChain(ReferenceWorkChain):
         legs = [one for one in self._legs() if trajectory_id(one) in selected]
         evaluations = [one for one in self._evaluations() if trajectory_id(one) in selected]
         seed_ids = set(self.ctx.selection.base.attributes.get('seed_ids'))
-        outputs, node = self._call(
+        outputs, node = self.call(
             export_dataset,
             selection=self.ctx.selection,
             campaign=self.inputs.campaign,
@@ -334,5 +234,36 @@ class DatasetWorkChain(ReferenceWorkChain):
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_EXPORT.format(reason=node.exit_message)
-        self.out('dataset', outputs['dataset'])
+        self.ctx.dataset = outputs['dataset']
+        return None
+
+    # Labelling
+
+    def label_dataset(self) -> ToContext | None:
+        """Label the rows by a reference method, if the campaign has one."""
+        if 'labelling' not in self.inputs:
+            return None
+        return ToContext(
+            labelling=self.submit(
+                LabellingWorkChain,
+                **self.exposed_inputs(LabellingWorkChain, 'labelling'),
+                dataset=self.ctx.dataset,
+                max_concurrent_jobs=self.inputs.max_concurrent_jobs,
+                reuse_finished=self.inputs.reuse_finished,
+                metadata={'call_link_label': 'label_dataset'},
+            )
+        )
+
+    def keep_dataset(self) -> ExitCode | None:
+        """Output the dataset: the labelled one, if the campaign has a reference method."""
+        if 'labelling' not in self.inputs:
+            self.out('dataset', self.ctx.dataset)
+            return None
+        node = self.ctx.labelling
+        if not node.is_finished_ok:
+            if is_stop_requested(self.node.pk):
+                return self.exit_codes.ERROR_STOPPED
+            return self.exit_codes.ERROR_LABELLING.format(reason=node.exit_message or node.process_state)
+        self.out('dataset', node.outputs.dataset)
+        self.out('labelling_report', node.outputs.report)
         return None

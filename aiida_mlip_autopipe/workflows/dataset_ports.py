@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
 
 
 def define_inputs(spec: WorkChainSpec) -> None:
@@ -72,6 +73,12 @@ def define_inputs(spec: WorkChainSpec) -> None:
         exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'pca'),
         namespace_options=optional,
     )
+    spec.expose_inputs(
+        LabellingWorkChain,
+        namespace='labelling',
+        exclude=('dataset', 'max_concurrent_jobs', 'reuse_finished', 'metadata'),
+        namespace_options={'required': False, 'populate_defaults': False},
+    )
     # All explorations share this node.
     spec.input('max_iterations', valid_type=orm.Int, help='Maximum number of legs of one exploration.')
     for name, valid_type, text, default in (
@@ -103,6 +110,12 @@ def define_outputs(spec: WorkChainSpec) -> None:
     spec.output('selection', valid_type=orm.ArrayData, help='The selected frames, in order.')
     spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
     spec.output('dataset', valid_type=DatasetData, help='The ASE database.')
+    spec.output(
+        'labelling_report',
+        valid_type=orm.Dict,
+        required=False,
+        help='The numbers of labels of the reference method, and why rows were left out.',
+    )
     for status, label, message in (
         (400, 'ERROR_GENERATION', 'The seeds cannot be generated: {reason}'),
         (
@@ -116,5 +129,6 @@ def define_outputs(spec: WorkChainSpec) -> None:
         (405, 'ERROR_STOPPED', 'Stopped by a user; run the same file again to continue.'),
         (406, 'ERROR_DESCRIPTORS', 'The descriptors cannot be computed: {reason}'),
         (407, 'ERROR_REFERENCE_DATASET', 'The explorations cannot be compared with the reference dataset: {reason}'),
+        (408, 'ERROR_LABELLING', 'The dataset cannot be labelled: {reason}'),
     ):
         spec.exit_code(status, label, message=message)

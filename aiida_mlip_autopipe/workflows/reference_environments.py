@@ -10,7 +10,6 @@ from aiida import orm
 from aiida.engine import ExitCode
 from ase.data import atomic_numbers
 
-from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.describe_reference import describe_reference
 from aiida_mlip_autopipe.calculations.explore import entry_key, read_settings
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -67,7 +66,7 @@ class ReferenceWorkChain(ThrottledWorkChain):
             species = self._species(label)
             key = species, novelty.descriptor, novelty.threshold_quantile
             if key not in computed:
-                outputs, node = self._call(describe_reference, **self._reference_inputs(species, novelty))
+                outputs, node = self.call(describe_reference, **self._reference_inputs(species, novelty))
                 if not node.is_finished_ok:
                     return self.exit_codes.ERROR_REFERENCE_DATASET.format(reason=node.exit_message)
                 computed[key] = outputs
@@ -105,8 +104,3 @@ class ReferenceWorkChain(ThrottledWorkChain):
             'stage_version': orm.Str(f'{REFERENCE_VERSION}.{DESCRIPTORS_VERSION}'),
             **({} if quantile is None else {'threshold_quantile': orm.Float(quantile)}),
         }
-
-    def _call(self, function: Any, **inputs: orm.Data) -> tuple[dict[str, orm.Data], orm.CalcFunctionNode]:
-        with use_cache(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
-            outputs, node = function.run_get_node(**inputs)
-        return outputs, node

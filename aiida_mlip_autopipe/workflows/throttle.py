@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ProcessState
 
-from aiida_mlip_autopipe.aiida_internals import EagerWorkChain
+from aiida_mlip_autopipe.aiida_internals import EagerWorkChain, use_cache
 from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.paused import find_paused
@@ -38,6 +38,15 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         n_lost = self.ctx.n_lost.get(label, 0)
         return f'{label}_again_{n_lost}' if n_lost else label
 
+    def runs_again(self, label: str, node: orm.ProcessNode) -> bool:
+        """Return whether to submit the child for a label again after it has ended: a job that the cluster lost."""
+        n_lost = self.ctx.n_lost.get(label, 0)
+        if not is_lost(node) or n_lost == MAX_LOST:
+            return False
+        self.report(lost_message(node))
+        self.ctx.n_lost[label] = n_lost + 1
+        return True
+
     def start_empty(self) -> None:
         """Start with no waiting, running or ended children."""
         self.ctx.waiting = []
@@ -45,6 +54,12 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         self.ctx.ended = {}
         # Number of lost jobs by label.
         self.ctx.n_lost = {}
+
+    def call(self, function: Any, **inputs: Any) -> tuple[dict[str, orm.Data], orm.CalcFunctionNode]:
+        """Run a calcfunction, or take its result from the cache; return its outputs and its node."""
+        with use_cache(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
+            outputs, node = function.run_get_node(**inputs)
+        return outputs, node
 
     def has_unfinished(self) -> bool:
         """Return whether a child is waiting or running."""
@@ -57,10 +72,7 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
             if not node.is_terminated:
                 continue
             del self.ctx.running[label]
-            n_lost = self.ctx.n_lost.get(label, 0)
-            if is_lost(node) and n_lost < MAX_LOST:
-                self.report(lost_message(node))
-                self.ctx.n_lost[label] = n_lost + 1
+            if self.runs_again(label, node):
                 self.ctx.waiting.append(label)
             else:
                 self.ctx.ended[label] = pk

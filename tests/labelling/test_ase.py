@@ -8,8 +8,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import code_of
 from aiida_mlip_autopipe.labelling import LABELLERS
-from aiida_mlip_autopipe.labelling.ase_script import packages_of, script_settings, version_lines
 from aiida_mlip_autopipe.labelling.labellers.ase import AseSettings
+from aiida_mlip_autopipe.labelling.plugins.ase_script import packages_of, script_settings, version_lines
 
 SECTIONS = TypeAdapter(LABELLERS.settings_union())
 EMT = {'calculator': 'emt.EMT', 'level_name': 'mlip:emt'}

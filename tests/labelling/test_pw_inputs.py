@@ -9,7 +9,7 @@ from ase.units import Rydberg
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.labelling.labellers.espresso import PwSettings
-from aiida_mlip_autopipe.labelling.pw_inputs import (
+from aiida_mlip_autopipe.labelling.plugins.pw_inputs import (
     add_hubbard,
     pw_inputs,
     pw_inputs_of_atom,

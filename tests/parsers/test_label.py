@@ -8,7 +8,7 @@ from aiida.plugins import ParserFactory
 from ase.build import bulk
 from ase.io import write
 
-from aiida_mlip_autopipe.calculations.label import LabellingCalculation
+from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.jobs import contract

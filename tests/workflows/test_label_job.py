@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 from ase.io import write
 from support.environments import environment_of
 
-from aiida_mlip_autopipe.calculations.label import LabellingCalculation
+from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import find_labels
 from aiida_mlip_autopipe.labelling import LABELLERS, LABELLING_VERSION, label_key

@@ -21,9 +21,9 @@ from aiida_mlip_autopipe.calculations.processes.base import (
 from aiida_mlip_autopipe.calculators.attempts import Attempt
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.labelling.ase_script import ENERGIES, script_settings
 from aiida_mlip_autopipe.labelling.label import Failure, Label, Rule
 from aiida_mlip_autopipe.labelling.labellers.ase import AseSettings, ase_level
+from aiida_mlip_autopipe.labelling.plugins.ase_script import ENERGIES, script_settings
 
 # The error that GPAW and ASE raise if the SCF cycle does not converge.
 NOT_CONVERGED = ('KohnShamConvergenceError', 'SCFError')

@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.labelling.label import Failure, Label, Rule
 from aiida_mlip_autopipe.labelling.labellers.espresso import VERSION, PwSettings, pw_level
-from aiida_mlip_autopipe.labelling.pw_inputs import (
+from aiida_mlip_autopipe.labelling.plugins.pw_inputs import (
     PwInputs,
     add_hubbard,
     pw_inputs,

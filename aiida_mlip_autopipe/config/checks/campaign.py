@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from aiida_mlip_autopipe.config.checks.labelling import labelling_calculators, labelling_faults
+from aiida_mlip_autopipe.config.checks.models import model_faults
 from aiida_mlip_autopipe.config.exploration import merge_override, settings_of_all_seeds
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.codes import Code
@@ -21,7 +23,6 @@ from aiida_mlip_autopipe.exploration import (
     DEFAULT_KIND,
     KINDS,
     AnyExploration,
-    CalculatorRefusedError,
     CalculatorSettings,
     read_exploration,
 )
@@ -43,7 +44,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         The validated sections of a config; invalid sections are omitted.
     """
     places = dict(_calculators(sections))
-    faults = [fault for path, calculator in places.items() for fault in _model_faults(path, calculator)]
+    faults = [fault for path, calculator in places.items() for fault in model_faults(path, calculator)]
     second = places.get(COMMITTEE)
     if second is not None and second in [one for path, one in places.items() if path != COMMITTEE]:
         allowed = 'must differ from the calculator that runs the explorations'
@@ -60,7 +61,8 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         + list(_kind_faults(sections))
         + list(_reference_faults(sections))
         + list(_stash_faults(sections))
-        + list(_seed_faults(sections.get('generation', ()), places.values()))
+        + list(_seed_faults(sections.get('generation', ()), [*places.values(), *labelling_calculators(sections)]))
+        + list(labelling_faults(sections, [one for path, one in places.items() if path != COMMITTEE]))
         + list(_override_faults(sections))
         + list(_committee_faults(sections, places))
     )
@@ -214,20 +216,6 @@ def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:
     elif isinstance(settings, list | tuple):
         for number, value in enumerate(settings):
             yield from disagreement_places(value, f'{path}[{number}]')
-
-
-def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
-    for number, member in enumerate(getattr(calculator, 'members', ())):
-        yield from _model_faults(f'{path}.members[{number}]', member)
-    loader = CALCULATORS.make(calculator)
-    try:
-        loader.resolve_model()
-    except CalculatorRefusedError as refused:
-        # A package that is missing here is not a fault of the config, because the job may run in another environment.
-        if refused.code == Code.MODEL_NOT_LOADED:
-            model = getattr(calculator, 'model', '')
-            nearest = next(iter(get_close_matches(model, loader.shipped_models, n=1)), None)
-            yield Fault(refused.code, f'{path}.model', repr(model), str(refused), nearest)
 
 
 def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[CalculatorSettings]) -> Iterator[Fault]:

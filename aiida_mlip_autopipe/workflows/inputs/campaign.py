@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.workflows.inputs.codes import (
     committee_code,
     descriptor_code,
     job_codes,
+    job_inputs,
     job_options,
     max_concurrent_jobs,
     stash_resources,
@@ -30,6 +31,7 @@ from aiida_mlip_autopipe.workflows.inputs.codes import (
 )
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments, Notify
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
+from aiida_mlip_autopipe.workflows.inputs.labelling import labelling_inputs, refuse_other_levels
 from aiida_mlip_autopipe.workflows.inputs.models import place_models
 from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset, sets_of_reference
 
@@ -91,11 +93,17 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
         'reuse_finished': execution.reuse_finished,
     }
     if committee is not None:
-        inputs['committee'] = _job_inputs(
+        inputs['committee'] = job_inputs(
             committee, environments.node(committee), evaluation_version=orm.Str(LABELLING_VERSION)
         )
     if config.sampling.reference_dataset is not None:
         inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset, 'sampling')
+    labeller = None
+    if config.labelling is not None:
+        seeds = [seed.atoms for seed in checked.seeds if seed is not None]
+        labeller = labelling_inputs(config.labelling, execution, seeds, environments)
+        refuse_other_levels(labeller.level, inputs.get('reference_dataset'))
+        inputs['labelling'] = labeller.inputs
     known_sets = sets_of_reference(config.sampling.reference_dataset)
     for warning in (*checked.warnings, *set_warnings(config, checked, known_sets)):
         notify(warning)
@@ -106,7 +114,8 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
             inputs['reference_dataset'] if is_same else reference_dataset(known, 'exploration.novelty')
         )
     # This comes last, so that nothing is copied if the config is refused.
-    place_models([*codes.values(), *([committee] if committee else []), describer], notify)
+    optional = [one for one in (committee, None if labeller is None else labeller.job_code) if one is not None]
+    place_models([*codes.values(), *optional, describer], notify)
     return inputs
 
 
@@ -120,23 +129,12 @@ def _code_inputs(job_code: JobCode, environment: orm.Dict) -> dict[str, Any]:
     return inputs
 
 
-def _job_inputs(job_code: JobCode, environment: orm.Dict, **extra: orm.Data) -> dict[str, Any]:
-    """Return the inputs of the jobs of a code, with their options as metadata."""
-    options = job_options(job_code.resources, job_code.code.computer)
-    return {
-        **job_code.inputs(environment),
-        **extra,
-        'python_path': user_python_path(),
-        'metadata': {'options': options},
-    }
-
-
 def _descriptors_inputs(describer: JobCode, environments: Environments, with_calculator: bool) -> dict[str, Any]:
     """Return the inputs of the descriptor jobs; only learned descriptors need a calculator."""
     version = orm.Str(DESCRIPTORS_VERSION)
     if with_calculator:
-        return _job_inputs(describer, environments.node(describer), descriptors_version=version)
-    inputs = _job_inputs(describer, environments.node_without_calculator(describer), descriptors_version=version)
+        return job_inputs(describer, environments.node(describer), descriptors_version=version)
+    inputs = job_inputs(describer, environments.node_without_calculator(describer), descriptors_version=version)
     return {name: value for name, value in inputs.items() if name not in ('calculator', 'model', MEMBER_MODELS)}
 
 

@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label, find_codes
 from aiida_mlip_autopipe.jobs.resources import JobResources
+from aiida_mlip_autopipe.labelling import LABELLERS, LabellingSettings, RunnerLabeller
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import member_models, model_node
 
@@ -64,6 +65,28 @@ def committee_code(config: CampaignConfig) -> JobCode | None:
         return None
     code = _code_or_default(settings.code, settings.calculator.kind, 'exploration.committee.code')
     return _job_code(code, settings.calculator, settings.resources or config.execution.resources())
+
+
+def labelling_code(settings: LabellingSettings, execution: ExecutionSettings) -> JobCode:
+    """Return the code of a labeller that runs this program, with the node of its model.
+
+    Parameters
+    ----------
+    settings
+        The section ``labelling``.
+    execution
+        The section ``execution``, with the default resources.
+
+    Raises
+    ------
+    AutopipeError
+        If the code does not exist, or for the reasons of `model_node`.
+    """
+    labeller = LABELLERS.make(settings)
+    assert isinstance(labeller, RunnerLabeller)
+    calculator = labeller.calculator_settings()
+    code = _code_or_default(settings.code, calculator.kind, 'labelling.code')
+    return _job_code(code, calculator, settings.resources or execution.resources())
 
 
 def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode:
@@ -183,6 +206,27 @@ def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, An
     return {name: value for name, value in options.items() if value is not None}
 
 
+def job_inputs(job_code: JobCode, environment: orm.Dict, **extra: orm.Data) -> dict[str, Any]:
+    """Return the inputs of the jobs of a code, with their options as metadata.
+
+    Parameters
+    ----------
+    job_code
+        The code.
+    environment
+        Its environment record.
+    extra
+        Further inputs.
+    """
+    options = job_options(job_code.resources, job_code.code.computer)
+    return {
+        **job_code.inputs(environment),
+        **extra,
+        'python_path': user_python_path(),
+        'metadata': {'options': options},
+    }
+
+
 def user_python_path() -> str:
     """Return the PYTHONPATH of the user's shell as absolute paths, for jobs on this machine."""
     folders = os.environ.get('PYTHONPATH', '').split(os.pathsep)
@@ -193,11 +237,12 @@ def max_concurrent_jobs(execution: ExecutionSettings, codes: Collection[JobCode]
     """Return the maximum number of explorations at a time; AiiDA itself would start all of them at once."""
     if execution.max_concurrent_jobs is not None:
         return execution.max_concurrent_jobs
-    limits = {one.code.computer.pk: _computer_limit(one) for one in codes}
+    limits = {one.code.computer.pk: computer_limit(one.code, one.resources) for one in codes}
     return min(sum(limits.values()), MAX_CONCURRENT_JOBS)
 
 
-def _computer_limit(job_code: JobCode) -> int:
-    if job_code.code.computer.scheduler_type != LOCAL_SCHEDULER:
+def computer_limit(code: orm.AbstractCode, resources: JobResources) -> int:
+    """Return the default of the maximum number of jobs of a code at a time."""
+    if code.computer.scheduler_type != LOCAL_SCHEDULER:
         return CONCURRENT_JOBS_WITH_SCHEDULER
-    return max(1, len(os.sched_getaffinity(0)) // job_code.resources.cpus_per_job)
+    return max(1, len(os.sched_getaffinity(0)) // resources.cpus_per_job)

@@ -16,12 +16,12 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
 from aiida_mlip_autopipe.core.hashing import stream_sha256
 from aiida_mlip_autopipe.installation.plugin_versions import read_ase_versions, read_pw_version
 from aiida_mlip_autopipe.jobs.resources import JobResources
-from aiida_mlip_autopipe.labelling.ase_script import script_settings
 from aiida_mlip_autopipe.labelling.base import LABELLERS, LabellingSettings, ProcessLabeller
 from aiida_mlip_autopipe.labelling.labellers.ase import AseLabelling
 from aiida_mlip_autopipe.labelling.labellers.espresso import VERSION, EspressoLabelling
+from aiida_mlip_autopipe.labelling.plugins.ase_script import script_settings
+from aiida_mlip_autopipe.labelling.plugins.pw_inputs import refuse_hubbard
 from aiida_mlip_autopipe.labelling.pseudopotentials import refuse_missing
-from aiida_mlip_autopipe.labelling.pw_inputs import refuse_hubbard
 from aiida_mlip_autopipe.labelling.suitability import find_undecided
 from aiida_mlip_autopipe.workflows.inputs.codes import LOCAL_SCHEDULER, job_options, load_code
 

@@ -1,0 +1,182 @@
+"""Label the structures of a dataset without a campaign: the plan, the submission, and the state of a labelling run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiida import orm
+from aiida.engine import submit
+
+from aiida_mlip_autopipe.calculations.labelling.decisions import screen_rows
+from aiida_mlip_autopipe.campaigns.submission import Submitted
+from aiida_mlip_autopipe.config.execution import ExecutionSettings
+from aiida_mlip_autopipe.config.labelling import LabellingConfig
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.data.labels import LabelsData, find_labels
+from aiida_mlip_autopipe.installation.profile import ensure_daemon
+from aiida_mlip_autopipe.labelling import label_key
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
+from aiida_mlip_autopipe.workflows.inputs.codes import computer_limit
+from aiida_mlip_autopipe.workflows.inputs.environments import Environments
+from aiida_mlip_autopipe.workflows.inputs.labelling import LabellerInputs, labelling_inputs
+from aiida_mlip_autopipe.workflows.inputs.models import place_models
+from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
+from aiida_mlip_autopipe.workflows.paused import ENDED
+
+
+@dataclass(frozen=True)
+class LabellingPlan:
+    """What a labelling run would do.
+
+    Attributes
+    ----------
+    level
+        The level of theory of the labels.
+    code
+        The code of the jobs.
+    n_rows
+        Number of rows of the dataset.
+    n_dropped_by_rule
+        Number of rows that are not labelled, by rule.
+    n_structures, n_known
+        Number of different structures to label, and how many of them have a label in the profile.
+    n_jobs, concurrent_jobs
+        Number of jobs for the structures, and how many of them run at the same time.
+    """
+
+    level: LevelOfTheory
+    code: str
+    n_rows: int
+    n_dropped_by_rule: dict[str, int]
+    n_structures: int
+    n_known: int
+    n_jobs: int
+    concurrent_jobs: int
+
+
+@dataclass(frozen=True)
+class LabellingProgress:
+    """The state of a labelling run.
+
+    Attributes
+    ----------
+    n_structures
+        Number of different structures to label; None before it is known.
+    n_known
+        Number of those whose label was in the profile.
+    n_labelled, n_failed
+        Number of structures that the run has labelled, and of those for which it has found no label.
+    n_jobs_running
+        Number of jobs that have not ended.
+    """
+
+    n_structures: int | None
+    n_known: int
+    n_labelled: int
+    n_failed: int
+    n_jobs_running: int
+
+
+def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
+    """Return what a labelling run would do. Nothing is submitted.
+
+    Raises
+    ------
+    AutopipeError
+        If the dataset or a code cannot be used.
+    """
+    dataset = _read_dataset(file)
+    rows = dataset.rows()
+    labeller = labelling_inputs(config.labelling, config.execution, [row.atoms for row in rows], Environments())
+    level = labeller.level
+    screened = screen_rows(rows, config.labelling)
+    keys = {label_key(rows[index].atoms, level.hash) for index in screened.kept}
+    n_known = len(find_labels(keys, level.hash)) if config.execution.reuse_finished else 0
+    rules = [one.rule for one in screened.dropped]
+    return LabellingPlan(
+        level=level,
+        code=labeller.code.full_label,
+        n_rows=len(rows),
+        n_dropped_by_rule={rule: rules.count(rule) for rule in dict.fromkeys(rules)},
+        n_structures=len(keys),
+        n_known=n_known,
+        n_jobs=-(-(len(keys) - n_known) // config.labelling.structures_per_job),
+        concurrent_jobs=_max_concurrent_jobs(config.execution, labeller),
+    )
+
+
+def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: Callable[[str], None]) -> Submitted:
+    """Check a labelling run, copy its model to the computer, and submit it. Start the daemon if needed.
+
+    Parameters
+    ----------
+    config
+        How the structures are labelled.
+    file
+        The dataset, a database of this program.
+    output
+        The file for the labelled dataset.
+    notify
+        Called with a message if the daemon was started, if the environment of the code has changed, or if a model was
+        copied to a computer.
+
+    Raises
+    ------
+    AutopipeError
+        If the dataset or a code cannot be used, or the daemon does not start. In that case, nothing is submitted.
+    """
+    dataset = _read_dataset(file)
+    # First, because copying a model to another machine needs the broker, which the daemon starts.
+    if ensure_daemon():
+        notify('daemon started')
+    structures = [row.atoms for row in dataset.rows()]
+    labeller = labelling_inputs(config.labelling, config.execution, structures, Environments(notify))
+    if labeller.job_code is not None:
+        place_models([labeller.job_code], notify)
+    node = submit(
+        LabellingWorkChain,
+        **labeller.inputs,
+        dataset=dataset,
+        max_concurrent_jobs=_max_concurrent_jobs(config.execution, labeller),
+        reuse_finished=config.execution.reuse_finished,
+        metadata={'label': file.stem},
+    )
+    return Submitted(node.pk, node.uuid, file.stem, output)
+
+
+def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:
+    """Return the state of a labelling run, which may be a part of a campaign."""
+    counts = node.base.extras.get(LABELLING_COUNTS, {})
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='run')
+    query.append(orm.ProcessNode, with_incoming='run', tag='job')
+    query.append(LabelsData, with_incoming='job', filters={'attributes.variant': ''}, project='attributes.records')
+    records = [record for records in query.all(flat=True) for record in records]
+    jobs = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='run')
+    jobs.append(orm.ProcessNode, with_incoming='run', filters={'attributes.process_state': {'!in': list(ENDED)}})
+    n_failed = sum('rule' in record for record in records)
+    return LabellingProgress(
+        n_structures=counts.get('n_structures'),
+        n_known=counts.get('n_known', 0),
+        n_labelled=len(records) - n_failed,
+        n_failed=n_failed,
+        n_jobs_running=jobs.count(),
+    )
+
+
+def _read_dataset(file: Path) -> DatasetData:
+    if file.suffix != '.db':
+        raise AutopipeError(
+            Code.FILE_SUFFIX,
+            f'{file} is not a database of this program, which ends in .db; import it with '
+            "'mlip-autopipe dataset import'",
+        )
+    return DatasetData.from_file(file)
+
+
+def _max_concurrent_jobs(execution: ExecutionSettings, labeller: LabellerInputs) -> int:
+    return execution.max_concurrent_jobs or computer_limit(labeller.code, labeller.resources)

@@ -1,0 +1,93 @@
+"""``mlip-autopipe label``: label the structures of a dataset by a reference method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.config.labelling import LabellingConfig
+
+label_app = typer.Typer(help='Label the structures of a dataset by a reference method.', no_args_is_help=True)
+
+
+@label_app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar='DATASET', help='Dataset to label.', show_default=False)],
+    settings: Annotated[
+        Path, typer.Option('--settings', help='YAML file with the section labelling and, if necessary, execution.')
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help='Overrides, such as labelling.time_limit_s=600.', show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option('--output', '-o', help='Database to write.', show_default=False)
+    ] = None,
+    detach: Annotated[bool, typer.Option('--detach', '-d', help='Submit the labelling run and exit.')] = False,
+    dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan without starting anything.')] = False,
+    force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
+    profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
+) -> None:
+    """Label the structures of a dataset and write a dataset with both labels.
+
+    Structures that have a label at the same level of theory in the profile are not computed again. The progress is
+    shown until the run ends. Ctrl-C does not stop it.
+    """
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.config.labelling import load_labelling
+    from aiida_mlip_autopipe.core.atomic_write import refuse_existing
+    from aiida_mlip_autopipe.core.codes import Code
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+
+    config = load_labelling(settings, overrides or ())
+    if dry_run:
+        _show_plan(config, file, profile)
+        return
+    if output is None:
+        raise AutopipeError(Code.VALUES_INCOMPLETE, 'use --output FILE for the labelled dataset, or --dry-run')
+    if not detach:
+        refuse_existing(output, force)
+
+    from aiida_mlip_autopipe.campaigns.export import write_dataset
+    from aiida_mlip_autopipe.campaigns.labelling.runs import submit_labelling
+    from aiida_mlip_autopipe.cli.follow import follow_campaign
+    from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
+
+    open_profile(profile)
+    submitted = submit_labelling(config, file, output, notify=console.print)
+    console.print(f'labelling run [bold]{submitted.name}[/] submitted, id {submitted.pk}')
+    if detach:
+        console.print(
+            f"show its progress with 'mlip-autopipe status {submitted.pk}'; when it has finished, write the labelled "
+            f"dataset with 'mlip-autopipe export {submitted.pk} -o {output}'"
+        )
+        return
+    node = load_campaign(submitted.uuid)
+    follow_campaign(node)
+    n_rows = write_dataset(node, output, force=force)
+    console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{output}[/]')
+
+
+def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None:
+    from rich.table import Table
+
+    from aiida_mlip_autopipe.campaigns.labelling.runs import plan_labelling
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.installation.profile import open_profile
+
+    open_profile(profile)
+    plan = plan_labelling(config, file)
+    table = Table(show_header=False, box=None)
+    table.add_row('level of theory', f'{plan.level.name} ({plan.level.hash})')
+    table.add_row('code', f'{plan.code}, {counted(plan.concurrent_jobs, "concurrent job")}')
+    dropped = ''.join(f', {n} left out ({rule})' for rule, n in plan.n_dropped_by_rule.items())
+    table.add_row('rows', f'{plan.n_rows}{dropped}')
+    table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are labelled already')
+    table.add_row('jobs', str(plan.n_jobs))
+    console.print(table)
+    console.print('nothing was started', style='dim')

@@ -1,0 +1,1 @@
+"""The inputs of the processes of other AiiDA plugins that label structures."""
