@@ -89,5 +89,7 @@ def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None
     table.add_row('rows', f'{plan.n_rows}{dropped}')
     table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are labelled already')
     table.add_row('jobs', str(plan.n_jobs))
+    cost = 'unknown for this labeller' if plan.core_hours is None else f'about {plan.core_hours:.3g} core hours'
+    table.add_row('cost', cost)
     console.print(table)
     console.print('nothing was started', style='dim')

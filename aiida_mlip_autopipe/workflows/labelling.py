@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, while_
+from ase import Atoms
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations import validators
@@ -17,9 +18,11 @@ from aiida_mlip_autopipe.calculations.labelling.decisions import (
     screen_rows,
 )
 from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
+from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.labelling import LabellingSettings, Variation, label_key
+from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, predict_core_s, within_budget
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
@@ -127,6 +130,7 @@ class LabellingWorkChain(ThrottledWorkChain):
         kept = screen_rows(rows, self.settings).kept
         self.ctx.label_keys = {index: label_key(rows[index].atoms, self.level.hash) for index in kept}
         self.ctx.n_known = self._plan_jobs('labels', self.ctx.label_keys)
+        self._keep_within_budget([row.atoms for row in rows])
         self._plan_isolated_atoms({symbol for index in kept for symbol in rows[index].atoms.symbols})
         n_structures = len(set(self.ctx.label_keys.values()))
         self.node.base.extras.set(LABELLING_COUNTS, {'n_structures': n_structures, 'n_known': self.ctx.n_known})
@@ -134,6 +138,22 @@ class LabellingWorkChain(ThrottledWorkChain):
             f'structures to label: {n_structures} in {len(kept)} of {len(rows)} rows; known labels: '
             f'{self.ctx.n_known}; jobs: {len(self.ctx.jobs)}'
         )
+
+    def _keep_within_budget(self, structures: list[Atoms]) -> None:
+        """Remove the structures from the jobs that the budget does not allow."""
+        budget = self.settings.budget_core_hours
+        if budget is None:
+            return
+        calculator = self.inputs.job.calculator.get_dict()
+        settings = CALCULATORS.load(calculator['kind']).settings_class.model_validate(calculator)
+        missing = [item for items in self.ctx.jobs.values() for item in items]
+        costs = [predict_core_s(structures[index], settings) for index in missing]
+        screening = within_budget([cost for cost in costs if cost is not None], budget)
+        for found in screening.left_out.get(RULE_BUDGET, ()):
+            reason = f'its predicted cost is {found.value:.3g} core hours, and {found.limit:.3g} of the budget are left'
+            self.ctx.failures['labels'][self._key(missing[found.index])] = {'rule': RULE_BUDGET, 'reason': reason}
+        self.ctx.jobs, self.ctx.variations, self.ctx.waiting = {}, {}, []
+        self._queue('labels', [missing[place] for place in screening.kept], self.inputs.structures_per_job)
 
     def plan_repeats(self) -> None:
         """Compute suspicious labels once more."""

@@ -11,10 +11,12 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from support.at_once import run_at_once
+from support.errors import refused
 from support.rows import _make_provenance
 from support.stub_campaign import make_runner
 
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.jobs.contract import RESULT_FILE
 from aiida_mlip_autopipe.labelling import LABELLERS
@@ -238,3 +240,8 @@ def test_a_stopped_run_submits_no_job(make_inputs, make_dataset):
     runner.run_until_complete(asyncio.wait_for(run.step_until_terminated(), 60))
     assert run.node.exit_status == LabellingWorkChain.exit_codes.ERROR_STOPPED.status
     assert jobs_of(run.node) == []
+
+
+def test_a_budget_is_refused_if_the_cost_cannot_be_predicted(make_inputs, make_dataset):
+    with refused(Code.VALUES_EXCLUDE, 'labelling.budget_core_hours: ', '2', "'calculator'"):
+        make_inputs(make_dataset(31), budget_core_hours=2)

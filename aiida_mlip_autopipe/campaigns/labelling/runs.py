@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiida import orm
 from aiida.engine import submit
+from ase import Atoms
 
 from aiida_mlip_autopipe.calculations.labelling.decisions import screen_rows
 from aiida_mlip_autopipe.campaigns.submission import Submitted
@@ -19,6 +20,7 @@ from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData, find_labels
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.labelling import label_key
+from aiida_mlip_autopipe.labelling.cost import predict_core_s
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
 from aiida_mlip_autopipe.workflows.inputs.codes import computer_limit
@@ -47,6 +49,8 @@ class LabellingPlan:
         Number of different structures to label, and how many of them have a label in the profile.
     n_jobs, concurrent_jobs
         Number of jobs for the structures, and how many of them run at the same time.
+    core_hours
+        Predicted cost of the structures without a label, in core hours; None if it cannot be predicted.
     """
 
     level: LevelOfTheory
@@ -57,6 +61,7 @@ class LabellingPlan:
     n_known: int
     n_jobs: int
     concurrent_jobs: int
+    core_hours: float | None
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,10 @@ def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
     labeller = labelling_inputs(config.labelling, config.execution, [row.atoms for row in rows], Environments())
     level = labeller.level
     screened = screen_rows(rows, config.labelling)
-    keys = {label_key(rows[index].atoms, level.hash) for index in screened.kept}
-    n_known = len(find_labels(keys, level.hash)) if config.execution.reuse_finished else 0
+    keys = {label_key(rows[index].atoms, level.hash): index for index in screened.kept}
+    known = find_labels(keys, level.hash) if config.execution.reuse_finished else {}
+    n_known = len(known)
+    missing = [rows[index].atoms for key, index in keys.items() if key not in known]
     rules = [one.rule for one in screened.dropped]
     return LabellingPlan(
         level=level,
@@ -107,6 +114,7 @@ def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
         n_known=n_known,
         n_jobs=-(-(len(keys) - n_known) // config.labelling.structures_per_job),
         concurrent_jobs=_max_concurrent_jobs(config.execution, labeller),
+        core_hours=_predict_core_hours(missing, labeller),
     )
 
 
@@ -176,6 +184,14 @@ def _read_dataset(file: Path) -> DatasetData:
             "'mlip-autopipe dataset import'",
         )
     return DatasetData.from_file(file)
+
+
+def _predict_core_hours(structures: Sequence[Atoms], labeller: LabellerInputs) -> float | None:
+    if labeller.job_code is None:
+        return None
+    costs = [predict_core_s(atoms, labeller.job_code.calculator) for atoms in structures]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) / 3600 if len(known) == len(costs) else None
 
 
 def _max_concurrent_jobs(execution: ExecutionSettings, labeller: LabellerInputs) -> int:

@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.labelling import LABELLERS, LABELLING_VERSION, LabellingSettings, RunnerLabeller
 from aiida_mlip_autopipe.labelling.contract import LabellingRequest
+from aiida_mlip_autopipe.labelling.cost import predict_core_s
 from aiida_mlip_autopipe.labelling.suitability import find_unsuitable
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import reference_levels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
@@ -77,6 +78,7 @@ def labelling_inputs(
         If the code does not exist or does not run, or the settings do not suit a structure.
     """
     labeller, resources = LABELLERS.make(settings), settings.resources or execution.resources()
+    _refuse_budget(settings, structures)
     shared = {'settings': result_settings(settings), 'structures_per_job': settings.structures_per_job}
     if not isinstance(labeller, RunnerLabeller):
         process, level = process_inputs(settings, structures, resources)
@@ -99,6 +101,20 @@ def labelling_inputs(
     )
     inputs = {**shared, 'level': orm.Dict(found.model_dump(mode='json')), 'job': job}
     return LabellerInputs(inputs, found, job_code.code, job_code, resources)
+
+
+def _refuse_budget(settings: LabellingSettings, structures: Sequence[Atoms]) -> None:
+    """Refuse a budget if the cost of the labels cannot be predicted."""
+    labeller = LABELLERS.make(settings)
+    is_known = isinstance(labeller, RunnerLabeller) and all(
+        predict_core_s(atoms, labeller.calculator_settings()) is not None for atoms in structures[:1]
+    )
+    if settings.budget_core_hours is not None and not is_known:
+        raise AutopipeError(
+            Code.VALUES_EXCLUDE,
+            f'labelling.budget_core_hours: got {settings.budget_core_hours:g}; the cost of the labeller '
+            f'{settings.kind!r} cannot be predicted, so remove the budget, or limit max_atoms',
+        )
 
 
 def refuse_other_levels(level: LevelOfTheory, reference: DatasetData | None) -> None:
