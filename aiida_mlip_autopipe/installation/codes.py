@@ -17,6 +17,7 @@ from aiida.manage.configuration import get_config
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.jobs.contract import JOB_FILE
 from aiida_mlip_autopipe.jobs.environment import Environment, environment_key
 
 LOCAL_COMPUTER = 'localhost'
@@ -162,6 +163,26 @@ def read_code_environment(code: orm.AbstractCode, calculator: dict[str, Any]) ->
         raise AutopipeError(
             Code.CODE_BROKEN, f'the environment of {code.full_label} cannot be read: {_last_line(done)}'
         ) from error
+
+
+def run_local_job(code: orm.AbstractCode, package: str, folder: Path) -> str:
+    """Run a job in a folder with a local code, and return the last line that it printed to stderr.
+
+    Parameters
+    ----------
+    code
+        The code.
+    package
+        The package that runs the job, such as ``aiida_mlip_autopipe.labelling``.
+    folder
+        The folder with ``job.json``.
+
+    Raises
+    ------
+    AutopipeError
+        If the interpreter of the code does not start.
+    """
+    return _last_line(_run([*_start_command(code), '-m', package, JOB_FILE], code.full_label, str(folder)))
 
 
 def is_local(code: orm.AbstractCode) -> bool:
