@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiida_mlip_autopipe.config.labelling import LabellingConfig
+    from aiida_mlip_autopipe.labelling.convergence import Converged
 
 label_app = typer.Typer(help='Label the structures of a dataset by a reference method.', no_args_is_help=True)
 
@@ -72,6 +75,65 @@ def run(
     console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{output}[/]')
 
 
+@label_app.command()
+def converge(
+    file: Annotated[Path, typer.Argument(metavar='DATASET', help='Dataset to label.', show_default=False)],
+    settings: Annotated[
+        Path, typer.Option('--settings', help='YAML file with the section labelling and, if necessary, execution.')
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help='Overrides, such as labelling.functional=PBEsol.', show_default=False)
+    ] = None,
+    force_error: Annotated[
+        float, typer.Option('--force-error', min=1e-6, help='Wanted error of force components in eV/Å.')
+    ] = 0.02,
+    energy_error: Annotated[
+        float, typer.Option('--energy-error', min=1e-6, help='Wanted error of relative energies in eV/atom.')
+    ] = 0.002,
+    n_structures: Annotated[int, typer.Option('--structures', min=1, help='Number of structures to compute.')] = 3,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            '--vary',
+            help='Setting and its values from the cheapest to the most expensive one, such as '
+            'plane_wave_cutoff_eV=300,400,600,800; may be repeated. By default, the cutoff and the k-points.',
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the cost without computing anything.')] = False,
+    profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
+) -> None:
+    """Recommend the cutoff and k-points for a wanted error, from a few structures of a dataset.
+
+    Different structures of the dataset are computed on this machine with increasing values of each setting. The errors
+    are the differences from the most expensive value.
+    """
+    from aiida_mlip_autopipe.campaigns.labelling.convergence import plan_convergence, run_convergence
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.config.labelling import load_labelling
+    from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.labelling.convergence import parse_series
+
+    config = load_labelling(settings, overrides or ())
+    series = [parse_series(text) for text in vary or ()]
+    plan = plan_convergence(config.labelling, file, series, n_structures=n_structures)
+    cost = 'unknown' if plan.core_s is None else f'{plan.core_s / 3600:.2g} core hours'
+    chosen = ', '.join(f'row {row} ({atoms.symbols})' for row, atoms in zip(plan.rows, plan.structures, strict=True))
+    console.print(f'{chosen}: {counted(plan.n_calculations, "calculation")}, predicted cost: {cost}', markup=False)
+    if dry_run:
+        console.print('nothing was started', style='dim')
+        return
+    open_profile(profile)
+    results = run_convergence(
+        plan,
+        force_error_eV_A=force_error,
+        energy_error_eV=energy_error,
+        notify=lambda text: console.print(text, style='dim', markup=False),
+    )
+    _show_converged(results, config.labelling.kind)
+
+
 def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None:
     from rich.table import Table
 
@@ -93,3 +155,31 @@ def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None
     table.add_row('cost', cost)
     console.print(table)
     console.print('nothing was started', style='dim')
+
+
+def _show_converged(results: Sequence[Converged], kind: str) -> None:
+    """Print a table for each setting, and the lines of the config with the recommended values."""
+    import yaml
+    from rich.table import Table
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.labelling.convergence import recommended_settings
+
+    for one in results:
+        table = Table(one.series.name, 'force eV/Å', 'energy eV/atom', 'stress GPa', 'time s', box=None)
+        for point in one.points:
+            mark = ' ←' if point.value == one.recommended else ''
+            stress = '' if point.stress_error_GPa is None else f'{point.stress_error_GPa:.2g}'
+            errors = [f'{point.force_error_eV_A:.2g}', f'{point.energy_error_eV:.2g}', stress]
+            table.add_row(f'{point.value:g}{mark}', *errors, f'{point.seconds:.1f}')
+        console.print(table)
+        for index, reason in one.failed.items():
+            console.print(f'structure {index} was left out: {reason}', style='yellow', markup=False)
+        if one.recommended is None:
+            console.print(
+                f'{one.series.name}: no value is accurate enough; use values beyond {one.series.values[-1]:g}',
+                style='yellow',
+                markup=False,
+            )
+    if settings := recommended_settings(results):
+        console.print(yaml.safe_dump({'labelling': {'kind': kind} | settings}, sort_keys=False), markup=False)

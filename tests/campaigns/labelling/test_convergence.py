@@ -5,14 +5,27 @@ from __future__ import annotations
 import pytest
 from support.alloy_rows import alloy_rows
 from support.errors import refused
+from typer.testing import CliRunner
 
 from aiida_mlip_autopipe.campaigns.labelling.convergence import plan_convergence, run_convergence
+from aiida_mlip_autopipe.cli.app import app
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.labelling import LABELLERS
 from aiida_mlip_autopipe.labelling.convergence import Series
 from aiida_mlip_autopipe.storage import export_dataset
 
 RC = Series('parameters.rc', (3.0, 5.0, 9.0))
+
+
+SETTINGS = """\
+labelling:
+  kind: custom
+  code: {code}
+  calculator: ase.calculators.lj:LennardJones
+  parameters: {{sigma: 2.3, epsilon: 0.1, rc: 10.0, smooth: true}}
+  level_name: dft:lj:test
+  energy: total
+"""
 
 
 @pytest.fixture
@@ -66,11 +79,16 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(dataset, lennard_jones, ch
 
 
 @pytest.mark.integration
-def test_real_jobs_find_the_cheapest_accurate_cutoff(dataset, lennard_jones):
-    found = plan(lennard_jones, dataset, RC, n_structures=1)
-    (one,) = run_convergence(found, force_error_eV_A=0.5, energy_error_eV=0.1, notify=print)
-    assert one.recommended in (3.0, 5.0)
-    assert one.points[0].force_error_eV_A > one.points[1].force_error_eV_A > 0
+def test_the_command_prints_the_errors_and_the_lines_for_the_config(dataset, emt_code, tmp_path):
+    (tmp_path / 'labelling.yaml').write_text(SETTINGS.format(code=emt_code.full_label))
+    arguments = ['label', 'converge', str(dataset), '--settings', str(tmp_path / 'labelling.yaml'), '--structures', '1']
+    vary = ['--vary', 'parameters.rc=3,5,9']
+    planned = CliRunner().invoke(app, [*arguments, *vary, '--dry-run'])
+    assert planned.exit_code == 0, planned.output
+    assert '6 calculations' in planned.stdout
+    done = CliRunner().invoke(app, [*arguments, *vary, '--force-error', '0.5', '--energy-error', '0.1'])
+    assert done.exit_code == 0, done.output
+    assert 'rc: 5.0' in done.stdout or 'rc: 3.0' in done.stdout
 
 
 @pytest.mark.integration
