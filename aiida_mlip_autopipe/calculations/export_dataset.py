@@ -22,7 +22,7 @@ from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.structures.disagreement import MEASURES
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.rows.provenance import Software
+from aiida_mlip_autopipe.structures.rows.provenance import SOFTWARE, Software
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 ERROR_STORAGE = 400
@@ -141,7 +141,12 @@ def level_of_labels(labels: orm.Data, about: Mapping[str, Any]) -> LevelOfTheory
 
 
 def software_of(about: Mapping[str, Any]) -> Software:
-    """Return the calculator and the software of a job from the part of its result that a leg stores."""
+    """Return the calculator and the software of a job from the part of its result that a leg stores.
+
+    A label by the process of another plugin has no such result, but the software itself under `SOFTWARE`.
+    """
+    if SOFTWARE in about:
+        return Software.model_validate(about[SOFTWARE])
     found = Environment.model_validate(about['environment'])
     versions = {f'{name}_version': getattr(found, name) for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
     module = (about['model_name'] or '').partition(':')[0]

@@ -76,7 +76,7 @@ class LabellingWorkChain(ThrottledWorkChain):
         )
         spec.expose_inputs(
             ProcessLabellingWorkChain,
-            namespace='process',
+            namespace='plugin',
             exclude=('dataset', 'item', 'variant'),
             namespace_options={**optional, 'help': 'The process of another plugin, instead of `job`.'},
         )
@@ -194,22 +194,18 @@ class LabellingWorkChain(ThrottledWorkChain):
         for node in {node.pk: node for node in known.values()}.values():
             self._keep(node)
         missing = sorted(symbols - known.keys())
-        self._queue(ISOLATED_ATOMS, missing, 1 if 'process' in self.inputs else len(missing) or 1)
+        self._queue(ISOLATED_ATOMS, missing, 1 if 'plugin' in self.inputs else len(missing) or 1)
 
     def submit_one(self, label: str) -> orm.ProcessNode:
         """Submit a job of this program for many structures, or the process of another plugin for one."""
         items, variation = self.ctx.jobs[label], self.ctx.variations[label]
         metadata = {'call_link_label': self.link_label(label)}
-        if 'process' in self.inputs:
+        if 'plugin' in self.inputs:
             (item,) = items
-            return self.submit(
-                ProcessLabellingWorkChain,
-                **self.exposed_inputs(ProcessLabellingWorkChain, 'process'),
-                dataset=self.inputs.dataset,
-                item=orm.to_aiida_type(item),
-                variant=orm.Str(variation),
-                metadata=metadata,
-            )
+            inputs = self.exposed_inputs(ProcessLabellingWorkChain, 'plugin')
+            inputs.dataset, inputs.item = self.inputs.dataset, orm.to_aiida_type(item)
+            inputs.variant, inputs.metadata = orm.Str(variation), metadata
+            return self.submit(ProcessLabellingWorkChain, inputs)
         inputs = self.exposed_inputs(LabellingCalculation, 'job')
         inputs.dataset, inputs.level = self.inputs.dataset, self.inputs.level
         inputs.rows = orm.List([item for item in items if isinstance(item, int)])

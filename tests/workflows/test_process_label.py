@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,11 +16,15 @@ from ase.units import Rydberg
 from support.process_labels import *  # noqa: F403
 from support.process_labels import EMT_SETTINGS
 
+from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.labelling.labellers.ase import AseLabelling
 from aiida_mlip_autopipe.labelling.labellers.espresso import EspressoLabelling
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.workflows.inputs.environments import Environments
+from aiida_mlip_autopipe.workflows.inputs.labelling import labelling_inputs
 from aiida_mlip_autopipe.workflows.inputs.process_labelling import process_inputs
+from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
 from aiida_mlip_autopipe.workflows.process_label import ProcessLabellingWorkChain
 
 PSEUDO = Path('/usr/share/espresso/pseudo/Si.pbe-rrkj.UPF')
@@ -74,6 +79,23 @@ def test_emt_through_aiida_ase_gives_the_results_of_emt(make_dataset, make_code,
     failure, _ = label(settings, [copper, silicon], dataset, item=1)
     assert failure.rule == 'raised'
     assert 'NotImplementedError' in failure.reason
+
+
+@pytest.mark.integration
+def test_a_labelling_run_labels_each_structure_by_a_process(make_dataset, make_code, silicon, copper):
+    """EMT does not know silicon, so one row has no label."""
+    settings = AseLabelling(**EMT_SETTINGS, code=make_code().full_label)
+    inputs = labelling_inputs(settings, ExecutionSettings(), [copper, silicon], Environments()).inputs
+    dataset = make_dataset(copper, silicon)
+    outputs, run = run_get_node(LabellingWorkChain, **inputs, dataset=dataset, max_concurrent_jobs=2)
+    assert run.is_finished_ok, run.exit_message
+    (row,) = outputs['dataset'].rows()
+    copper.calc = EMT()
+    assert row.labels['energy'] == pytest.approx(copper.get_potential_energy(), abs=1e-10)
+    np.testing.assert_allclose(row.labels['stress'], copper.get_stress(), atol=1e-10)
+    assert row.level.name == 'mlip:emt'
+    assert row.provenance.labelled.ase_version == version('ase')
+    assert outputs['report']['n_labelled'] == 1
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode, Process, calcfunction
 from aiida.plugins import CalculationFactory
 
+from aiida_mlip_autopipe import __version__
 from aiida_mlip_autopipe.calculations.processes.base import (
     ERROR_REFUSED,
     Nodes,
@@ -24,6 +25,7 @@ from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.labelling.label import Failure, Label, Rule
 from aiida_mlip_autopipe.labelling.labellers.ase import AseSettings, ase_level
 from aiida_mlip_autopipe.labelling.plugins.ase_script import ENERGIES, script_settings
+from aiida_mlip_autopipe.structures.rows.provenance import Software
 
 # The error that GPAW and ASE raise if the SCF cycle does not converge.
 NOT_CONVERGED = ('KohnShamConvergenceError', 'SCFError')
@@ -116,7 +118,13 @@ def label_from_ase(
         arrays = {name: array.get_array(name) for name in array.get_arraynames()}
         outcome = label_from_arrays(arrays, chosen, record.get_dict())
     level = ase_level(chosen, about)
-    return labels_node(structure_of(dataset, item), outcome, level, variant.value, {'code': chosen.calculator, **about})
+    software = Software(
+        architecture=chosen.calculator,
+        package_version=__version__,
+        ase_version=about.get('ase'),
+        calculator_version=about.get('gpaw'),
+    )
+    return labels_node(structure_of(dataset, item), outcome, level, variant.value, software)
 
 
 def label_from_arrays(

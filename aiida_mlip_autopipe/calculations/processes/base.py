@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.labelling.base import Variation
 from aiida_mlip_autopipe.labelling.keys import label_key
 from aiida_mlip_autopipe.labelling.label import Failure, Label, Rule
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import SOFTWARE, Software
 
 # Increase this if a change to this package, or to what it calls, changes the labels.
 PROCESSES_VERSION = '1'
@@ -115,7 +116,7 @@ def failure_from(record: Mapping[str, Any]) -> Failure:
 
 
 def labels_node(
-    atoms: Atoms | str, outcome: Label | Failure, level: LevelOfTheory, variant: Variation, about: Mapping[str, Any]
+    atoms: Atoms | str, outcome: Label | Failure, level: LevelOfTheory, variant: Variation, software: Software
 ) -> LabelsData:
     """Return the node with the label of one structure, or with the energy of an isolated atom.
 
@@ -129,9 +130,10 @@ def labels_node(
         The level of theory.
     variant
         What a repeated calculation changed.
-    about
-        The software.
+    software
+        The code and its version.
     """
+    about = {SOFTWARE: software.model_dump(mode='json', exclude_none=True)}
     if isinstance(atoms, str):
         energies = {atoms: outcome.energy_eV} if isinstance(outcome, Label) else {}
         return LabelsData.from_outcomes(

@@ -13,6 +13,7 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
+from aiida_mlip_autopipe import __version__
 from aiida_mlip_autopipe.calculations.processes.base import (
     ERROR_REFUSED,
     Nodes,
@@ -34,6 +35,7 @@ from aiida_mlip_autopipe.labelling.plugins.pw_inputs import (
     pw_inputs_of_atom,
     uses_hubbard_card,
 )
+from aiida_mlip_autopipe.structures.rows.provenance import Software
 
 # The extrapolation to zero smearing width adds this fraction of TS to the free energy E - TS. The energy of cold
 # smearing does not depend on the width up to third order: N. Marzari et al., Phys. Rev. Lett. 82, 3296 (1999).
@@ -135,9 +137,8 @@ def label_from_pw(
         arrays = {name: output_trajectory.get_array(name)[-1] for name in output_trajectory.get_arraynames()}
         outcome = label_from_arrays(arrays, chosen, record.get_dict())
     structure = item.value if isinstance(item, orm.Str) else structure_of(dataset, item)
-    return labels_node(
-        structure, outcome, pw_level(chosen, about), variant.value, {'code': 'quantum-espresso', **about}
-    )
+    software = Software(architecture='quantum-espresso', package_version=__version__, calculator_version=about[VERSION])
+    return labels_node(structure, outcome, pw_level(chosen, about), variant.value, software)
 
 
 def label_from_arrays(

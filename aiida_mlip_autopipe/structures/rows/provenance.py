@@ -24,6 +24,10 @@ def mlip_label_source(architecture: str, model: str | None) -> str:
     return ':'.join(['mlip', architecture, *([model] if model else [])])
 
 
+SOFTWARE = 'software'
+"""Key of the software of labels that no job of this program computed, in the attributes of their node."""
+
+
 class Software(Settings):
     """A calculator and the software of its job."""
 

@@ -82,7 +82,7 @@ def labelling_inputs(
     shared = {'settings': result_settings(settings), 'structures_per_job': settings.structures_per_job}
     if not isinstance(labeller, RunnerLabeller):
         process, level = process_inputs(settings, structures, resources)
-        inputs = {**shared, 'level': level, 'process': process}
+        inputs = {**shared, 'level': level, 'plugin': process}
         found = LevelOfTheory.model_validate(level.get_dict())
         return LabellerInputs(inputs, found, process['code'], None, resources)
     if faults := find_unsuitable(structures, labeller.calculator_settings()):
