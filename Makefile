@@ -59,10 +59,10 @@ test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## set up Slurm, SSH and Apptainer h
 	tests/cluster/down.sh; exit $$status
 
 .PHONY: test-long
-test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too slow to run after each change: kills, full campaigns, three images
+test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too slow to run after each change: kills, full campaigns, four images
 	$(IN_MEMORY) pytest -m 'long and not cluster' $(SPREAD) --durations 15
 	tests/cluster/up.sh
-	tests/cluster/stack/images.sh base sevennet mace
+	tests/cluster/stack/images.sh base sevennet mace gpaw
 	status=0; pytest -m 'cluster and long' tests/cluster --durations 15 || status=$$?; tests/cluster/down.sh; exit $$status
 
 .PHONY: lint

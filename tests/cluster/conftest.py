@@ -116,7 +116,7 @@ def make_code(computers, read_record):
     base = str(SOFTWARE / 'base' / 'bin' / 'python')
 
     def record(code, image, python):
-        for kind in ('emt', 'lj', 'sevennet', 'mace'):
+        for kind in ('emt', 'lj', 'sevennet', 'mace', 'gpaw'):
             try:
                 environment = read_record(image, python, kind)
             except (AssertionError, OSError):

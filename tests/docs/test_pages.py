@@ -19,8 +19,9 @@ from aiida_mlip_autopipe.reporting.publication import PublicationFields
 DOCS = Path(__file__).parents[2] / 'docs'
 PAGES = [*sorted(DOCS.rglob('*.md')), DOCS.parent / 'README.md']
 TUTORIALS = sorted(page for page in (DOCS / 'tutorial').glob('*.md') if page.stem != 'index')
-# Pages whose commands need no campaign.
+# Pages whose commands need no campaign, and pages with calculations that take minutes.
 GUIDES = [DOCS / 'howto' / 'import_a_dataset.md']
+SLOW_GUIDES = [pytest.param(DOCS / 'howto' / 'label_here.md', marks=pytest.mark.long)]
 
 FENCE = re.compile(r'^(?P<fence>`{3,}|:{3,})\s*(?P<info>.*)$')
 OPTION = re.compile(r'^:(?P<name>[\w-]+):\s*(?P<value>.*)$')
@@ -119,7 +120,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.integration
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize('page', [*TUTORIALS, *GUIDES], ids=lambda page: page.stem)
+@pytest.mark.parametrize('page', [*TUTORIALS, *GUIDES, *SLOW_GUIDES], ids=lambda page: page.stem)
 def test_the_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     if 'mace_run_train' in page.read_text() and 'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ:
         pytest.skip('there is no environment with MACE')
