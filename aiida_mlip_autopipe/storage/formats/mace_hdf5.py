@@ -44,7 +44,6 @@ def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
     """
     try:
         import h5py
-        from h5py import h5g
     except ImportError:
         raise AutopipeError(
             Code.PACKAGE_MISSING,
@@ -55,16 +54,17 @@ def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
     n_rows = 0
     # The objects that several rows share, by their content.
     known: dict[tuple[Any, ...], Any] = {}
-    with h5py.File(path, 'w', libver='latest') as file:
-        batch = h5g.create(file.id, b'config_batch_0')
+    # Without times, the same rows give the same bytes.
+    with h5py.File(path, 'w', libver='latest', track_times=False) as file:
+        batch = _create_group(file.id, 'config_batch_0')
         for index, row in enumerate(rows):
             labels, atoms = row.labels, row.atoms
             properties = {'energy': np.asarray(labels['energy']), 'forces': labels['forces']}
             if 'stress' in labels:
                 properties['stress'] = voigt_6_to_full_3x3_stress(labels['stress'])
-            group = h5g.create(batch, f'config_{index}'.encode())
+            group = _create_group(batch, f'config_{index}')
             _write_arrays(group, {'positions': atoms.positions, 'cell': atoms.cell.array})
-            _write_arrays(h5g.create(group, b'properties'), properties)
+            _write_arrays(_create_group(group, 'properties'), properties)
             shared = {
                 'atomic_numbers': atoms.numbers.astype('<i8'),
                 'pbc': np.asarray(atoms.pbc, dtype=bool),
@@ -80,37 +80,51 @@ def write_mace_hdf5(path: Path, rows: Iterable[Row]) -> int:
     return n_rows
 
 
+def _create_group(parent: Any, name: str) -> Any:
+    """Create a group that has no times."""
+    from h5py import h5g
+
+    return h5g.create(parent, name.encode(), gcpl=_untimed_group())
+
+
+@lru_cache(maxsize=1)
+def _untimed_group() -> Any:
+    from h5py import h5p
+
+    untimed = h5p.create(h5p.GROUP_CREATE)
+    untimed.set_obj_track_times(False)
+    return untimed
+
+
 def _write_arrays(group: Any, arrays: Mapping[str, np.ndarray]) -> None:
     """Write small datasets through the low-level interface of h5py, which takes half the time."""
     from h5py import h5d, h5s
 
     for name, array in arrays.items():
-        kind, space, compact = _description(array.dtype.str, array.shape)
         # HDF5 stores compact datasets in the header of an object, which cannot exceed 64 KiB.
-        created = compact if array.nbytes < MAX_COMPACT_BYTES else None
-        dataset = h5d.create(group, name.encode(), kind, space, created)
+        kind, space, layout = _description(array.dtype.str, array.shape, array.nbytes < MAX_COMPACT_BYTES)
+        dataset = h5d.create(group, name.encode(), kind, space, layout)
         dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(array), kind)
 
 
 @lru_cache(maxsize=1024)
-def _description(dtype: str, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
-    """Return the type and the space of a dataset in HDF5, and the properties of a compact dataset."""
+def _description(dtype: str, shape: tuple[int, ...], compact: bool) -> tuple[Any, Any, Any]:
+    """Return the type, the space and the layout of a dataset in HDF5."""
     from h5py import h5d, h5p, h5s, h5t
 
-    compact = h5p.create(h5p.DATASET_CREATE)
-    compact.set_layout(h5d.COMPACT)
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_layout(h5d.COMPACT if compact else h5d.CONTIGUOUS)
+    layout.set_obj_track_times(False)
     space = h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
-    return h5t.py_create(np.dtype(dtype), logical=True), space, compact
+    return h5t.py_create(np.dtype(dtype), logical=True), space, layout
 
 
 def _link(group: Any, name: str, known: dict[tuple[Any, ...], Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a dataset, or a group of several, once, and link further groups to it. Readers see no difference."""
-    from h5py import h5g
-
     key = (name, *((each, array.dtype.str, array.shape, array.tobytes()) for each, array in arrays.items()))
     if key in known:
         group.links.create_hard(name.encode(), *known[key])
         return
-    parent = group if list(arrays) == [name] else h5g.create(group, name.encode())
+    parent = group if list(arrays) == [name] else _create_group(group, name)
     _write_arrays(parent, arrays)
     known[key] = group, name.encode()

@@ -65,10 +65,16 @@ def test_large_structures_are_written(path, make_provenance):
         np.testing.assert_array_equal(file['config_batch_0/config_0/properties/forces'][()], atoms.positions)
 
 
-def test_the_same_rows_give_the_same_bytes(path, varied):
+def test_no_object_of_the_file_has_a_time_so_the_same_rows_give_the_same_bytes(path, varied):
     convert_rows(path, varied)
     convert_rows(path.with_name('b.h5'), varied)
     assert path.read_bytes() == path.with_name('b.h5').read_bytes()
+    names = []
+    with h5py.File(path) as file:
+        file.visit(names.append)
+        creation = {name: file[name].id.get_create_plist() for name in ('/', *names)}
+        assert len(creation) > 6
+        assert [name for name, properties in creation.items() if properties.get_obj_track_times()] == []
 
 
 def test_without_h5py_the_install_command_is_shown(path, varied, monkeypatch):
