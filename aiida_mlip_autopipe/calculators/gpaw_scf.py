@@ -1,7 +1,7 @@
 """Convergence of GPAW's SCF cycle, with further attempts after a failure.
 
 An attempt changes only how the cycle reaches its result. Mixing and empty bands do not affect the result, and after a
-wide smearing the cycle continues from that density with the wanted one. So the level of theory is always the same.
+wide smearing the cycle continues from that density with the original one. So the level of theory is always the same.
 """
 
 from __future__ import annotations

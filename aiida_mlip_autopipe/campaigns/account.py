@@ -86,7 +86,7 @@ class CampaignAccount:
     n_force_calls
         Number of evaluations of the calculator of the explorations.
     labels
-        The report of the labelling by a reference method; None without one.
+        The report of the labelling with a reference method; None without one.
     dynamics_s, loading_s
         Total time in seconds that the jobs spent on dynamics and on loading models.
     elapsed_s

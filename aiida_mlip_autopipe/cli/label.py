@@ -1,4 +1,4 @@
-"""``mlip-autopipe label``: label the structures of a dataset by a reference method."""
+"""``mlip-autopipe label``: label the structures of a dataset with a reference method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiida_mlip_autopipe.config.labelling import LabellingConfig
     from aiida_mlip_autopipe.labelling.convergence import Converged
 
-label_app = typer.Typer(help='Label the structures of a dataset by a reference method.', no_args_is_help=True)
+label_app = typer.Typer(help='Label the structures of a dataset with a reference method.', no_args_is_help=True)
 
 
 @label_app.command()
@@ -33,7 +33,7 @@ def run(
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Label the structures of a dataset and write a dataset with both labels.
+    """Label the structures of a dataset and write a dataset with the previous and the new labels.
 
     Structures that have a label at the same level of theory in the profile are not computed again. The progress is
     shown until the run ends. Ctrl-C does not stop it.
@@ -85,10 +85,10 @@ def converge(
         list[str] | None, typer.Argument(help='Overrides, such as labelling.functional=PBEsol.', show_default=False)
     ] = None,
     force_error: Annotated[
-        float, typer.Option('--force-error', min=1e-6, help='Wanted error of force components in eV/Å.')
+        float, typer.Option('--force-error', min=1e-6, help='Target error of force components in eV/Å.')
     ] = 0.02,
     energy_error: Annotated[
-        float, typer.Option('--energy-error', min=1e-6, help='Wanted error of relative energies in eV/atom.')
+        float, typer.Option('--energy-error', min=1e-6, help='Target error of relative energies in eV/atom.')
     ] = 0.002,
     n_structures: Annotated[int, typer.Option('--structures', min=1, help='Number of structures to compute.')] = 3,
     vary: Annotated[
@@ -103,7 +103,7 @@ def converge(
     dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the cost without computing anything.')] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Recommend the cutoff and k-points for a wanted error, from a few structures of a dataset.
+    """Recommend the cutoff and k-points for a target error, from a few structures of a dataset.
 
     Different structures of the dataset are computed on this machine with increasing values of each setting. The errors
     are the differences from the most expensive value.
@@ -149,7 +149,7 @@ def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None
     table.add_row('code', f'{plan.code}, {counted(plan.concurrent_jobs, "concurrent job")}')
     dropped = ''.join(f', {n} left out ({rule})' for rule, n in plan.n_dropped_by_rule.items())
     table.add_row('rows', f'{plan.n_rows}{dropped}')
-    table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are labelled already')
+    table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are already labelled')
     table.add_row('jobs', str(plan.n_jobs))
     cost = 'unknown for this labeller' if plan.core_hours is None else f'about {plan.core_hours:.3g} core hours'
     table.add_row('cost', cost)

@@ -89,8 +89,8 @@ class CampaignConfig(Settings):
     sampling: AnySampling = section_class(DEFAULT_KINDS['sampling']).model_validate({})
     """Which frames are selected; by default, frames that cover all local environments."""
     labelling: AnyLabelling | None = Field(default=None, exclude_if=lambda section: section is None)
-    """How the selected structures are labelled by a reference method, such as DFT; by default, they keep the labels of
-    the calculator."""
+    """How the selected structures are labelled with a reference method, such as DFT; by default, they keep the labels
+    of the calculator."""
     storage: StorageSettings = StorageSettings()
     """Where the dataset is written."""
     execution: ExecutionSettings = ExecutionSettings()

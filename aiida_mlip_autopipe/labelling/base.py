@@ -38,11 +38,12 @@ class LabellingSettings(Settings):
     max_atoms: int | None = Field(default=None, ge=1)
     """Maximum number of atoms of a structure that is labelled; by default, there is no limit."""
     budget_core_hours: float | None = Field(default=None, gt=0)
-    """Maximum predicted cost in core hours; by default, there is no limit."""
+    """Maximum predicted cost of all labels in core hours; by default, there is no limit."""
     max_force_eV_A: float | None = Field(default=50.0, gt=0)
-    """Maximum force in eV/Å that the calculator of the exploration finds in a structure that is labelled."""
+    """Structures in which the calculator of the exploration finds a larger force, in eV/Å, are not labelled."""
     max_force_dimers_eV_A: float | None = Field(default=None, gt=0)
-    """The same limit for dimers and trimers, which teach a model the repulsion of atoms; by default, there is none."""
+    """The same limit for dimers and trimers, from which a model learns short-range repulsion; by default, there is
+    none."""
     min_distance: float = Field(default=0.5, ge=0, lt=2)
     """Minimum distance between two atoms of a structure that is labelled, as a fraction of the sum of their covalent
     radii."""

@@ -23,8 +23,8 @@ deviations, and in eV/atom."""
 DIFFERENCE_LIMITS = (10.0, 0.1)
 """The same limits for the difference between the energies of the label and of the MLIP."""
 FORCE_LIMITS = (10.0, 1.0)
-"""Root mean square difference between the forces of a label and of the MLIP above which the label is suspicious: in
-medians of all structures, and in eV/Å."""
+"""Root mean square difference between the forces of a label and of the MLIP above which the label is suspicious: as a
+multiple of the median over all structures, and in eV/Å."""
 MAX_ENERGY_CHANGE = 0.005
 """Maximum difference between the energies of two calculations that agree, in eV/atom."""
 MAX_FORCE_CHANGE = (0.05, 0.02)

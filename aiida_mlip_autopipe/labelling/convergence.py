@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.labelling.label import Failure, Label
 from aiida_mlip_autopipe.structures.vacuum import extended_directions, is_few_atoms
 
 EXPANSION = 1.02
-"""Factor by which all lengths of the second copy of each structure are larger."""
+"""Factor by which the lengths of each structure are multiplied in its expanded copy."""
 
 MIN_VALUES = 3
 """The cheapest value, the moderate one and the reference."""
@@ -119,8 +119,8 @@ class Converged:
     points
         The errors at each value.
     recommended
-        The cheapest value from which onwards all errors are within the requested ones; None if this is only the most
-        expensive value, whose error is unknown.
+        The cheapest value at which, and beyond which, all errors are small enough; None if only the most expensive
+        value remains, whose error is unknown.
     failed
         The structures that could not be computed at each value, by index, with the reason.
     """

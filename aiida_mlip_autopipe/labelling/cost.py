@@ -1,13 +1,13 @@
 """The cost of a label in core seconds, predicted before anything is computed and corrected by labels already made.
 
 The model of GPAW counts what a plane-wave code does in an SCF cycle: a fixed part of each structure, the exchange and
-correlation in the spheres of the atoms, the density on the grid, Fourier transforms of each band at each k-point, and
-products of pairs of bands.
+correlation in the PAW spheres of the atoms, the density on the grid, Fourier transforms of each band at each k-point,
+and products of pairs of bands.
 
 The coefficients were fitted to the processor time of 15 calculations by GPAW 26.7 with one thread of an Intel Xeon that
 was also used by other processes: rattled Si, Al, Cu, MgO, NaCl, ice, spin-polarised Fe and a water molecule, with 2 to
 32 atoms, 250 to 600 eV and 1 to 365 k-points, which took 2 to 57 s. The predictions are within a factor of 1.24 (root
-mean square) and 1.8 (largest, for iron); without the predicted calculation in the fit, within 1.43 and 2.2.
+mean square) and 1.8 (largest, for iron); if the predicted calculation is left out of the fit, within 1.43 and 2.2.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def within_budget(core_s: Sequence[float], budget_core_hours: float) -> Screenin
     Returns
     -------
     Screening
-        Of a structure that is left out, the value is its cost, and the limit is what was left of the budget, both in
+        For a structure that is left out, the value is its cost, and the limit is what was left of the budget, both in
         core hours.
     """
     kept: list[int] = []

@@ -109,7 +109,7 @@ def _compute(compute: Compute, points: SinglePoints, interruptions: Interruption
     except Interrupted:
         if interruptions.reason != 'out_of_walltime' or points.n_done:
             raise
-        # The job has had all its time for this structure, so another job would not finish it either.
+        # This structure had the whole time limit of the job, so another job would not finish it either.
         return points.fail('time_limit', 'the calculation takes longer than the wall time of the job')
 
 

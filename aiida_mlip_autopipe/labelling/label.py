@@ -15,7 +15,7 @@ EnergyKind = Literal['free_energy', 'extrapolated', 'total']
 smearing width, or the only energy that the calculator has."""
 
 Rule = Literal['not_converged', 'time_limit', 'out_of_memory', 'killed', 'raised', 'not_finite']
-"""Why a structure has no label. Its job was ``killed`` if job after job ended without a result at this structure."""
+"""Why a structure has no label. It is ``killed`` if every job that tried the structure ended without a result."""
 
 ARRAYS = ('forces_eV_A', 'stress_eV_A3', 'magnetic_moments_muB')
 

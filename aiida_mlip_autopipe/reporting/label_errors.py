@@ -81,7 +81,7 @@ def pair_labels(rows: Sequence[Row]) -> ComparedLabels | None:
     """Pair the labels of rows at two levels of theory.
 
     The reference is DFT if a row has labels by DFT, otherwise its present labels. If the rows have several pairs of
-    levels, the most frequent pair is taken.
+    levels, the most frequent pair is used.
 
     Returns
     -------

@@ -240,7 +240,7 @@ class DatasetWorkChain(SelectionWorkChain):
     # Labelling
 
     def label_dataset(self) -> ToContext | None:
-        """Label the rows by a reference method, if the campaign has one."""
+        """Label the rows with a reference method, if the campaign has one."""
         if 'labelling' not in self.inputs:
             return None
         return ToContext(

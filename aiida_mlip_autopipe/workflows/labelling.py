@@ -1,4 +1,4 @@
-"""The work chain that labels the structures of a dataset by a reference method."""
+"""The work chain that labels the structures of a dataset with a reference method."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
 from aiida_mlip_autopipe.workflows.process_label import ProcessLabellingWorkChain
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
-# The beginning of the labels of jobs that compute isolated atoms.
+# The prefix of the labels of jobs that compute isolated atoms.
 ISOLATED_ATOMS = 'isolated_atoms'
 NO_ISOLATED_ATOM = ProcessLabellingWorkChain.exit_codes.ERROR_ISOLATED_ATOM.status
 CODES = LabellingCalculation.exit_codes
-# Exit codes of a job that ends before its last structure for a reason that may be this structure, each with the rule by
-# which the structure has no label if job after job ends there.
+# Exit codes of a job that may have ended early because of the structure that it was computing. If the next job also
+# ends at this structure, the structure has no label; the value is the rule of its failure.
 OF_A_STRUCTURE = {
     CODES.ERROR_OUT_OF_WALLTIME.status: 'time_limit',
     CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME.status: 'time_limit',
@@ -50,7 +50,7 @@ LOST = {
     CODES.ERROR_CANCELLED.status,
     CODES.ERROR_SCHEDULER_NODE_FAILURE.status,
 }
-# Exit codes of a job whose other structures another job computes.
+# Exit codes of a job whose remaining structures are computed by another job.
 INTERRUPTED = LOST | OF_A_STRUCTURE.keys()
 
 
@@ -140,7 +140,7 @@ class LabellingWorkChain(ThrottledWorkChain):
         )
 
     def _keep_within_budget(self, structures: list[Atoms]) -> None:
-        """Remove the structures from the jobs that the budget does not allow."""
+        """Remove structures that exceed the budget from the jobs."""
         budget = self.settings.budget_core_hours
         if budget is None:
             return
@@ -270,7 +270,7 @@ class LabellingWorkChain(ThrottledWorkChain):
             self.out(f'{kind}.{kind}_{len(kept):04d}', labels)
 
     def _give_up(self, label: str, item: int | str, node: orm.ProcessNode) -> bool:
-        """Record that jobs end while they compute a structure, which then has no label; return whether this is so."""
+        """Record a structure as failed if it may be the reason why its job ended; return whether this is so."""
         rule = OF_A_STRUCTURE.get(node.exit_status)
         if rule is None:
             return False
@@ -289,7 +289,7 @@ class LabellingWorkChain(ThrottledWorkChain):
         self.ctx.waiting = []
 
     def attach(self) -> ExitCode | None:
-        """Write the dataset with the new labels, if all jobs have ended as they should."""
+        """Write the dataset with the new labels, unless a job failed or the run was stopped."""
         if self._is_stop_requested():
             return self.exit_codes.ERROR_STOPPED
         if self.ctx.exit_code is not None:

@@ -1,4 +1,4 @@
-"""The work chain that labels one structure by a process of another plugin."""
+"""The work chain that labels one structure with a process of another plugin."""
 
 from __future__ import annotations
 

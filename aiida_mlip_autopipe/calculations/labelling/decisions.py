@@ -174,7 +174,7 @@ def _kind(row: Row) -> str | None:
 
 
 def _mlip_results(row: Row) -> tuple[float, np.ndarray] | None:
-    """Return the energy in eV and the forces (n, 3) in eV/Å of the MLIP that explored a row; None if unknown."""
+    """Return the energy in eV and the forces (n, 3) in eV/Å of the exploring MLIP for a row; None if unknown."""
     for labels in (present_labels(row), *other_labels(row).values()):
         if labels is not None and labels.level.method == 'mlip':
             return float(labels.results['energy']), np.asarray(labels.results['forces'])

@@ -1,4 +1,4 @@
-"""Labels by a calculator of ASE: ``AseCalculation`` of aiida-ase, and the calcfunctions around it."""
+"""Labels from an ASE calculator: ``AseCalculation`` of aiida-ase, and the calcfunctions around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a work chain needs to label one structure by a process of another plugin."""
+"""What a work chain needs to label one structure with a process of another plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels by Quantum ESPRESSO: ``PwBaseWorkChain`` of aiida-quantumespresso, and the calcfunctions around it."""
+"""Labels from Quantum ESPRESSO: ``PwBaseWorkChain`` of aiida-quantumespresso, and the calcfunctions around it."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def label_from_arrays(
 
 
 class Espresso(ProcessKind):
-    """``PwBaseWorkChain``, which restarts ``pw.x`` with other mixing, more bands or another diagonalisation."""
+    """``PwBaseWorkChain``, which restarts ``pw.x`` with different mixing, more bands or another diagonalisation."""
 
     prepare = staticmethod(prepare_pw)
     collect = staticmethod(label_from_pw)

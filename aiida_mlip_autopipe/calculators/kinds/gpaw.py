@@ -58,8 +58,8 @@ class GPAWSettings(CalculatorSettings):
     scf_density: float = Field(default=PRESETS['balanced']['scf_density'], gt=0)
     """Convergence threshold of the density in electrons per valence electron; by default, that of the preset."""
     max_scf_steps: int = Field(default=200, ge=1)
-    """Maximum number of steps of the SCF cycle. A structure that does not converge is computed again with other mixing,
-    then with more bands, then from the density of a wide smearing. If all attempts fail, it has no results."""
+    """Maximum number of steps of the SCF cycle. A structure that does not converge is computed again with different
+    mixing, then with more bands, then from the density of a wide smearing. If all attempts fail, it has no results."""
     smearing: Literal['fermi-dirac', 'marzari-vanderbilt'] = 'fermi-dirac'
     """Distribution of the occupations."""
     smearing_eV: float = Field(default=0.1, gt=0)
@@ -88,7 +88,7 @@ class GPAWSettings(CalculatorSettings):
     vacuum_A: float = Field(default=6.0, gt=0)
     """Thickness in Å of the vacuum on each side of the structure along non-periodic directions."""
     cutoff_A: float = Field(default=5.0, gt=0)
-    """GPAW has no cutoff. Seeds are made as large as for an MLIP with this cutoff in Å."""
+    """DFT has no cutoff radius. Seeds are made as large as for an MLIP with this cutoff radius in Å."""
 
     @model_validator(mode='before')
     @classmethod
@@ -196,8 +196,8 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
 def other_start(moments: np.ndarray) -> np.ndarray:
     """Return other initial magnetic moments in μB (n,).
 
-    Moments with the same sign become alternating, and moments with different signs get the same one. A structure
-    without moments starts with 1 μB per atom.
+    If all moments have the same sign, the signs are made to alternate; otherwise, all moments become positive. A single
+    moment is halved. A structure without moments starts with 1 μB per atom.
     """
     if not moments.any():
         return np.ones(len(moments))

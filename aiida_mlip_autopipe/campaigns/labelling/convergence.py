@@ -108,8 +108,8 @@ def plan_convergence(
         if missing := [one.name for one in series if one.name not in content]:
             raise AutopipeError(
                 Code.VALUE_MISSING,
-                f'labelling.kind: {settings.kind!r} has no {missing[0]}; name the settings to vary from the cheapest '
-                "to the most expensive value, such as --vary 'parameters.encut=300,400,500,700'",
+                f'labelling.kind: {settings.kind!r} has no {missing[0]}; name the settings to vary, with values from '
+                "the cheapest to the most expensive one, such as --vary 'parameters.encut=300,400,500,700'",
             )
     with Dataset(file) as dataset:
         rows = list(dataset.query(''))
@@ -140,7 +140,7 @@ def run_convergence(
     plan
         The plan.
     force_error_eV_A, energy_error_eV
-        Wanted errors of force components in eV/Å, and of relative energies in eV/atom.
+        Target errors of force components in eV/Å, and of relative energies in eV/atom.
     notify
         Called with a message before each calculation.
 

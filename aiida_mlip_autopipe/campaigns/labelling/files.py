@@ -1,4 +1,4 @@
-"""Label a dataset with the results of a DFT code that ran elsewhere, and store where the labels are from."""
+"""Label a dataset with the results of a DFT code that ran elsewhere, and store where the labels come from."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def label_from_files(
 
 
 def _store(folder: Path, file: Path, skip_failed: bool) -> DatasetData:
-    """Read the labels in the graph, which repeats what was checked before: the inputs are copies in the profile."""
+    """Read the labels again in a calcfunction, from copies in the profile of the files that were checked."""
     inputs = {
         'dataset': find_dataset(file) or DatasetData.from_file(file),
         'files': _make_folder_node(folder),

@@ -158,7 +158,7 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
 
 
 def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:
-    """Return the state of a labelling run, which may be a part of a campaign."""
+    """Return the state of a labelling run, which may be part of a campaign."""
     counts = node.base.extras.get(LABELLING_COUNTS, {})
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='run')
     query.append(orm.ProcessNode, with_incoming='run', tag='job')
@@ -180,8 +180,7 @@ def _read_dataset(file: Path) -> DatasetData:
     if file.suffix != '.db':
         raise AutopipeError(
             Code.FILE_SUFFIX,
-            f'{file} is not a database of this program, which ends in .db; import it with '
-            "'mlip-autopipe dataset import'",
+            f"{file} does not have the suffix .db of databases; import it with 'mlip-autopipe dataset import'",
         )
     return DatasetData.from_file(file)
 

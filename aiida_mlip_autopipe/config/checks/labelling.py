@@ -43,7 +43,7 @@ def labelling_faults(sections: Mapping[str, Any], explorers: Collection[Calculat
         if calculator.kind == COMMITTEE_KIND:
             yield Fault(Code.VALUE_INVALID, f'{place}.kind', repr(calculator.kind), 'must be a single calculator')
         if explorers and all(calculator == one for one in explorers):
-            allowed = 'must differ from the calculator of the explorations, which has labelled all frames already'
+            allowed = 'must differ from the calculator of the explorations, which has already labelled all frames'
             yield Fault(Code.VALUE_INVALID, place, f'kind {calculator.kind}', allowed)
 
 

@@ -1,4 +1,4 @@
-"""Labels by a calculator of ASE, through the plugin aiida-ase."""
+"""Labels from an ASE calculator, through the plugin aiida-ase."""
 
 from __future__ import annotations
 

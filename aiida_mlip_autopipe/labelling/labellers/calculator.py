@@ -1,4 +1,4 @@
-"""Labels by any calculator of this program, such as a large model that teaches a small one."""
+"""Labels from any calculator of this program, such as a large model that teaches a small one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels by any ASE calculator, such as those of VASP, CP2K or ORCA on the user's cluster."""
+"""Labels from any ASE calculator, such as those of VASP, CP2K or ORCA on the user's cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels by density functional theory with Quantum ESPRESSO, through the plugin aiida-quantumespresso."""
+"""Labels from density functional theory with Quantum ESPRESSO, through the plugin aiida-quantumespresso."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PwSettings(Settings):
     scf_energy_eV: float = Field(default=1e-8, gt=0)
     """Convergence threshold of the total energy in eV per atom (``conv_thr``)."""
     max_scf_steps: int = Field(default=100, ge=1)
-    """Maximum number of steps of the SCF cycle before it is restarted with other mixing."""
+    """Maximum number of steps of the SCF cycle before it is restarted with different mixing."""
     mixing_beta: float = Field(default=0.4, gt=0, le=1)
     """Fraction of the new density that is mixed in at each step of the SCF cycle."""
     smearing: Literal['fermi-dirac', 'gaussian', 'marzari-vanderbilt'] = 'fermi-dirac'
@@ -110,7 +110,7 @@ class EspressoLabelling(PwSettings, LabellingSettings):
     @model_validator(mode='before')
     @classmethod
     def _list_folder(cls, fields: Any, info: ValidationInfo) -> Any:
-        """Replace the path of a folder by the file of each element in it."""
+        """Replace the path of a folder with the file of each element in it."""
         if not isinstance(fields, Mapping) or not isinstance(given := fields.get('pseudopotentials'), str):
             return fields
         folder = (info.context or {}).get('folder', Path()) / Path(given).expanduser()

@@ -1,4 +1,4 @@
-"""Labels by density functional theory with GPAW."""
+"""Labels from density functional theory with GPAW."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.labelling.labellers.ase import AseSettings
 from aiida_mlip_autopipe.structures.vacuum import extended_directions
 
 ENERGIES = 'energies'
-"""The name of the array with the free energy, NaN if it is not needed, and the energy."""
+"""The name of the array with the free energy (NaN if it is not needed) and the energy."""
 
 
 def packages_of(calculator: str) -> tuple[str, ...]:

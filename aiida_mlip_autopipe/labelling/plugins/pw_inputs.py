@@ -121,7 +121,7 @@ def pw_inputs_of_atom(symbol: str, settings: PwSettings, valences: Mapping[str, 
     if moment:
         system |= {'nspin': 2, 'tot_magnetization': moment}
         system |= {'starting_magnetization': _fractions({symbol: (symbol, moment)}, valences)}
-    # With fixed occupations, orbitals that are almost degenerate alternate, so the residual does not fall further.
+    # With fixed occupations, nearly degenerate orbitals may swap between steps, so the residual stagnates.
     parameters['ELECTRONS']['conv_thr'] = 1e-6
     return PwInputs(atom, parameters, [1, 1, 1], _hubbard({symbol: symbol}, settings))
 
@@ -168,7 +168,7 @@ def _hubbard(symbols: Mapping[str, str], settings: PwSettings) -> dict[str, tupl
 
 
 def _period(symbol: str) -> int:
-    """Return the row of an element in the periodic table."""
+    """Return the period of an element."""
     number: int = atomic_numbers[symbol]
     return 1 + sum(number > last for last in (2, 10, 18, 36, 54, 86))
 

@@ -1,4 +1,4 @@
-"""Inputs for isolated atoms by a DFT code, and their energies from the results."""
+"""Inputs of a DFT code for isolated atoms, and their energies from the results."""
 
 from __future__ import annotations
 

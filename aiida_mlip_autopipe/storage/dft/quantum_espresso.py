@@ -93,7 +93,7 @@ class QuantumEspresso(DftCode):
         (moment,) = atoms.get_initial_magnetic_moments().tolist()
         spin = {'nspin': 2, 'tot_magnetization': moment} if moment else {}
         namelists['system'] = kept | {'occupations': 'fixed', 'nosym': True} | spin
-        # With fixed occupations, orbitals that are almost degenerate alternate, so the residual does not fall further.
+        # With fixed occupations, nearly degenerate orbitals may swap between steps, so the residual stagnates.
         namelists['electrons'] = namelists['electrons'] | {'conv_thr': 1e-6}
         return self._write(folder, atoms, namelists, None)
 
