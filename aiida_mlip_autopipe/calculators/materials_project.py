@@ -3,7 +3,8 @@
 The Materials Project computes compounds of eight transition metals with PBE+U if their most electronegative element is
 oxygen or fluorine, and all other structures with PBE. A potential that was trained on these data, such as MPtrj,
 therefore disagrees systematically with PBE for these compounds. Its energies also contain the corrections that the
-Materials Project adds to mix both methods, so only forces, stresses and differences of energies can be compared.
+Materials Project adds to mix both methods. These depend on the composition, so only forces, stresses and energy
+differences at the same composition can be compared.
 
 Sources
 -------

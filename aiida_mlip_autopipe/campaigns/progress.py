@@ -80,7 +80,7 @@ class Progress:
     remaining_s
         Time in seconds until the last exploration ends, at the current rate; None without a rate.
     labels
-        The state of the labelling; None before it starts, or without one.
+        The state of the labelling; None before it starts, or if there is none.
     paused
         Paused jobs, which wait for the user.
     comparisons

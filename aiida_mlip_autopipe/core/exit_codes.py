@@ -279,11 +279,11 @@ EXPLANATIONS = {
         'Fix the causes that `mlip-autopipe status` lists, then run the same file again.',
     ),
     'ERROR_LABELLING': Explanation(
-        'The selected structures could not be labelled by the reference method. Labels that were computed are kept.',
+        'The selected structures could not be labelled with the reference method. Labels that were computed are kept.',
         'Fix the cause given in the message, then run the same file again: only missing labels are computed.',
     ),
     'ERROR_JOB': Explanation(
-        'A labelling job failed for a reason that is not one of its structures. Labels that were computed are kept.',
+        'A labelling job failed for a reason unrelated to its structures. Labels that were computed are kept.',
         'Fix the cause given in the message, then run the same command again: only missing labels are computed.',
     ),
     'ERROR_NO_LABELS': Explanation(
@@ -291,7 +291,7 @@ EXPLANATIONS = {
         'Fix the cause given in the message, then run the same command again: only missing labels are computed.',
     ),
     'ERROR_LEVEL': Explanation(
-        'A labelling job computed labels at another level of theory than that of the settings.',
+        'A labelling job computed labels at a level of theory that differs from that of the settings.',
         'Record the environment again with `mlip-autopipe calculator test`, then run the same command again.',
     ),
     'ERROR_EXPORT': Explanation(

@@ -89,7 +89,7 @@ class DatasetData(orm.SinglefileData):
 
 
 def structures_in(dataset: DatasetData, rows: Sequence[int]) -> list[Atoms]:
-    """Return some structures of a stored dataset. Its file is read once for all jobs that follow one another.
+    """Return some structures of a stored dataset. Its file is read only once for consecutive jobs.
 
     Parameters
     ----------

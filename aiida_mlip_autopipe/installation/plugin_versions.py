@@ -63,7 +63,7 @@ def _run(code: orm.AbstractCode, arguments: list[str]) -> str:
     lines = [code.computer.get_prepend_text(), code.prepend_text, ' '.join(map(quote, program)) + ' < /dev/null']
     with code.computer.get_transport() as transport:
         _, output, errors = transport.exec_command_wait('\n'.join(lines), workdir='/tmp')
-    # A program that starts prints its version to the first; a failure goes to the second.
+    # If the program starts, its version is in stdout; otherwise, the reason is in stderr.
     return str(output if output.strip() else errors)
 
 

@@ -21,7 +21,7 @@ class LabellingParser(JobParser):
     """Attaches the labels and failures of the structures that the job has finished."""
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach the labels, also those of a job that was killed, so that they are never computed again."""
+        """Attach the labels, including those of a job that was killed, so that they are not computed again."""
         if not (result.n_frames or result.isolated_atom_energies_eV):
             return None
         path = folder / LABELS_FILE

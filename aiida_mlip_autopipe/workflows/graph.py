@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 CAMPAIGN = 'aiida.workflows:mlip_autopipe.dataset'
 """The process type of a campaign."""
 LABELLING = 'aiida.workflows:mlip_autopipe.labelling'
-"""The process type of a labelling run. It may be a part of a campaign, or a campaign of its own."""
+"""The process type of a labelling run. It may be part of a campaign, or run without one."""
 LABELLING_COUNTS = 'mlip_autopipe_labelling'
 """Key of the extra of a labelling run with its number of structures and of known labels."""
 STOP_REQUESTED = 'mlip_autopipe_stop_asked'

@@ -39,7 +39,7 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         return f'{label}_again_{n_lost}' if n_lost else label
 
     def runs_again(self, label: str, node: orm.ProcessNode) -> bool:
-        """Return whether to submit the child for a label again after it has ended: a job that the cluster lost."""
+        """Return whether to submit the child of a label again, for example because the cluster lost its job."""
         n_lost = self.ctx.n_lost.get(label, 0)
         if not is_lost(node) or n_lost == MAX_LOST:
             return False

@@ -61,9 +61,9 @@ class GPAWSettings(CalculatorSettings):
     """Maximum number of steps of the SCF cycle. A structure that does not converge is computed again with different
     mixing, then with more bands, then from the density of a wide smearing. If all attempts fail, it has no results."""
     smearing: Literal['fermi-dirac', 'marzari-vanderbilt'] = 'fermi-dirac'
-    """Distribution of the occupations."""
+    """Smearing function of the occupations."""
     smearing_eV: float = Field(default=0.1, gt=0)
-    """Width of this distribution in eV."""
+    """Width of the smearing in eV."""
     energy: Literal['free_energy', 'extrapolated'] = 'free_energy'
     """The energy of the results: the electronic free energy, whose derivatives are the forces and the stress, or its
     extrapolation to zero smearing width."""

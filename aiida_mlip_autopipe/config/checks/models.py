@@ -1,4 +1,4 @@
-"""Models of calculators that do not exist."""
+"""Calculators whose model does not exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError,
 
 
 def model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
-    """Yield a fault for each model of a calculator that does not exist.
+    """Yield a fault for each calculator whose model does not exist.
 
     Parameters
     ----------

@@ -42,9 +42,9 @@ class PwSettings(Settings):
     mixing_beta: float = Field(default=0.4, gt=0, le=1)
     """Fraction of the new density that is mixed in at each step of the SCF cycle."""
     smearing: Literal['fermi-dirac', 'gaussian', 'marzari-vanderbilt'] = 'fermi-dirac'
-    """Distribution of the occupations."""
+    """Smearing function of the occupations."""
     smearing_eV: float = Field(default=0.1, gt=0)
-    """Width of this distribution in eV."""
+    """Width of the smearing in eV."""
     energy: Literal['free_energy', 'extrapolated'] = 'free_energy'
     """The energy of the labels: the electronic free energy, whose derivatives are the forces and the stress, or its
     extrapolation to zero smearing width. With ``marzari-vanderbilt`` they are the same."""
