@@ -77,7 +77,7 @@ def run(
 
 @label_app.command()
 def converge(
-    file: Annotated[Path, typer.Argument(metavar='DATASET', help='Dataset to label.', show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar='DATASET', help='Dataset with the structures.', show_default=False)],
     settings: Annotated[
         Path, typer.Option('--settings', help='YAML file with the section labelling and, if necessary, execution.')
     ],
@@ -106,7 +106,7 @@ def converge(
     """Recommend the cutoff and k-points for a target error, from a few structures of a dataset.
 
     Different structures of the dataset are computed on this machine with increasing values of each setting. The errors
-    are the differences from the most expensive value.
+    are the differences from the results with the most expensive value.
     """
     from aiida_mlip_autopipe.campaigns.labelling.convergence import plan_convergence, run_convergence
     from aiida_mlip_autopipe.cli.console import console

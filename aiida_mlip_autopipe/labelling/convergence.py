@@ -1,9 +1,9 @@
 """Find the converged settings of a labeller with a few structures of a dataset.
 
 Each setting, such as a cutoff, is varied alone, while the others keep a moderate value: the error of a setting hardly
-depends on the others. The error is the difference from the most expensive value. Each structure is computed twice, the
-second time expanded, so that the error of relative energies is known: the error that both energies share cancels, as it
-does in the training of a potential.
+depends on the others. The error is the difference from the result with the most expensive value. Each structure is
+computed twice, the second time expanded, so that the error of relative energies is known: the error that both energies
+share cancels, as it does in the training of a potential.
 """
 
 from __future__ import annotations
