@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
 from aiida_mlip_autopipe.config.checks.seeds import SeedCheck, check_seeds
-from aiida_mlip_autopipe.config.checks.sets import set_warnings
+from aiida_mlip_autopipe.config.checks.warnings import campaign_warnings
 from aiida_mlip_autopipe.config.summary import CHECK_TIME_S
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
@@ -80,7 +80,7 @@ class Plan:
     estimate
         The expected cost, without the labels of a reference method.
     warnings
-        The warnings of the check of the seeds, and about requested sets that the seeds do not allow.
+        The warnings about seeds, sets and labels; see `campaign_warnings`.
     """
 
     name: str
@@ -118,7 +118,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         reaches_coverage=config.sampling.coverage_target is not None,
         level=level,
         estimate=estimate_campaign(config, concurrent_jobs),
-        warnings=(*checked.warnings, *set_warnings(config, checked, known_sets)),
+        warnings=campaign_warnings(config, checked, known_sets),
     )
 
 

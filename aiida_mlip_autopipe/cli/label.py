@@ -154,6 +154,8 @@ def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None
     cost = 'unknown for this labeller' if plan.core_hours is None else f'about {plan.core_hours:.3g} core hours'
     table.add_row('cost', cost)
     console.print(table)
+    for warning in plan.warnings:
+        console.print(warning, style='yellow', markup=False)
     console.print('nothing was started', style='dim')
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.config.checks.seeds import check_seeds
-from aiida_mlip_autopipe.config.checks.sets import set_warnings
+from aiida_mlip_autopipe.config.checks.warnings import campaign_warnings
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
@@ -72,8 +72,8 @@ class ConfigSummary:
     database
         The file of the dataset.
     warnings
-        Which seeds the check discarded, what the entries leave out, which entries were not checked completely, and
-        which requested sets the seeds do not allow.
+        Which seeds the check discarded, what the entries leave out, which entries were not checked completely,
+        which requested sets the seeds do not allow, and what reference labels lack.
     is_complete
         Whether all entries were checked completely.
     """
@@ -126,7 +126,7 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         and sampling.n_structures > n_frames,
         labeller=None if config.labelling is None else config.labelling.kind,
         database=config.database,
-        warnings=(*checked.warnings, *set_warnings(config, checked)),
+        warnings=campaign_warnings(config, checked),
         is_complete=not checked.unchecked,
     )
 

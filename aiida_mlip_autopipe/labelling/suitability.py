@@ -9,12 +9,15 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculators import CALCULATORS, CalculatorRefusedError, CalculatorSettings
+from aiida_mlip_autopipe.calculators.gpaw_setups import hard_elements
+from aiida_mlip_autopipe.calculators.kinds.gpaw import GPAWSettings
 from aiida_mlip_autopipe.calculators.materials_project import describe_missing_U, missing_hubbard_U, used_hubbard_U
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.structures.magnetism import high_spin_moments, magnetic_elements
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.vacuum import is_few_atoms
 
 # Initial charges are floats whose sum may not be exactly zero.
@@ -72,10 +75,35 @@ class Explorer:
     fidelity: str | None = None
 
 
+def labelling_warnings(
+    structures: Sequence[Atoms], explorers: Iterable[Explorer], settings: Settings, *, place: str = 'labelling'
+) -> list[str]:
+    """Return sentences about labels that would differ from the data of the potential, or have no stress.
+
+    Parameters
+    ----------
+    structures
+        The structures to label.
+    explorers
+        The calculators that explored the structures.
+    settings
+        Settings of the DFT code that labels them.
+    place
+        Place of the settings, for the messages.
+    """
+    compositions = [set(atoms.symbols) for atoms in structures]
+    periodic = [atoms for atoms in structures if atoms.pbc.all()]
+    found = [
+        describe_other_hubbard_U(compositions, explorers, settings, place=place),
+        _describe_missing_stress(periodic, settings, place),
+    ]
+    return [sentence for sentence in found if sentence is not None]
+
+
 def describe_other_hubbard_U(
     compositions: Iterable[Collection[str]],
     explorers: Iterable[Explorer],
-    calculator: CalculatorSettings,
+    settings: Settings,
     *,
     place: str = 'labelling',
 ) -> str | None:
@@ -87,22 +115,51 @@ def describe_other_hubbard_U(
         The symbols of the elements of each structure.
     explorers
         The calculators that explored the structures.
-    calculator
-        Settings of the calculator that labels them.
+    settings
+        Settings of the DFT code that labels them.
     place
-        Place of its settings.
+        Place of these settings.
 
     Returns
     -------
     str or None
         The sentence with the settings for the same U values; None if the values are the same or none were used.
     """
-    given = getattr(calculator, 'hubbard_U_eV', None)
+    given = getattr(settings, 'hubbard_U_eV', None)
     if given is None:
         return None
     models = [one.model or one.kind for one in explorers if used_hubbard_U(one.kind, one.model, one.fidelity)]
     missing = missing_hubbard_U(compositions, given) if models else {}
     return describe_missing_U(models[0], missing, f'{place}.hubbard_U_eV') if missing else None
+
+
+def has_accurate_stress(atoms: Atoms, level: LevelOfTheory) -> bool:
+    """Return whether the stress of a label is accurate enough for training.
+
+    GPAW's stress of hard elements is not, if the cutoff of the plane waves is small; see `hard_elements`.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    level
+        The level of theory of the label.
+    """
+    cutoff_eV = level.parameters.get('plane_wave_cutoff_eV') if level.code == 'gpaw' else None
+    return cutoff_eV is None or not hard_elements(atoms.symbols, cutoff_eV)
+
+
+def _describe_missing_stress(structures: Sequence[Atoms], settings: Settings, place: str) -> str | None:
+    if not isinstance(settings, GPAWSettings):
+        return None
+    cutoff_eV = settings.plane_wave_cutoff_eV
+    hard = hard_elements(set().union(*(atoms.symbols for atoms in structures)), cutoff_eV)
+    if not hard:
+        return None
+    return (
+        f'{place}.plane_wave_cutoff_eV: got {cutoff_eV:g}; the labels of structures with {", ".join(hard)} have no '
+        f'stress, because it could be wrong by 5 to 60 GPa; for stresses, use at least {max(hard.values())}'
+    )
 
 
 def _element_faults(structures: Sequence[Atoms], calculator: CalculatorSettings, place: str) -> Iterator[Fault]:

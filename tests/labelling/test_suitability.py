@@ -9,7 +9,14 @@ from ase.build import bulk
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTSettings
 from aiida_mlip_autopipe.calculators.kinds.gpaw import GPAWSettings
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.labelling.suitability import Explorer, describe_other_hubbard_U, find_unsuitable
+from aiida_mlip_autopipe.labelling.suitability import (
+    Explorer,
+    describe_other_hubbard_U,
+    find_unsuitable,
+    has_accurate_stress,
+    labelling_warnings,
+)
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 def with_moments(atoms, moment=1.0):
@@ -93,3 +100,39 @@ def test_U_values_that_differ_from_those_of_the_training_data_are_reported(explo
     assert (text is not None) is is_reported
     if text is not None:
         assert text.endswith('labelling.hubbard_U_eV: {Ni: {d: 6.2}}')
+
+
+OXIDE, SILICON = bulk('MgO', 'rocksalt', 4.2), bulk('Si')
+
+
+@pytest.mark.parametrize(
+    ('structures', 'settings', 'words'),
+    [
+        ([SILICON, OXIDE], GPAWSettings(preset='fast'), [('labels.plane_wave_cutoff_eV', '400', ' O ', '700')]),
+        ([bulk('BN', 'zincblende', 3.6)], GPAWSettings(plane_wave_cutoff_eV=600), [('600', ' N ', '700')]),
+        ([SILICON, OXIDE], GPAWSettings(), []),
+        ([SILICON], GPAWSettings(preset='fast'), []),
+        # A molecule has no stress anyway.
+        ([Atoms('O2', [[0, 0, 0], [0, 0, 1.2]])], GPAWSettings(preset='fast'), []),
+        ([OXIDE], EMTSettings(), []),
+        ([bulk('NiO', 'rocksalt', 4.2)], GPAWSettings(), [('7net-0', '{Ni: {d: 6.2}}')]),
+        ([bulk('NiO', 'rocksalt', 4.2)], GPAWSettings(preset='fast'), [('7net-0',), (' O ',)]),
+    ],
+)
+def test_labels_without_stress_and_other_U_values_are_announced(structures, settings, words):
+    found = labelling_warnings(structures, [SEVENNET], settings, place='labels')
+    assert len(found) == len(words)
+    for text, expected in zip(found, words, strict=True):
+        assert [word for word in expected if word not in text] == []
+
+
+def test_only_the_stress_of_hard_elements_at_a_low_cutoff_is_inaccurate():
+    def is_accurate(atoms, code, **parameters):
+        level = LevelOfTheory(method='dft', code=code, name='dft:x', parameters=parameters)
+        return has_accurate_stress(atoms, level)
+
+    assert not is_accurate(OXIDE, 'gpaw', plane_wave_cutoff_eV=500.0)
+    assert is_accurate(OXIDE, 'gpaw', plane_wave_cutoff_eV=700.0)
+    assert is_accurate(SILICON, 'gpaw', plane_wave_cutoff_eV=400.0)
+    # The pseudopotentials of other codes need other cutoffs.
+    assert is_accurate(OXIDE, 'espresso', plane_wave_cutoff_eV=500.0)

@@ -23,6 +23,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData
 from aiida_mlip_autopipe.labelling import Label, label_key
+from aiida_mlip_autopipe.labelling.suitability import has_accurate_stress
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.storage.relabel import relabel
@@ -31,7 +32,7 @@ from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS
 
 # Increase this if a change to this folder, or to what it calls, changes the labelled dataset.
-ATTACH_VERSION = '1'
+ATTACH_VERSION = '2'
 
 ERROR_LABELS = 400
 # Fields of a label that each row records, in addition to energy, forces and stress.
@@ -110,6 +111,9 @@ def attach_labels(
         'n_labelled': len(labelled),
         'n_structures': len(set(keys.values())),
         'n_known': n_known.value,
+        'n_stresses_left_out': sum(
+            _lacks_accurate_stress(rows[index], found[keys[index]], reference) for index in kept
+        ),
         'n_repeated': len({keys[index] for index in repeats}),
         'n_dropped_by_rule': dict(Counter(one.rule for one in dropped)),
         'dropped': [
@@ -134,7 +138,7 @@ def _relabel(row: Row, key: str, found: FoundLabel, level: LevelOfTheory, isolat
     assert isinstance(label, Label)  # rows without a label were left out
     assert node is not None
     results = {'energy': label.energy_eV, 'forces': label.forces_eV_A}
-    if label.stress_eV_A3 is not None:
+    if label.stress_eV_A3 is not None and not _lacks_accurate_stress(row, found, level):
         results['stress'] = label.stress_eV_A3
     record = label.to_json()
     about = {LABELLING: {'key': key, 'labels': node.uuid, **{name: record[name] for name in RECORDED}}}
@@ -142,6 +146,13 @@ def _relabel(row: Row, key: str, found: FoundLabel, level: LevelOfTheory, isolat
     if own:
         about[ISOLATED_ATOMS] = own
     return relabel(row, RowLabels(results, level, software_of(node.base.attributes.get('about')), about))
+
+
+def _lacks_accurate_stress(row: Row, found: FoundLabel, level: LevelOfTheory) -> bool:
+    """Return whether a label has a stress that is not accurate enough for training."""
+    outcome = found.outcome
+    has_stress = isinstance(outcome, Label) and outcome.stress_eV_A3 is not None
+    return has_stress and not has_accurate_stress(row.atoms, level)
 
 
 def _core_seconds(found: Iterable[FoundLabel]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,7 +18,7 @@ from aiida_mlip_autopipe.calculators.attempts import Attempt
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded
 from aiida_mlip_autopipe.calculators.dispersion import PACKAGE, DispersionCorrection, check_dispersion
 from aiida_mlip_autopipe.calculators.gpaw_scf import CHANGES, converge
-from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
+from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS, find_setups, setups_sha256
 from aiida_mlip_autopipe.calculators.k_points import k_mesh
 from aiida_mlip_autopipe.calculators.slabs import axis_of_dipole, move_to_middle
 from aiida_mlip_autopipe.core.codes import Code
@@ -28,7 +29,7 @@ Preset = Literal['fast', 'balanced', 'accurate']
 
 PRESETS: dict[Preset, dict[str, float]] = {
     'fast': {'plane_wave_cutoff_eV': 400.0, 'kspacing_per_A': 0.5, 'scf_density': 1e-4},
-    'balanced': {'plane_wave_cutoff_eV': 600.0, 'kspacing_per_A': 0.3, 'scf_density': 1e-5},
+    'balanced': {'plane_wave_cutoff_eV': 700.0, 'kspacing_per_A': 0.3, 'scf_density': 1e-5},
     'accurate': {'plane_wave_cutoff_eV': 900.0, 'kspacing_per_A': 0.2, 'scf_density': 1e-6},
 }
 """The settings that determine the numerical error and most of the cost."""
@@ -274,13 +275,7 @@ class GPAWLoader(CalculatorLoader):
 
     def load(self) -> Loaded:
         """Return the calculator, and the elements for which setups are installed."""
-        from gpaw import setup_paths
-
-        # GPAW uses the PBE setups for all functionals of the GGA type.
-        name = 'LDA' if self.settings.functional == 'LDA' else 'PBE'
-        files = [file for folder in setup_paths for file in Path(folder).glob(f'*.{name}.gz')]
-        symbols = {file.name.partition('.')[0] for file in files}
-        elements = frozenset(atomic_numbers[symbol] for symbol in symbols if symbol in atomic_numbers)
+        elements = frozenset(atomic_numbers[symbol] for symbol in self._setups())
         return Loaded(SinglePointGPAW(self.settings), elements=elements)
 
     @classmethod
@@ -290,6 +285,8 @@ class GPAWLoader(CalculatorLoader):
         undecided = {'spin_polarized': False, 'charge': 0.0}
         found |= {name: value for name, value in undecided.items() if found.get(name) is None}
         unused = {'preset', 'max_scf_steps'} if found.get('dispersion') else {'preset', 'max_scf_steps', 'dispersion'}
+        # Without this rule of `prepare`, the same settings gave other energies of dimers and trimers.
+        found['few_atoms'] = 'spin_polarized'
         return {name: value for name, value in found.items() if name not in unused}
 
     @classmethod
@@ -298,19 +295,20 @@ class GPAWLoader(CalculatorLoader):
         return f'dft:gpaw:{str(settings["functional"]).lower()}'
 
     def version(self) -> str | None:
-        """Return the versions of GPAW, of its setups and, if it is used, of the dispersion correction."""
+        """Return the version of GPAW, a hash of its setups and, if it is used, the version of the dispersion."""
         own = super().version()
         if own is None:
             return None
-        parts = {'setups': 'gpaw-data'} | ({PACKAGE: PACKAGE} if self.settings.dispersion else {})
-        return '+'.join([own, *(f'{name}.{found}' for name, package in parts.items() if (found := _version(package)))])
+        parts = [own, f'setups.{setups_sha256(self._setups())[:16]}']
+        if self.settings.dispersion:
+            with suppress(PackageNotFoundError):
+                parts.append(f'{PACKAGE}.{version(PACKAGE)}')
+        return '+'.join(parts)
 
+    def _setups(self) -> dict[str, Path]:
+        from gpaw import setup_paths
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+        return find_setups(setup_paths, self.settings.functional)
 
 
 VARIANT = GPAWLoader

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.calculations.labelling.decisions import screen_rows
 from aiida_mlip_autopipe.campaigns.submission import Submitted
+from aiida_mlip_autopipe.config.checks.labelling import warn_of_labels
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.config.labelling import LabellingConfig
 from aiida_mlip_autopipe.core.codes import Code
@@ -21,7 +22,11 @@ from aiida_mlip_autopipe.data.labels import LabelsData, find_labels
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.labelling import label_key
 from aiida_mlip_autopipe.labelling.cost import predict_core_s
+from aiida_mlip_autopipe.labelling.suitability import Explorer
+from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.structures.rows.labels import other_labels, present_labels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import mlip_label_source
 from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
 from aiida_mlip_autopipe.workflows.inputs.codes import computer_limit
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments
@@ -51,6 +56,8 @@ class LabellingPlan:
         Number of jobs for the structures, and how many of them run at the same time.
     core_hours
         Predicted cost of the structures without a label, in core hours; None if it cannot be predicted.
+    warnings
+        In which ways the labels would differ from the data of the MLIP, and which of them would have no stress.
     """
 
     level: LevelOfTheory
@@ -62,6 +69,7 @@ class LabellingPlan:
     n_jobs: int
     concurrent_jobs: int
     core_hours: float | None
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,7 @@ def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
         n_jobs=-(-(len(keys) - n_known) // config.labelling.structures_per_job),
         concurrent_jobs=_max_concurrent_jobs(config.execution, labeller),
         core_hours=_predict_core_hours(missing, labeller),
+        warnings=tuple(warnings_of_rows(config, [rows[index] for index in screened.kept])),
     )
 
 
@@ -130,8 +139,8 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
     output
         The file for the labelled dataset.
     notify
-        Called with a message if the daemon was started, if the environment of the code has changed, or if a model was
-        copied to a computer.
+        Called with each warning, and with a message if the daemon was started, if the environment of the code has
+        changed, or if a model was copied to a computer.
 
     Raises
     ------
@@ -142,8 +151,10 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
     # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():
         notify('daemon started')
-    structures = [row.atoms for row in dataset.rows()]
-    labeller = labelling_inputs(config.labelling, config.execution, structures, Environments(notify))
+    rows = dataset.rows()
+    labeller = labelling_inputs(config.labelling, config.execution, [row.atoms for row in rows], Environments(notify))
+    for warning in warnings_of_rows(config, rows):
+        notify(warning)
     if labeller.job_code is not None:
         place_models([labeller.job_code], notify)
     node = submit(
@@ -183,6 +194,31 @@ def _read_dataset(file: Path) -> DatasetData:
             f"{file} does not have the suffix .db of databases; import it with 'mlip-autopipe dataset import'",
         )
     return DatasetData.from_file(file)
+
+
+def warnings_of_rows(config: LabellingConfig, rows: Sequence[Row]) -> list[str]:
+    """Return in which ways labels would differ from the data of the MLIP, and which of them would have no stress.
+
+    Parameters
+    ----------
+    config
+        How the structures are labelled.
+    rows
+        The rows of the dataset.
+    """
+    return warn_of_labels(config.labelling, [row.atoms for row in rows], _explorers(rows))
+
+
+def _explorers(rows: Sequence[Row]) -> list[Explorer]:
+    """Return the MLIPs whose labels the rows have or had."""
+    found: dict[str, Explorer] = {}
+    for row in rows:
+        for labels in (present_labels(row), *other_labels(row).values()):
+            if labels is not None and labels.level.method == 'mlip':
+                level = labels.level
+                model = level.name.removeprefix(mlip_label_source(level.code, '')).removeprefix(':')
+                found[level.hash] = Explorer(level.code, model or None, level.parameters.get('modal'))
+    return list(found.values())
 
 
 def _predict_core_hours(structures: Sequence[Atoms], labeller: LabellerInputs) -> float | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from ase import Atoms
 
 from aiida_mlip_autopipe.config.checks.models import model_faults
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
+from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CalculatorSettings
 from aiida_mlip_autopipe.exploration.novelty.setup import COMMITTEE_KIND
 from aiida_mlip_autopipe.labelling import LABELLERS, LabellingSettings, RunnerLabeller
+from aiida_mlip_autopipe.labelling.suitability import Explorer, labelling_warnings
 
 SECTION = 'labelling'
 
@@ -45,6 +49,41 @@ def labelling_faults(sections: Mapping[str, Any], explorers: Collection[Calculat
         if explorers and all(calculator == one for one in explorers):
             allowed = 'must differ from the calculator of the explorations, which has already labelled all frames'
             yield Fault(Code.VALUE_INVALID, place, f'kind {calculator.kind}', allowed)
+
+
+def warn_of_labels(
+    section: LabellingSettings | None, structures: Sequence[Atoms], explorers: Iterable[Explorer]
+) -> list[str]:
+    """Return the warnings of `labelling_warnings` about the section; none without the section.
+
+    Parameters
+    ----------
+    section
+        The section.
+    structures
+        The structures to label, or seeds of them.
+    explorers
+        The calculators that explored or will explore the structures.
+    """
+    if section is None:
+        return []
+    # The settings of a process labeller are those of its DFT code.
+    places: Iterable[tuple[str, Settings]] = list(_places(section)) or [(SECTION, section)]
+    return [text for place, dft in places for text in labelling_warnings(structures, explorers, dft, place=place)]
+
+
+def explorers_of(calculators: Iterable[CalculatorSettings]) -> list[Explorer]:
+    """Return what identifies the models of calculators."""
+    return [
+        Explorer(one.kind, None if (model := getattr(one, 'model', None)) is None else str(model), _fidelity(one))
+        for calculator in calculators
+        for one in getattr(calculator, 'members', (calculator,))
+    ]
+
+
+def _fidelity(calculator: CalculatorSettings) -> str | None:
+    fidelity: str | None = getattr(calculator, 'modal', None)
+    return fidelity
 
 
 def _places(section: LabellingSettings) -> Iterator[tuple[str, CalculatorSettings]]:

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.calculations.explore import entry_key, exploration_inpu
 from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks.seeds import check_seeds
-from aiida_mlip_autopipe.config.checks.sets import set_warnings
+from aiida_mlip_autopipe.config.checks.warnings import campaign_warnings
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
@@ -105,7 +105,7 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
         refuse_other_levels(labeller.level, inputs.get('reference_dataset'))
         inputs['labelling'] = labeller.inputs
     known_sets = sets_of_reference(config.sampling.reference_dataset)
-    for warning in (*checked.warnings, *set_warnings(config, checked, known_sets)):
+    for warning in campaign_warnings(config, checked, known_sets):
         notify(warning)
     known = reference_of(config.exploration.novelty)
     if known is not None:

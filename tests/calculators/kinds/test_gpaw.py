@@ -16,7 +16,13 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.attempts import NotConvergedError
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
-from aiida_mlip_autopipe.calculators.gpaw_setups import VALENCE_ELECTRONS
+from aiida_mlip_autopipe.calculators.gpaw_setups import (
+    STRESS_CUTOFF_EV,
+    VALENCE_ELECTRONS,
+    find_setups,
+    hard_elements,
+    setups_sha256,
+)
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.calculators.kinds.gpaw import PRESETS, GPAWLoader, GPAWSettings, prepare
 from aiida_mlip_autopipe.calculators.levels import level_of_calculator
@@ -241,6 +247,65 @@ def test_the_table_of_valence_electrons_is_that_of_the_setups(functional):
             text = gzip.decompress(file.read_bytes()).decode()
             found[symbol] = float(re.search(r'<atom symbol="\w+".* valence="([\d.]+)"', text)[1])
     assert found == VALENCE_ELECTRONS
+
+
+def test_the_level_names_the_rule_for_few_atoms():
+    assert level_of().parameters['few_atoms'] == 'spin_polarized'
+
+
+def test_the_setups_are_those_that_gpaw_finds_first_and_their_content_is_hashed(tmp_path):
+    own, other = tmp_path / 'own', tmp_path / 'other'
+    names = (own / 'Si.PBE', other / 'Si.PBE.gz', other / 'O.PBE.gz', other / 'O.LDA.gz', other / 'O.soft.PBE.gz')
+    for number, path in enumerate(names):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(str(number))
+    found = find_setups([own, other], 'PBEsol')
+    assert found == {'Si': own / 'Si.PBE', 'O': other / 'O.PBE.gz'}
+    assert find_setups([own, other], 'LDA') == {'O': other / 'O.LDA.gz'}
+    before = setups_sha256(found)
+    assert setups_sha256(dict(reversed(found.items()))) == before
+    (other / 'O.PBE.gz').write_text('changed')
+    assert setups_sha256(found) != before
+
+
+@needs_gpaw
+def test_the_version_contains_a_hash_of_the_setups_of_the_functional(monkeypatch, tmp_path):
+    import gpaw
+
+    def version(functional='PBE'):
+        return GPAWLoader(GPAWSettings(functional=functional)).version()
+
+    first = version()
+    assert re.fullmatch(r'26\.7.*\+setups\.[0-9a-f]{16}', first)
+    assert version('RPBE') == first != version('LDA')
+    (tmp_path / 'Si.PBE').write_text('another setup')
+    monkeypatch.setattr(gpaw, 'setup_paths', [tmp_path, *gpaw.setup_paths])
+    assert version() != first
+
+
+def test_the_cutoff_that_stresses_need_depends_on_the_elements():
+    assert hard_elements(['O', 'Mg', 'O', 'Cu'], 400.0) == {'Cu': 500, 'O': 700}
+    assert hard_elements(['O', 'Mg', 'Cu'], 700.0) == {}
+    assert hard_elements(['N', 'F'], 600.0) == {'N': 700}
+
+
+@pytest.mark.long
+@needs_gpaw
+def test_the_cutoffs_of_stresses_are_those_from_which_the_energy_of_the_free_atom_is_converged():
+    from ase.units import Ha
+    from gpaw.setup import create_setup
+    from gpaw.utilities.ekin import dekindecut, ekin
+
+    cutoffs_eV = range(300, 800, 100)
+    found = {}
+    for symbol in VALENCE_ELECTRONS:
+        G, density, _ = ekin(create_setup(symbol, 'PBE', lmax=2))
+        errors_eV = [2 / 3 * cutoff_eV * dekindecut(G, density, cutoff_eV / Ha) for cutoff_eV in cutoffs_eV]
+        found[symbol] = next(one for n, one in enumerate(cutoffs_eV) if max(errors_eV[n:]) <= 1 / 3)
+    # The value of O is that of a measurement.
+    expected = {symbol: cutoff_eV for symbol, cutoff_eV in found.items() if cutoff_eV > 300} | {'O': 700}
+    assert expected == STRESS_CUTOFF_EV
+    assert found['O'] == 600
 
 
 @needs_gpaw

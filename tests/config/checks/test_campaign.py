@@ -239,3 +239,21 @@ def test_frames_that_are_always_selected_do_not_count_as_candidates(tmp_path):
     data = {'name': 'x', 'generation': entries, 'exploration': dynamics, 'sampling': {'n_structures': 6}}
     summary = summarise_config(validate_config(data, tmp_path))
     assert (summary.n_frames, summary.n_always_selected, summary.has_too_few_frames) == (4, 5, True)
+
+
+def test_the_check_warns_of_labels_without_stress_and_of_other_U_values(tmp_path):
+    write_atoms(tmp_path / 'oxide.xyz', bulk('NiO', 'rocksalt', 4.2))
+    entries = [{'kind': 'structures', 'files': ['oxide.xyz']}]
+    data = {'name': 'x', 'generation': entries, 'sampling': {'n_structures': 1}}
+    fields = ('hubbard_U_eV', 'plane_wave_cutoff_eV')
+
+    def places(**sections):
+        if 'labelling' in sections:
+            sections['labelling'] |= {'kind': 'gpaw', 'spin_polarized': True, 'initial_magnetic_moments': {'Ni': 2.0}}
+        calculator = {'kind': 'sevennet', 'model': '7net-0'}
+        found = summarise_config(validate_config({**data, 'calculator': calculator, **sections}, tmp_path)).warnings
+        return [next((field for field in fields if field in warning), warning) for warning in found]
+
+    assert places() == []
+    assert places(labelling={'preset': 'fast'}) == ['hubbard_U_eV', 'plane_wave_cutoff_eV']
+    assert places(labelling={'hubbard_U_eV': {'Ni': {'d': 6.2}}}) == []

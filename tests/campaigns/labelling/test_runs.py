@@ -1,0 +1,52 @@
+"""The warnings of a labelling run of a dataset."""
+
+from __future__ import annotations
+
+import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from support.rows import _make_provenance
+
+from aiida_mlip_autopipe.campaigns.labelling.runs import warnings_of_rows
+from aiida_mlip_autopipe.config.labelling import LabellingConfig
+from aiida_mlip_autopipe.storage import make_row
+from aiida_mlip_autopipe.storage.relabel import relabel
+from aiida_mlip_autopipe.structures.rows.labels import RowLabels
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+
+DFT = LevelOfTheory(method='dft', code='vasp', name='dft:vasp:pbe')
+
+
+def make_oxide(level):
+    atoms = bulk('NiO', 'rocksalt', 4.2)
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=0 * atoms.positions)
+    return make_row(atoms, _make_provenance(architecture=level.code), {'kind': 'structures'}, level=level)
+
+
+@pytest.mark.parametrize('is_labelled_again', [False, True])
+@pytest.mark.parametrize(
+    ('code', 'model', 'parameters', 'n_warnings'),
+    [
+        ('sevennet', '7net-0', {}, 1),
+        ('sevennet', '7net-mf-0', {'modal': 'PBE'}, 1),
+        ('sevennet', '7net-mf-0', {'modal': 'R2SCAN'}, 0),
+        ('emt', '', {}, 0),
+    ],
+)
+def test_the_potential_of_the_rows_determines_whether_other_U_values_are_announced(
+    code, model, parameters, n_warnings, is_labelled_again
+):
+    name = ':'.join(filter(None, ['mlip', code, model]))
+    row = make_oxide(LevelOfTheory(method='mlip', code=code, name=name, parameters=parameters))
+    if is_labelled_again:
+        row = relabel(row, RowLabels(row.labels, DFT))
+    config = LabellingConfig.model_validate({'labelling': {'kind': 'gpaw', 'plane_wave_cutoff_eV': 900.0}})
+    found = warnings_of_rows(config, [row])
+    assert len(found) == n_warnings
+    assert all(f'{model} ' in text and '{Ni: {d: 6.2}}' in text for text in found)
+
+
+def test_a_low_cutoff_for_the_elements_of_the_rows_is_announced():
+    config = LabellingConfig.model_validate({'labelling': {'kind': 'gpaw', 'preset': 'fast'}})
+    (text,) = warnings_of_rows(config, [make_oxide(DFT)])
+    assert 'labelling.plane_wave_cutoff_eV: got 400' in text
