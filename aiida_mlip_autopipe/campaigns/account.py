@@ -196,6 +196,7 @@ def describe_labels(report: Mapping[str, Any]) -> dict[str, Any]:
         'known before': report['n_known'],
         'labelled rows': report['n_labelled'],
         **{f'left out: {rule.replace("_", " ")}': n for rule, n in report['n_dropped_by_rule'].items()},
+        **({'stresses left out': n_stresses} if (n_stresses := report.get('n_stresses_left_out')) else {}),
         'core hours of all labels': report['core_s'] / 3600,
     }
 
