@@ -76,7 +76,7 @@ def label_from_files(
     target = find_format(output, None)
     with Dataset(file) as dataset:
         result = read_labels(folder, list(dataset.query()), skip_failed=skip_failed)
-    node = _store(folder, file, skip_failed) if store else None
+    node = _label_in_profile(folder, file, skip_failed) if store else None
     if node is not None and target == 'db':
         written = Exported(write_node(node, output, force=overwrite), {})
     else:
@@ -84,7 +84,7 @@ def label_from_files(
     return LabelledFromFiles(written.n_rows, result.faults, result.warnings, written.remarks, node)
 
 
-def _store(folder: Path, file: Path, skip_failed: bool) -> DatasetData:
+def _label_in_profile(folder: Path, file: Path, skip_failed: bool) -> DatasetData:
     """Read the labels again in a calcfunction, from copies in the profile of the files that were checked."""
     inputs = {
         'dataset': find_dataset(file) or DatasetData.from_file(file),
