@@ -26,7 +26,8 @@ def run(
         list[str] | None, typer.Argument(help='Overrides, such as labelling.time_limit_s=600.', show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option('--output', '-o', help='Database to write.', show_default=False)
+        Path | None,
+        typer.Option('--output', '-o', help='Database to write; required except with --dry-run.', show_default=False),
     ] = None,
     detach: Annotated[bool, typer.Option('--detach', '-d', help='Submit the labelling run and exit.')] = False,
     dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan without starting anything.')] = False,
@@ -118,9 +119,10 @@ def converge(
     config = load_labelling(settings, overrides or ())
     series = [parse_series(text) for text in vary or ()]
     plan = plan_convergence(config.labelling, file, series, n_structures=n_structures)
-    cost = 'unknown' if plan.core_s is None else f'{plan.core_s / 3600:.2g} core hours'
     chosen = ', '.join(f'row {row} ({atoms.symbols})' for row, atoms in zip(plan.rows, plan.structures, strict=True))
-    console.print(f'{chosen}: {counted(plan.n_calculations, "calculation")}, predicted cost: {cost}', markup=False)
+    console.print(f'structures: {chosen}, and an expanded copy of each', markup=False)
+    cost = 'unknown' if plan.core_s is None else _core_time(plan.core_s)
+    console.print(f'{counted(plan.n_calculations, "calculation")}, predicted cost: {cost}')
     if dry_run:
         console.print('nothing was started', style='dim')
         return
@@ -132,6 +134,13 @@ def converge(
         notify=lambda text: console.print(text, style='dim', markup=False),
     )
     _show_converged(results, config.labelling.kind)
+
+
+def _core_time(seconds: float) -> str:
+    if seconds < 360:
+        return f'about {seconds:.0f} core seconds'
+    hours = seconds / 3600
+    return f'about {hours:.1f} core hours' if hours < 10 else f'about {hours:,.0f} core hours'
 
 
 def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None:
@@ -151,8 +160,9 @@ def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None
     table.add_row('rows', f'{plan.n_rows}{dropped}')
     table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are already labelled')
     table.add_row('jobs', str(plan.n_jobs))
-    cost = 'unknown for this labeller' if plan.core_hours is None else f'about {plan.core_hours:.3g} core hours'
-    table.add_row('cost', cost)
+    cost = 'unknown for this labeller' if plan.core_hours is None else _core_time(3600 * plan.core_hours)
+    atoms = ', without isolated atoms' if plan.core_hours and config.labelling.isolated_atoms else ''
+    table.add_row('cost', f'{cost}{atoms}')
     console.print(table)
     for warning in plan.warnings:
         console.print(warning, style='yellow', markup=False)
@@ -177,9 +187,12 @@ def _show_converged(results: Sequence[Converged], kind: str) -> None:
         console.print(table)
         for index, reason in one.failed.items():
             console.print(f'structure {index} was left out: {reason}', style='yellow', markup=False)
+        if one.points[0].force_error_eV_A == one.points[0].energy_error_eV == 0:
+            console.print(f'{one.series.name}: all values gave the same results', style='yellow', markup=False)
         if one.recommended is None:
             console.print(
-                f'{one.series.name}: no value is accurate enough; use values beyond {one.series.values[-1]:g}',
+                f'{one.series.name}: no value is known to be accurate enough; use values beyond '
+                f'{one.series.values[-1]:g}',
                 style='yellow',
                 markup=False,
             )

@@ -84,11 +84,13 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     table.add_row('frames', f'{estimate.n_frames:,}, of which {selected}')
     if plan.level is not None:
         table.add_row('labels', f'at most {estimate.n_labels:,} of the level {plan.level.name}')
+    without_labels = '' if plan.level is None else ', without the labels'
     table.add_row(
         'time',
         'unknown for this calculator'
         if estimate.wall_s is None
-        else f'about {timedelta(seconds=round(estimate.wall_s))} on the CPU cores used for the benchmarks',
+        else f'about {timedelta(seconds=round(estimate.wall_s))} on the CPU cores used for the benchmarks'
+        f'{without_labels}',
     )
     table.add_row('disk', f'about {estimate.disk_MB:.1f} MB')
     console.print(table)

@@ -14,20 +14,19 @@ if TYPE_CHECKING:
     from aiida_mlip_autopipe.campaigns.progress import Progress
     from aiida_mlip_autopipe.campaigns.status import Status
 
-Identifier = Annotated[str, typer.Argument(metavar='ID', help='PK, UUID or name of a campaign.', show_default=False)]
+ID_HELP = 'PK, UUID or name of a campaign or of a labelling run.'
+Identifier = Annotated[str, typer.Argument(metavar='ID', help=ID_HELP, show_default=False)]
 ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
 JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
 
 def status(
-    identifier: Annotated[
-        str | None, typer.Argument(metavar='ID', help='PK, UUID or name of a campaign.', show_default=False)
-    ] = None,
+    identifier: Annotated[str | None, typer.Argument(metavar='ID', help=ID_HELP, show_default=False)] = None,
     follow: Annotated[bool, typer.Option('--follow', '-f', help='Show the progress until the campaign ends.')] = False,
     as_json: JsonOption = False,
     profile: ProfileOption = None,
 ) -> None:
-    """List all campaigns, or show the progress of one."""
+    """List all campaigns and labelling runs, or show the progress of one."""
     from aiida_mlip_autopipe.campaigns.progress import list_progress
     from aiida_mlip_autopipe.campaigns.status import read_status
     from aiida_mlip_autopipe.cli.console import print_json
@@ -51,7 +50,7 @@ def status(
 
 
 def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
-    """Resume the paused jobs of a campaign.
+    """Resume the paused jobs of a campaign or labelling run.
 
     If the daemon is not running, it is started.
     """
@@ -113,7 +112,7 @@ def export(
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Write the dataset of a finished campaign."""
+    """Write the dataset of a finished campaign or labelling run."""
     from aiida_mlip_autopipe.campaigns.export import write_dataset
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.core.wording import counted

@@ -14,9 +14,9 @@ def kill(
     wait_s: Annotated[float, typer.Option('--wait', help='Maximum time for running jobs to stop, in seconds.')] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
-    """Stop a campaign.
+    """Stop a campaign or a labelling run.
 
-    Running jobs write a checkpoint, and their results are retrieved. All other jobs are killed. Run the same config
+    Running jobs write a checkpoint, and their results are retrieved. All other jobs are killed. Run the same command
     again to continue from the checkpoints.
     """
     from aiida_mlip_autopipe.campaigns.stopping import stop_campaign

@@ -120,7 +120,8 @@ class Converged:
         The errors at each value.
     recommended
         The cheapest value at which, and beyond which, all errors are small enough; None if only the most expensive
-        value remains, whose error is unknown.
+        value, whose error is unknown, and values with the same labels remain. If all labels are the same, the cheapest
+        value.
     failed
         The structures that could not be computed at each value, by index, with the reason.
     """
@@ -289,7 +290,10 @@ def _compare(
     )
     accurate = [point.force_error_eV_A <= limits[0] and point.energy_error_eV <= limits[1] for point in points]
     first = next(number for number in range(len(points)) if all(accurate[number:]))
-    recommended = series.values[first] if first < len(points) - 1 else None
+    # Values with identical labels, such as spacings that give one mesh of k-points, are a single calculation.
+    differs = [point.force_error_eV_A > 0 or point.energy_error_eV > 0 for point in points]
+    reference = next(number for number in range(len(points)) if not any(differs[number:]))
+    recommended = series.values[first] if first < reference or reference == 0 else None
     return Converged(series, points, recommended, failed)
 
 

@@ -91,7 +91,7 @@ def test_a_campaign_labels_its_frames_and_a_labelling_run_of_its_dataset_reuses_
     assert_refused(refused.stderr, Code.FILE_EXISTS, 'aluminium.db')
     home('mlip-autopipe', *label, '-o', 'again.db')
     listed = json.loads(home('mlip-autopipe', 'status', '--json').stdout)
-    assert [(one['name'], one['stage']) for one in listed] == [('aluminium', 'finished')] * 2
+    assert [(one['name'], one['stage']) for one in listed] == [('again', 'finished'), ('aluminium', 'finished')]
     assert listed[0]['labels']['n_known'] == listed[0]['labels']['n_structures'] == 4
     assert [row.labels['energy'] for row in read_rows('again.db')] == [row.labels['energy'] for row in rows]
     report = home('mlip-autopipe', 'report', str(listed[0]['pk']), '--json', check=False)

@@ -76,6 +76,23 @@ def test_nothing_is_recommended_if_only_the_reference_is_accurate(copper):
     assert recommended_settings([found]) == {}
 
 
+def test_a_value_with_the_labels_of_the_reference_is_not_recommended(copper):
+    def clipped(settings, structures):
+        return evaluate(settings_with(settings, {CUTOFF.name: min(settings['parameters']['rc'], 6.0)}), structures)
+
+    (found,) = converge([copper], SETTINGS, [CUTOFF], clipped, force_error_eV_A=1e-9, energy_error_eV=1e-9)
+    assert [point.force_error_eV_A for point in found.points[2:]] == [0, 0, 0]
+    assert found.recommended is None
+
+
+def test_the_cheapest_value_of_a_setting_without_effect_is_recommended(copper):
+    def constant(settings, structures):
+        return evaluate(settings_with(settings, {CUTOFF.name: 6.0}), structures)
+
+    (found,) = converge([copper], SETTINGS, [CUTOFF], constant, force_error_eV_A=1e-9, energy_error_eV=1e-9)
+    assert found.recommended == CUTOFF.values[0]
+
+
 def test_two_settings_share_the_requested_error_and_are_varied_one_at_a_time(copper):
     width = Series('parameters.ro', (2.0, 2.5, 2.9))
     settings = {**SETTINGS, 'parameters': SETTINGS['parameters'] | {'ro': 2.0}}

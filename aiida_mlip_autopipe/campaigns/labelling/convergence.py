@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,7 +93,8 @@ def plan_convergence(
     Raises
     ------
     AutopipeError
-        If the labeller does not run on this machine or lacks these settings, or if all structures are too large.
+        If the labeller does not run on this machine or lacks these settings, if all structures are too large, or if
+        the values are in the wrong order.
     """
     labeller = LABELLERS.make(settings)
     if not isinstance(labeller, RunnerLabeller):
@@ -119,14 +120,25 @@ def plan_convergence(
     points = points_of(series)
     settings_class = CALCULATORS.load(content['kind']).settings_class
     calculators = [settings_class.model_validate(settings_with(content, point)) for point in points]
-    costs = [predict_core_s(atoms, calculator) for calculator in calculators for atoms in probes]
+    costs = [_sum(predict_core_s(atoms, calculator) for atoms in probes) for calculator in calculators]
+    moderate = {one.name: one.moderate for one in series}
+    for one in series:
+        cheapest, dearest = (
+            costs[points.index(moderate | {one.name: value})] for value in one.values[:: len(one.values) - 1]
+        )
+        if cheapest is not None and dearest is not None and cheapest > dearest:
+            raise AutopipeError(
+                Code.WRONG_PATTERN,
+                f'--vary {one.name}: {one.values[0]:g} costs more than {one.values[-1]:g}; write the values from the '
+                'cheapest to the most expensive one',
+            )
     return ConvergencePlan(
         settings=settings,
         rows=tuple(rows[index].id or 0 for index in chosen),
         structures=structures,
         series=tuple(series),
-        n_calculations=len(costs),
-        core_s=None if None in costs else float(sum(cost for cost in costs if cost is not None)),
+        n_calculations=len(points) * len(probes),
+        core_s=_sum(costs),
     )
 
 
@@ -164,10 +176,12 @@ def run_convergence(
         )
     # The self-test of a code that was never used refuses an environment without the calculator.
     environment = find_environment(code, calculator, notify)
-    points = iter(points_of(plan.series))
+    n_points = len(points_of(plan.series))
+    points = enumerate(points_of(plan.series), start=1)
 
     def evaluate(varied: dict[str, Any], structures: Sequence[Atoms]) -> list[Label | Failure]:
-        notify(', '.join(f'{name} {value:g}' for name, value in next(points).items()))
+        number, point = next(points)
+        notify(f'{number} of {n_points}: ' + ', '.join(f'{name} {value:g}' for name, value in point.items()))
         job = LabellingJob(
             environment=environment,
             labelling_version=LABELLING_VERSION,
@@ -185,6 +199,12 @@ def run_convergence(
         force_error_eV_A=force_error_eV_A,
         energy_error_eV=energy_error_eV,
     )
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    listed = list(costs)
+    known = [cost for cost in listed if cost is not None]
+    return float(sum(known)) if len(known) == len(listed) else None
 
 
 def _run_job(code: orm.AbstractCode, job: LabellingJob, structures: Sequence[Atoms]) -> list[Label | Failure]:

@@ -137,7 +137,8 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
     file
         The dataset, a database of this program.
     output
-        The file for the labelled dataset.
+        The file for the labelled dataset. Its name is that of the run, so that the run does not hide the campaign
+        that wrote `file`.
     notify
         Called with each warning, and with a message if the daemon was started, if the environment of the code has
         changed, or if a model was copied to a computer.
@@ -163,9 +164,9 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
         dataset=dataset,
         max_concurrent_jobs=_max_concurrent_jobs(config.execution, labeller),
         reuse_finished=config.execution.reuse_finished,
-        metadata={'label': file.stem},
+        metadata={'label': output.stem},
     )
-    return Submitted(node.pk, node.uuid, file.stem, output)
+    return Submitted(node.pk, node.uuid, output.stem, output)
 
 
 def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:

@@ -57,7 +57,7 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
     from ase.io import iread
 
     if not path.is_file():
-        raise AutopipeError(Code.FILE_MISSING, f'the reference dataset {path} does not exist')
+        raise AutopipeError(Code.FILE_MISSING, f'the dataset {path} does not exist')
     try:
         if path.suffix == '.db':
             # ASE's reader omits the key-value pairs of the rows.

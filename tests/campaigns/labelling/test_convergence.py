@@ -78,6 +78,11 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(dataset, lennard_jones, ch
         plan(lennard_jones | change, dataset, *series)
 
 
+def test_values_from_the_most_expensive_to_the_cheapest_are_refused_if_the_cost_is_known(dataset):
+    with refused(Code.WRONG_PATTERN, 'kspacing_per_A', '0.3', '0.8'):
+        plan({'kind': 'gpaw'}, dataset, Series('kspacing_per_A', (0.3, 0.5, 0.8)), n_structures=1)
+
+
 @pytest.mark.integration
 def test_the_command_prints_the_errors_and_the_lines_for_the_config(dataset, emt_code, tmp_path):
     (tmp_path / 'labelling.yaml').write_text(SETTINGS.format(code=emt_code.full_label))
