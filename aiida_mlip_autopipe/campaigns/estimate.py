@@ -10,6 +10,7 @@ from aiida_mlip_autopipe.config.checks.seeds import SeedCheck, check_seeds
 from aiida_mlip_autopipe.config.checks.warnings import campaign_warnings
 from aiida_mlip_autopipe.config.summary import CHECK_TIME_S
 from aiida_mlip_autopipe.generation import generate_seeds
+from aiida_mlip_autopipe.labelling.cost import Cost
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments
@@ -77,6 +78,8 @@ class Plan:
         Whether the selection stops when it reaches a coverage score.
     level
         The level of theory of the labels of a reference method; None without one.
+    labels_cost
+        The predicted cost of these labels, from structures such as the first seeds; None if it cannot be predicted.
     estimate
         The expected cost, without the labels of a reference method.
     warnings
@@ -89,6 +92,7 @@ class Plan:
     n_structures: int
     reaches_coverage: bool
     level: LevelOfTheory | None
+    labels_cost: Cost | None
     estimate: Estimate
     warnings: tuple[str, ...]
 
@@ -108,7 +112,8 @@ def plan_campaign(config: CampaignConfig) -> Plan:
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
     config = ask_databases(config)
     checked = check_seeds(config, time_s=CHECK_TIME_S)
-    level = _level_of_labels(config, checked)
+    estimate = estimate_campaign(config, concurrent_jobs)
+    level, labels_cost = _labels(config, checked, estimate.n_labels)
     known_sets = sets_of_reference(config.sampling.reference_dataset)
     return Plan(
         name=config.name,
@@ -117,20 +122,23 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         n_structures=config.sampling.n_structures,
         reaches_coverage=config.sampling.coverage_target is not None,
         level=level,
-        estimate=estimate_campaign(config, concurrent_jobs),
+        labels_cost=labels_cost,
+        estimate=estimate,
         warnings=campaign_warnings(config, checked, known_sets),
     )
 
 
-def _level_of_labels(config: CampaignConfig, checked: SeedCheck) -> LevelOfTheory | None:
-    """Return the level of theory of the reference method, after its code and the reference dataset were checked."""
+def _labels(
+    config: CampaignConfig, checked: SeedCheck, n_labels: int | None
+) -> tuple[LevelOfTheory | None, Cost | None]:
+    """Return the level of theory and the cost of the reference method, after its code and the datasets were checked."""
     if config.labelling is None:
-        return None
+        return None, None
     seeds = [seed.atoms for seed in checked.seeds if seed is not None]
-    level = labelling_inputs(config.labelling, config.execution, seeds, Environments()).level
+    labeller = labelling_inputs(config.labelling, config.execution, seeds, Environments())
     known = config.sampling.reference_dataset
-    refuse_other_levels(level, None if known is None else reference_dataset(known, 'sampling'))
-    return level
+    refuse_other_levels(labeller.level, None if known is None else reference_dataset(known, 'sampling'))
+    return labeller.level, labeller.predict_cost(seeds, n_labels)
 
 
 def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
     from aiida_mlip_autopipe.config.summary import ConfigSummary
     from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
+    from aiida_mlip_autopipe.labelling.cost import Cost
 
 
 def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
@@ -55,6 +56,24 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
         table.add_row('labels', Text(' '.join(dict.fromkeys(kinds))))
     table.add_row('dataset', Text(str(summary.database)))
     return table
+
+
+def core_time(seconds: float) -> str:
+    """Return a predicted processor time as text."""
+    if seconds < 360:
+        return f'about {seconds:.0f} core seconds'
+    hours = seconds / 3600
+    return f'about {hours:.1f} core hours' if hours < 10 else f'about {hours:,.0f} core hours'
+
+
+def describe_cost(cost: Cost | None) -> str:
+    """Return the predicted cost of labels as text."""
+    if cost is None:
+        return 'unknown for this labeller before its first labels'
+    n = cost.n_measured
+    made = f'corrected by {counted(n, "label")}' if n else 'not corrected, since no label was'
+    range_ = f'{core_time(3600 * cost.core_hours)} within a factor of {cost.uncertainty:.2g}'
+    return f'{range_}, {made} made on this computer'
 
 
 def _count(n_seeds: int | None) -> str:

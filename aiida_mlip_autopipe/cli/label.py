@@ -32,12 +32,16 @@ def run(
     detach: Annotated[bool, typer.Option('--detach', '-d', help='Submit the labelling run and exit.')] = False,
     dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan without starting anything.')] = False,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
+    retry_failed: Annotated[
+        bool, typer.Option('--retry-failed', help='Compute structures again that failed in an earlier run.')
+    ] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
     """Label the structures of a dataset and write a dataset with the previous and the new labels.
 
-    Structures that have a label at the same level of theory in the profile are not computed again. The progress is
-    shown until the run ends. Ctrl-C does not stop it.
+    Structures that have a label at the same level of theory in the profile are not computed again, and neither are
+    those whose calculation did not converge or raised an error. The progress is shown until the run ends. Ctrl-C does
+    not stop it.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config.labelling import load_labelling
@@ -45,7 +49,8 @@ def run(
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
 
-    config = load_labelling(settings, overrides or ())
+    chosen = ['labelling.retry_failed=true'] if retry_failed else []
+    config = load_labelling(settings, [*(overrides or ()), *chosen])
     if dry_run:
         _show_plan(config, file, profile)
         return
@@ -55,7 +60,7 @@ def run(
         refuse_existing(output, force)
 
     from aiida_mlip_autopipe.campaigns.export import write_dataset
-    from aiida_mlip_autopipe.campaigns.labelling.runs import submit_labelling
+    from aiida_mlip_autopipe.campaigns.labelling.runs import read_report, submit_labelling
     from aiida_mlip_autopipe.cli.follow import follow_campaign
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
@@ -74,6 +79,20 @@ def run(
     follow_campaign(node)
     n_rows = write_dataset(node, output, force=force)
     console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{output}[/]')
+    report = read_report(node)
+    for rule, n in report['n_dropped_by_rule'].items():
+        console.print(f'left out: {counted(n, "row")} ({rule})', style='yellow')
+    if report['n_failed_before']:
+        failed = counted(report['n_failed_before'], 'structure')
+        console.print(f'{failed} failed in earlier runs; compute them again with --retry-failed', style='yellow')
+    if report['suspicious']:
+        n_kept = sum(one['kept'] for one in report['suspicious'])
+        n_repeated = sum(bool(one['repeated']) for one in report['suspicious'])
+        console.print(
+            f'suspicious labels: {len(report["suspicious"])}, of which {n_repeated} were computed once more and '
+            f'{n_kept} are kept',
+            style='yellow',
+        )
 
 
 @label_app.command()
@@ -111,6 +130,7 @@ def converge(
     """
     from aiida_mlip_autopipe.campaigns.labelling.convergence import plan_convergence, run_convergence
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.description import core_time
     from aiida_mlip_autopipe.config.labelling import load_labelling
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
@@ -121,7 +141,7 @@ def converge(
     plan = plan_convergence(config.labelling, file, series, n_structures=n_structures)
     chosen = ', '.join(f'row {row} ({atoms.symbols})' for row, atoms in zip(plan.rows, plan.structures, strict=True))
     console.print(f'structures: {chosen}, and an expanded copy of each', markup=False)
-    cost = 'unknown' if plan.core_s is None else _core_time(plan.core_s)
+    cost = 'unknown' if plan.core_s is None else core_time(plan.core_s)
     console.print(f'{counted(plan.n_calculations, "calculation")}, predicted cost: {cost}')
     if dry_run:
         console.print('nothing was started', style='dim')
@@ -136,18 +156,12 @@ def converge(
     _show_converged(results, config.labelling.kind)
 
 
-def _core_time(seconds: float) -> str:
-    if seconds < 360:
-        return f'about {seconds:.0f} core seconds'
-    hours = seconds / 3600
-    return f'about {hours:.1f} core hours' if hours < 10 else f'about {hours:,.0f} core hours'
-
-
 def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None:
     from rich.table import Table
 
     from aiida_mlip_autopipe.campaigns.labelling.runs import plan_labelling
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.description import describe_cost
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
 
@@ -158,11 +172,11 @@ def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None
     table.add_row('code', f'{plan.code}, {counted(plan.concurrent_jobs, "concurrent job")}')
     dropped = ''.join(f', {n} left out ({rule})' for rule, n in plan.n_dropped_by_rule.items())
     table.add_row('rows', f'{plan.n_rows}{dropped}')
-    table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are already labelled')
+    failed = f', and {plan.n_failed_before} failed before (use --retry-failed)' if plan.n_failed_before else ''
+    table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are already labelled{failed}')
     table.add_row('jobs', str(plan.n_jobs))
-    cost = 'unknown for this labeller' if plan.core_hours is None else _core_time(3600 * plan.core_hours)
-    atoms = ', without isolated atoms' if plan.core_hours and config.labelling.isolated_atoms else ''
-    table.add_row('cost', f'{cost}{atoms}')
+    atoms = ', without isolated atoms' if plan.cost and config.labelling.isolated_atoms else ''
+    table.add_row('cost', f'{describe_cost(plan.cost)}{atoms}')
     console.print(table)
     for warning in plan.warnings:
         console.print(warning, style='yellow', markup=False)

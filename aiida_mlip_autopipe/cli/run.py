@@ -66,6 +66,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
 
     from aiida_mlip_autopipe.campaigns.estimate import plan_campaign
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.description import describe_cost
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
 
@@ -84,6 +85,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     table.add_row('frames', f'{estimate.n_frames:,}, of which {selected}')
     if plan.level is not None:
         table.add_row('labels', f'at most {estimate.n_labels:,} of the level {plan.level.name}')
+        table.add_row('cost of labels', describe_cost(plan.labels_cost))
     without_labels = '' if plan.level is None else ', without the labels'
     table.add_row(
         'time',

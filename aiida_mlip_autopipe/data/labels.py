@@ -10,7 +10,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.labelling.base import Variation
-from aiida_mlip_autopipe.labelling.label import ARRAYS, Failure, Label, outcome_from_json
+from aiida_mlip_autopipe.labelling.label import ARRAYS, LASTING_FAILURES, Failure, Label, Rule, outcome_from_json
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 LABELS_NODE_VERSION = 1
@@ -161,8 +161,6 @@ def find_labels(
 ) -> dict[str, tuple[LabelsData, int]]:
     """Return the stored labels of structures, with the node and the index in it of each.
 
-    Failures are not returned, so a structure that failed is computed again.
-
     Parameters
     ----------
     keys
@@ -172,6 +170,20 @@ def find_labels(
     variant
         What a repeated calculation changed.
     """
+    return _find(keys, level_hash, variant, {None})
+
+
+def find_failures(
+    keys: Collection[str], level_hash: str, *, variant: Variation = ''
+) -> dict[str, tuple[LabelsData, int]]:
+    """Return the stored failures that would happen again (`LASTING_FAILURES`); see `find_labels`."""
+    return _find(keys, level_hash, variant, LASTING_FAILURES)
+
+
+def _find(
+    keys: Collection[str], level_hash: str, variant: Variation, rules: Collection[Rule | None]
+) -> dict[str, tuple[LabelsData, int]]:
+    """Return stored labels (rule None) or failures."""
     wanted, found = set(keys), {}
     query = orm.QueryBuilder().append(
         LabelsData,
@@ -182,7 +194,7 @@ def find_labels(
     query.order_by({LabelsData: ['id']})
     for node, stored, records in query.iterall():
         for index, (key, record) in enumerate(zip(stored, records, strict=True)):
-            if key in wanted and key not in found and 'rule' not in record:
+            if key in wanted and key not in found and record.get('rule') in rules:
                 found[key] = (node, index)
     return found
 

@@ -51,6 +51,9 @@ class LabellingSettings(Settings):
     """Whether the isolated atoms of all elements are computed too, as reference energies."""
     repeat: bool = True
     """Whether a suspicious label is computed again."""
+    retry_failed: bool = False
+    """Whether structures are computed again that an earlier run could not label at this level of theory, because the
+    calculation did not converge or raised an error. Those that ran out of time or memory are always computed again."""
 
 
 class Labeller(ABC):

@@ -12,9 +12,10 @@ mean square) and 1.8 (largest, for iron); if the predicted calculation is left o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -28,6 +29,12 @@ from aiida_mlip_autopipe.structures.plausibility import NORMAL
 
 COEFFICIENTS_S = np.array([1.2, 0.104, 0.167, 0.01175, 1.36e-4])
 """Core seconds of the terms of `terms_of_gpaw`."""
+LARGEST_ERROR = 2.2
+"""Factor between a measurement and its prediction, at most, if the measurement was not part of the fit."""
+OF_ANOTHER_COMPUTER = 4.0
+"""The same factor on another computer, whose cores may be about twice as fast or slow."""
+MIN_LABELS = 5
+"""Minimum number of labels whose spread is a better estimate of the error."""
 RULE_BUDGET = 'budget_core_hours'
 
 
@@ -61,18 +68,23 @@ def terms_of_gpaw(atoms: Atoms, settings: GPAWSettings) -> np.ndarray:
     return np.array([1.0, n_spins * len(atoms), n_spins * waves, n_spins * per_band, n_spins * per_band * bands])
 
 
-def predict_core_s(atoms: Atoms, calculator: CalculatorSettings) -> float | None:
-    """Return the predicted cost of a label in core seconds; None if there is no model of the calculator.
+def modelled(calculator: Mapping[str, Any]) -> GPAWSettings | None:
+    """Return the settings of a calculator whose cost is known before its first label; None for others."""
+    return GPAWSettings.model_validate(calculator) if calculator['kind'] == 'gpaw' else None
+
+
+def relative_cost(atoms: Atoms, calculator: CalculatorSettings | None) -> float:
+    """Return the cost of a label without any correction: in core seconds, or the number of atoms without a model.
 
     Parameters
     ----------
     atoms
         The structure.
     calculator
-        The settings of the calculator.
+        The settings of the calculator; None if there is no model of it.
     """
     if not isinstance(calculator, GPAWSettings):
-        return None
+        return float(len(atoms))
     return float(COEFFICIENTS_S @ terms_of_gpaw(atoms, calculator))
 
 
@@ -94,6 +106,16 @@ class Calibration:
     spread: float = 1.0
     n_labels: int = 0
 
+    @property
+    def uncertainty(self) -> float:
+        """Factor within which the cost of a label probably is; at least that of the model for fewer than 5 labels."""
+        if self.n_labels == 0:
+            return OF_ANOTHER_COMPUTER
+        return max(self.spread, LARGEST_ERROR) if self.n_labels < MIN_LABELS else self.spread
+
+
+NOT_CALIBRATED = Calibration()
+
 
 def calibrate(predicted_core_s: Sequence[float], measured_core_s: Sequence[float]) -> Calibration:
     """Return the correction of predictions by labels that were made on a computer.
@@ -111,6 +133,44 @@ def calibrate(predicted_core_s: Sequence[float], measured_core_s: Sequence[float
     factor = np.median(logarithms)
     spread = NORMAL * np.median(np.abs(logarithms - factor))
     return Calibration(float(np.exp(factor)), float(np.exp(spread)), len(logarithms))
+
+
+def predict_core_s(
+    atoms: Atoms, calculator: CalculatorSettings | None, calibration: Calibration = NOT_CALIBRATED
+) -> float | None:
+    """Return the predicted cost of a label in core seconds; None without a model of the calculator and without labels.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    calculator
+        The settings of the calculator; None if there is no model of it.
+    calibration
+        The correction by labels that were made before.
+    """
+    if not isinstance(calculator, GPAWSettings) and not calibration.n_labels:
+        return None
+    return calibration.factor * relative_cost(atoms, calculator)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The predicted cost of labels.
+
+    Attributes
+    ----------
+    core_hours
+        The prediction in core hours.
+    uncertainty
+        Factor within which the cost probably is.
+    n_measured
+        Number of labels on the same computer that corrected the prediction.
+    """
+
+    core_hours: float
+    uncertainty: float
+    n_measured: int
 
 
 def within_budget(core_s: Sequence[float], budget_core_hours: float) -> Screening:

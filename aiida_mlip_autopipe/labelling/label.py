@@ -17,6 +17,9 @@ smearing width, or the only energy that the calculator has."""
 Rule = Literal['not_converged', 'time_limit', 'out_of_memory', 'killed', 'raised', 'not_finite']
 """Why a structure has no label. It is ``killed`` if every job that tried the structure ended without a result."""
 
+LASTING_FAILURES: frozenset[Rule] = frozenset({'not_converged', 'raised', 'not_finite'})
+"""Failures that the same calculation would have again. The others depend on the resources of the job."""
+
 ARRAYS = ('forces_eV_A', 'stress_eV_A3', 'magnetic_moments_muB')
 
 

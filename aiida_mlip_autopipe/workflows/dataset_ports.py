@@ -64,20 +64,21 @@ def define_inputs(spec: WorkChainSpec) -> None:
         help='`exploration` and `n_steps` of the seeds of individual entries, by key, such as `entry_0`.',
     )
     optional = {'required': False, 'populate_defaults': False}
+    # AiiDA empties the options that it is given, so each namespace gets a copy.
     spec.expose_inputs(
-        EvaluationCalculation, namespace='committee', exclude=('trajectory', 'seed'), namespace_options=optional
+        EvaluationCalculation, namespace='committee', exclude=('trajectory', 'seed'), namespace_options=dict(optional)
     )
     spec.expose_inputs(
         DescriptorsCalculation,
         namespace='descriptors',
         exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'pca'),
-        namespace_options=optional,
+        namespace_options=dict(optional),
     )
     spec.expose_inputs(
         LabellingWorkChain,
         namespace='labelling',
         exclude=('dataset', 'max_concurrent_jobs', 'reuse_finished', 'metadata'),
-        namespace_options={'required': False, 'populate_defaults': False},
+        namespace_options=dict(optional),
     )
     # All explorations share this node.
     spec.input('max_iterations', valid_type=orm.Int, help='Maximum number of legs of one exploration.')

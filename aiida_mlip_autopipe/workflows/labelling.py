@@ -14,15 +14,15 @@ from aiida_mlip_autopipe.calculations.labelling.attach_labels import ATTACH_VERS
 from aiida_mlip_autopipe.calculations.labelling.decisions import (
     choose_repeats,
     collect_labels,
+    find_suspicions,
     read_settings,
     screen_rows,
 )
 from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
-from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.labels import LabelsData, find_isolated_atoms, find_labels
+from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.labelling import LabellingSettings, Variation, label_key
-from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, predict_core_s, within_budget
+from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Calibration, modelled, predict_core_s, within_budget
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
@@ -84,6 +84,8 @@ class LabellingWorkChain(ThrottledWorkChain):
             ('structures_per_job', int, 'Maximum number of structures of a job.', {}),
             ('max_concurrent_jobs', int, 'Maximum number of jobs that run at the same time.', {}),
             ('reuse_finished', bool, 'Reuse the labels in the profile.', {'default': False}),
+            ('retry_failed', bool, 'Compute structures again that failed in an earlier run.', {'default': False}),
+            ('calibration', dict, 'The fields of `Calibration`, for the budget.', {'required': False}),
         ):
             spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
         validators.set_validators(spec.inputs, validators.LABELLING)
@@ -133,10 +135,11 @@ class LabellingWorkChain(ThrottledWorkChain):
         self._keep_within_budget([row.atoms for row in rows])
         self._plan_isolated_atoms({symbol for index in kept for symbol in rows[index].atoms.symbols})
         n_structures = len(set(self.ctx.label_keys.values()))
-        self.node.base.extras.set(LABELLING_COUNTS, {'n_structures': n_structures, 'n_known': self.ctx.n_known})
+        known = {'n_known': self.ctx.n_known, 'n_failed_before': self.ctx.n_failed_before}
+        self.node.base.extras.set(LABELLING_COUNTS, {'n_structures': n_structures, **known})
         self.report(
             f'structures to label: {n_structures} in {len(kept)} of {len(rows)} rows; known labels: '
-            f'{self.ctx.n_known}; jobs: {len(self.ctx.jobs)}'
+            f'{self.ctx.n_known}; failed in earlier runs: {self.ctx.n_failed_before}; jobs: {len(self.ctx.jobs)}'
         )
 
     def _keep_within_budget(self, structures: list[Atoms]) -> None:
@@ -144,10 +147,10 @@ class LabellingWorkChain(ThrottledWorkChain):
         budget = self.settings.budget_core_hours
         if budget is None:
             return
-        calculator = self.inputs.job.calculator.get_dict()
-        settings = CALCULATORS.load(calculator['kind']).settings_class.model_validate(calculator)
+        calculator = modelled(self.inputs.job.calculator.get_dict())
         missing = [item for items in self.ctx.jobs.values() for item in items]
-        costs = [predict_core_s(structures[index], settings) for index in missing]
+        calibration = Calibration(**self.inputs.get('calibration', {}))
+        costs = [predict_core_s(structures[index], calculator, calibration) for index in missing]
         screening = within_budget([cost for cost in costs if cost is not None], budget)
         for found in screening.left_out.get(RULE_BUDGET, ()):
             reason = f'its predicted cost is {found.value:.3g} core hours, and {found.limit:.3g} of the budget are left'
@@ -160,7 +163,8 @@ class LabellingWorkChain(ThrottledWorkChain):
         if self.ctx.exit_code is not None or self._is_stop_requested():
             return
         found = collect_labels(self._nodes(self.ctx.labels), self.ctx.failures['labels'])
-        repeats = choose_repeats(self.inputs.dataset.rows(), self.ctx.label_keys, found, self.settings)
+        rows = self.inputs.dataset.rows()
+        repeats = choose_repeats(rows, find_suspicions(rows, self.ctx.label_keys, found), self.settings)
         for variation in sorted(set(repeats.values())):
             of_this = [index for index, one in repeats.items() if one == variation]
             self._plan_jobs(f'repeats_{variation}', {index: self.ctx.label_keys[index] for index in of_this}, variation)
@@ -168,13 +172,22 @@ class LabellingWorkChain(ThrottledWorkChain):
             self.report(f'suspicious labels that are computed once more: {len(repeats)}')
 
     def _plan_jobs(self, name: str, keys: dict[int, str], variation: Variation = '') -> int:
-        """Keep the known labels of some rows, queue jobs for the others, and return the number of known labels."""
-        known = find_labels(keys.values(), self.level.hash, variant=variation) if self.inputs.reuse_finished else {}
-        for node in {node.pk: node for node, _ in known.values()}.values():
+        """Keep the known labels of some rows, queue jobs for the others, and return the number of known labels.
+
+        Failures that would happen again are kept, too, unless they are to be computed again.
+        """
+        wanted, known, failed = set(keys.values()), {}, {}
+        if self.inputs.reuse_finished:
+            known = find_labels(wanted, self.level.hash, variant=variation)
+        if self.inputs.reuse_finished and not self.inputs.retry_failed:
+            failed = find_failures(wanted - known.keys(), self.level.hash, variant=variation)
+        for node in {node.pk: node for node, _ in (*known.values(), *failed.values())}.values():
             self._keep(node)
+        if not variation:
+            self.ctx.n_failed_before = len(failed)
         # Rows with the same structure share one label.
         first = {key: index for index, key in reversed(keys.items())}
-        missing = sorted(index for key, index in first.items() if key not in known)
+        missing = sorted(index for key, index in first.items() if key not in known and key not in failed)
         self._queue(name, missing, self.inputs.structures_per_job, variation)
         return len(known)
 
@@ -301,6 +314,7 @@ class LabellingWorkChain(ThrottledWorkChain):
             level=self.inputs.level,
             failures=orm.Dict(self.ctx.failures),
             n_known=orm.Int(self.ctx.n_known),
+            n_failed_before=orm.Int(self.ctx.n_failed_before),
             stage_version=orm.Str(ATTACH_VERSION),
             **{
                 kind: {f'{kind}_{number:04d}': node for number, node in enumerate(self._nodes(self.ctx[kind]))}

@@ -244,4 +244,5 @@ def test_a_stopped_run_submits_no_job(make_inputs, make_dataset):
 
 def test_a_budget_is_refused_if_the_cost_cannot_be_predicted(make_inputs, make_dataset):
     with refused(Code.VALUES_EXCLUDE, 'labelling.budget_core_hours: ', '2', "'calculator'"):
-        make_inputs(make_dataset(31), budget_core_hours=2)
+        calculator = {'kind': 'lj', 'epsilon_eV': 0.45, 'sigma_A': 2.3}  # which has not labelled anything
+        make_inputs(make_dataset(31), budget_core_hours=2, calculator=calculator, code='autopipe-emt@localhost')

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.calculations.labelling.decisions import (
     FoundLabel,
     choose_repeats,
     collect_labels,
+    find_suspicions,
     judge_labels,
     read_settings,
     screen_rows,
@@ -54,6 +55,7 @@ def attach_labels(
     level: orm.Dict,
     failures: orm.Dict,
     n_known: orm.Int,
+    n_failed_before: orm.Int,
     stage_version: orm.Str,
     **nodes: Mapping[str, LabelsData],
 ) -> Mapping[str, orm.Data] | ExitCode:
@@ -72,6 +74,8 @@ def attach_labels(
         have no label.
     n_known
         Number of labels that the profile contained before, for the report.
+    n_failed_before
+        Number of structures that failed in earlier runs and were not computed again, for the report.
     stage_version
         Version of this function; increased when its results change.
     **nodes
@@ -89,7 +93,8 @@ def attach_labels(
     keys = {index: label_key(rows[index].atoms, reference.hash) for index in screened.kept}
     found = collect_labels(nodes.get('labels', {}).values(), failures['labels'])
     repeated = collect_labels(nodes.get('repeats', {}).values(), failures['repeats'])
-    repeats = choose_repeats(rows, keys, found, chosen)
+    suspicions = find_suspicions(rows, keys, found)
+    repeats = choose_repeats(rows, suspicions, chosen)
     dropped = [*screened.dropped, *judge_labels(keys, found, repeats, repeated)]
     left_out = {one.index for one in dropped}
     kept = [index for index in keys if index not in left_out]
@@ -111,10 +116,20 @@ def attach_labels(
         'n_labelled': len(labelled),
         'n_structures': len(set(keys.values())),
         'n_known': n_known.value,
+        'n_failed_before': n_failed_before.value,
         'n_stresses_left_out': sum(
             _lacks_accurate_stress(rows[index], found[keys[index]], reference) for index in kept
         ),
         'n_repeated': len({keys[index] for index in repeats}),
+        'suspicious': [
+            {
+                'row': rows[index].id,
+                'repeated': repeats.get(index, ''),
+                'kept': index not in left_out,
+                'because': [vars(one) for one in found_here],
+            }
+            for index, found_here in suspicions.items()
+        ],
         'n_dropped_by_rule': dict(Counter(one.rule for one in dropped)),
         'dropped': [
             {'row': rows[one.index].id, 'rule': one.rule, 'reason': one.reason}

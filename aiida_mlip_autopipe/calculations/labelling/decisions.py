@@ -5,7 +5,7 @@ The work chain and the calcfunction that attaches the labels make the same decis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,13 @@ from aiida import orm
 
 from aiida_mlip_autopipe.data.labels import LabelsData
 from aiida_mlip_autopipe.labelling import LABELLERS, Failure, Label, LabellingSettings, Variation
-from aiida_mlip_autopipe.labelling.checks import choose_variation, find_fault, find_suspicious, judge_repeat
+from aiida_mlip_autopipe.labelling.checks import Suspicion, choose_variation, find_fault, find_suspicious, judge_repeat
 from aiida_mlip_autopipe.labelling.screening import screen_structures
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.labels import other_labels, present_labels
 
 # Settings of the section that determine where and how the jobs run, but not the result.
-NOT_OF_RESULT = {'code', 'resources', 'structures_per_job', 'time_limit_s'}
+NOT_OF_RESULT = {'code', 'resources', 'structures_per_job', 'time_limit_s', 'retry_failed'}
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def collect_labels(nodes: Iterable[LabelsData], failures: Mapping[str, Mapping[s
     return found
 
 
-def choose_repeats(
-    rows: Sequence[Row], keys: Mapping[int, str], found: Mapping[str, FoundLabel], settings: LabellingSettings
-) -> dict[int, Variation]:
-    """Return the rows whose label is suspicious and is computed once more, with what the repetition changes.
+def find_suspicions(
+    rows: Sequence[Row], keys: Mapping[int, str], found: Mapping[str, FoundLabel]
+) -> dict[int, tuple[Suspicion, ...]]:
+    """Return the rows whose label is suspicious, and why.
 
     Parameters
     ----------
@@ -113,12 +113,7 @@ def choose_repeats(
         The key of the label of each row that is labelled, by index.
     found
         The labels, from `collect_labels`.
-    settings
-        The settings.
     """
-    variations = LABELLERS.load(settings.kind).variations
-    if not settings.repeat or not variations:
-        return {}
     labels: dict[int, Label] = {}
     for index, key in keys.items():
         outcome = found[key].outcome if key in found else None
@@ -131,7 +126,25 @@ def choose_repeats(
         list(labels.values()),
         [_mlip_results(rows[index]) for index in checked],
     )
-    chosen = {checked[place]: choose_variation(rows[checked[place]].atoms, variations) for place in suspicious}
+    return {checked[place]: why for place, why in suspicious.items()}
+
+
+def choose_repeats(
+    rows: Sequence[Row], suspicious: Collection[int], settings: LabellingSettings
+) -> dict[int, Variation]:
+    """Return the rows whose label is computed once more, with what the repetition changes.
+
+    Parameters
+    ----------
+    rows
+        The rows of the dataset.
+    suspicious
+        The rows whose label is suspicious, by index.
+    settings
+        The settings.
+    """
+    variations = LABELLERS.load(settings.kind).variations if settings.repeat else ()
+    chosen = {index: choose_variation(rows[index].atoms, variations) for index in suspicious}
     return {index: variation for index, variation in chosen.items() if variation is not None}
 
 

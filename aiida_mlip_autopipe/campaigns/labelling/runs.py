@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiida import orm
 from aiida.engine import submit
@@ -18,10 +19,10 @@ from aiida_mlip_autopipe.config.labelling import LabellingConfig
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.labels import LabelsData, find_labels
+from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_labels
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.labelling import label_key
-from aiida_mlip_autopipe.labelling.cost import predict_core_s
+from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Cost, within_budget
 from aiida_mlip_autopipe.labelling.suitability import Explorer
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.labels import other_labels, present_labels
@@ -50,12 +51,13 @@ class LabellingPlan:
         Number of rows of the dataset.
     n_dropped_by_rule
         Number of rows that are not labelled, by rule.
-    n_structures, n_known
-        Number of different structures to label, and how many of them have a label in the profile.
+    n_structures, n_known, n_failed_before
+        Number of different structures to label, how many of them have a label in the profile, and how many failed in an
+        earlier run and are not computed again.
     n_jobs, concurrent_jobs
         Number of jobs for the structures, and how many of them run at the same time.
-    core_hours
-        Predicted cost of the structures without a label, in core hours; None if it cannot be predicted.
+    cost
+        Predicted cost of the structures that the jobs compute; None if it cannot be predicted.
     warnings
         In which ways the labels would differ from the data of the MLIP, and which of them would have no stress.
     """
@@ -66,9 +68,10 @@ class LabellingPlan:
     n_dropped_by_rule: dict[str, int]
     n_structures: int
     n_known: int
+    n_failed_before: int
     n_jobs: int
     concurrent_jobs: int
-    core_hours: float | None
+    cost: Cost | None
     warnings: tuple[str, ...]
 
 
@@ -83,7 +86,7 @@ class LabellingProgress:
     n_known
         Number of those whose label was in the profile.
     n_labelled, n_failed
-        Number of structures that the run has labelled, and of those for which it has found no label.
+        Number of structures that the run has labelled, and of those that failed in it or in an earlier run.
     n_jobs_running
         Number of jobs that have not ended.
     """
@@ -109,20 +112,24 @@ def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
     level = labeller.level
     screened = screen_rows(rows, config.labelling)
     keys = {label_key(rows[index].atoms, level.hash): index for index in screened.kept}
-    known = find_labels(keys, level.hash) if config.execution.reuse_finished else {}
-    n_known = len(known)
-    missing = [rows[index].atoms for key, index in keys.items() if key not in known]
-    rules = [one.rule for one in screened.dropped]
+    known, failed = {}, {}
+    if config.execution.reuse_finished:
+        known = find_labels(keys, level.hash)
+        failed = {} if config.labelling.retry_failed else find_failures(keys.keys() - known.keys(), level.hash)
+    missing = [rows[index].atoms for key, index in keys.items() if key not in known and key not in failed]
+    affordable = _within_budget(missing, labeller, config.labelling.budget_core_hours)
+    rules = [one.rule for one in screened.dropped] + [RULE_BUDGET] * (len(missing) - len(affordable))
     return LabellingPlan(
         level=level,
         code=labeller.code.full_label,
         n_rows=len(rows),
         n_dropped_by_rule={rule: rules.count(rule) for rule in dict.fromkeys(rules)},
         n_structures=len(keys),
-        n_known=n_known,
-        n_jobs=-(-(len(keys) - n_known) // config.labelling.structures_per_job),
+        n_known=len(known),
+        n_failed_before=len(failed),
+        n_jobs=-(-len(affordable) // config.labelling.structures_per_job),
         concurrent_jobs=_max_concurrent_jobs(config.execution, labeller),
-        core_hours=_predict_core_hours(missing, labeller),
+        cost=labeller.predict_cost(affordable),
         warnings=tuple(warnings_of_rows(config, [rows[index] for index in screened.kept])),
     )
 
@@ -169,6 +176,12 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
     return Submitted(node.pk, node.uuid, output.stem, output)
 
 
+def read_report(node: orm.WorkChainNode) -> dict[str, Any]:
+    """Return the report of a finished labelling run: the numbers of labels, suspicious ones, and rows left out."""
+    report: dict[str, Any] = node.outputs.report.get_dict()
+    return report
+
+
 def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:
     """Return the state of a labelling run, which may be part of a campaign."""
     counts = node.base.extras.get(LABELLING_COUNTS, {})
@@ -178,12 +191,12 @@ def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:
     records = [record for records in query.all(flat=True) for record in records]
     jobs = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='run')
     jobs.append(orm.ProcessNode, with_incoming='run', filters={'attributes.process_state': {'!in': list(ENDED)}})
-    n_failed = sum('rule' in record for record in records)
+    n_failed_here = sum('rule' in record for record in records)
     return LabellingProgress(
         n_structures=counts.get('n_structures'),
         n_known=counts.get('n_known', 0),
-        n_labelled=len(records) - n_failed,
-        n_failed=n_failed,
+        n_labelled=len(records) - n_failed_here,
+        n_failed=n_failed_here + counts.get('n_failed_before', 0),
         n_jobs_running=jobs.count(),
     )
 
@@ -222,12 +235,12 @@ def _explorers(rows: Sequence[Row]) -> list[Explorer]:
     return list(found.values())
 
 
-def _predict_core_hours(structures: Sequence[Atoms], labeller: LabellerInputs) -> float | None:
-    if labeller.job_code is None:
-        return None
-    costs = [predict_core_s(atoms, labeller.job_code.calculator) for atoms in structures]
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) / 3600 if len(known) == len(costs) else None
+def _within_budget(structures: Sequence[Atoms], labeller: LabellerInputs, budget: float | None) -> Sequence[Atoms]:
+    """Return the structures that the budget allows."""
+    if budget is None:
+        return structures
+    costs = [cost for atoms in structures if (cost := labeller.predict_core_s(atoms)) is not None]
+    return [structures[index] for index in within_budget(costs, budget).kept]
 
 
 def _max_concurrent_jobs(execution: ExecutionSettings, labeller: LabellerInputs) -> int:

@@ -83,16 +83,16 @@ def describe_difference(first: LevelOfTheory | None, second: LevelOfTheory | Non
 def _normalise(value: Any) -> Any:
     """Return JSON types without missing values. Whole numbers become integers, so 520 and 520.0 are the same.
 
-    Values that JSON does not support, such as infinity or a date, become text.
+    Other numbers have 14 digits, as in AiiDA's attributes, so a level that was stored there is the same. Values that
+    JSON does not support, such as infinity or a date, become text.
     """
     if isinstance(value, Mapping):
         return {str(key): _normalise(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple):
         return [_normalise(one) for one in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
     if isinstance(value, float) and isfinite(value):
-        return value
+        rounded = float(f'{value:.14g}')
+        return int(rounded) if rounded.is_integer() else rounded
     return value if value is None or isinstance(value, str | int) else str(value)
 
 

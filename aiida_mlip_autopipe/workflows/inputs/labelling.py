@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiida import orm
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculations.labelling.decisions import result_settings
+from aiida_mlip_autopipe.calculations.labelling.measured_cost import measured_cost
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
@@ -18,7 +19,7 @@ from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.labelling import LABELLERS, LABELLING_VERSION, LabellingSettings, RunnerLabeller
 from aiida_mlip_autopipe.labelling.contract import LabellingRequest
-from aiida_mlip_autopipe.labelling.cost import predict_core_s
+from aiida_mlip_autopipe.labelling.cost import Calibration, Cost, modelled, predict_core_s
 from aiida_mlip_autopipe.labelling.suitability import find_unsuitable
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import reference_levels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
@@ -44,6 +45,8 @@ class LabellerInputs:
         The same code with its calculator and models; None for the process of another plugin.
     resources
         The resources of the jobs.
+    calibration
+        The correction of the predicted cost by labels that were made on the computer of the code.
     """
 
     inputs: dict[str, Any]
@@ -51,6 +54,28 @@ class LabellerInputs:
     code: orm.AbstractCode
     job_code: JobCode | None
     resources: JobResources
+    calibration: Calibration
+
+    def predict_core_s(self, atoms: Atoms) -> float | None:
+        """Return the predicted cost of a label in core seconds; None if it cannot be predicted."""
+        return None if self.job_code is None else predict_core_s(atoms, self.job_code.calculator, self.calibration)
+
+    def predict_cost(self, structures: Sequence[Atoms], n_labels: int | None = None) -> Cost | None:
+        """Return the predicted cost of labels; None if it cannot be predicted.
+
+        Parameters
+        ----------
+        structures
+            The structures.
+        n_labels
+            Number of labels of structures such as these; by default, one for each.
+        """
+        costs = [self.predict_core_s(atoms) for atoms in structures]
+        known = [cost for cost in costs if cost is not None]
+        if len(known) < len(costs):
+            return None
+        factor = 1.0 if n_labels is None else n_labels / max(len(known), 1)
+        return Cost(factor * sum(known) / 3600, self.calibration.uncertainty, self.calibration.n_labels)
 
 
 def labelling_inputs(
@@ -78,13 +103,17 @@ def labelling_inputs(
         If the code does not exist or does not run, or the settings do not suit a structure.
     """
     labeller, resources = LABELLERS.make(settings), settings.resources or execution.resources()
-    _refuse_budget(settings, structures)
-    shared = {'settings': result_settings(settings), 'structures_per_job': settings.structures_per_job}
+    shared = {
+        'settings': result_settings(settings),
+        'structures_per_job': settings.structures_per_job,
+        'retry_failed': settings.retry_failed,
+    }
     if not isinstance(labeller, RunnerLabeller):
+        _refuse_budget(settings)
         process, level = process_inputs(settings, structures, resources)
         inputs = {**shared, 'level': level, 'plugin': process}
         found = LevelOfTheory.model_validate(level.get_dict())
-        return LabellerInputs(inputs, found, process['code'], None, resources)
+        return LabellerInputs(inputs, found, process['code'], None, resources, Calibration())
     if faults := find_unsuitable(structures, labeller.calculator_settings()):
         raise ConfigError(faults)
     job_code = labelling_code(settings, execution)
@@ -99,17 +128,22 @@ def labelling_inputs(
         request=orm.Dict(request.model_dump(mode='json')),
         labelling_version=orm.Str(LABELLING_VERSION),
     )
-    inputs = {**shared, 'level': orm.Dict(found.model_dump(mode='json')), 'job': job}
-    return LabellerInputs(inputs, found, job_code.code, job_code, resources)
+    calculator = job_code.calculator.model_dump(mode='json')
+    calibration = measured_cost(calculator, found, job_code.code.computer)
+    if modelled(calculator) is None and not calibration.n_labels:
+        _refuse_budget(settings)
+    inputs = {
+        **shared,
+        'level': orm.Dict(found.model_dump(mode='json')),
+        'job': job,
+        'calibration': asdict(calibration),
+    }
+    return LabellerInputs(inputs, found, job_code.code, job_code, resources, calibration)
 
 
-def _refuse_budget(settings: LabellingSettings, structures: Sequence[Atoms]) -> None:
-    """Refuse a budget if the cost of the labels cannot be predicted."""
-    labeller = LABELLERS.make(settings)
-    is_known = isinstance(labeller, RunnerLabeller) and all(
-        predict_core_s(atoms, labeller.calculator_settings()) is not None for atoms in structures[:1]
-    )
-    if settings.budget_core_hours is not None and not is_known:
+def _refuse_budget(settings: LabellingSettings) -> None:
+    """Refuse a budget, because the cost of the labels cannot be predicted."""
+    if settings.budget_core_hours is not None:
         raise AutopipeError(
             Code.VALUES_EXCLUDE,
             f'labelling.budget_core_hours: got {settings.budget_core_hours:g}; the cost of the labeller '

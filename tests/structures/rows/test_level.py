@@ -24,6 +24,8 @@ def test_whole_numbers_are_the_same_as_integers():
     assert level(cutoff_eV=520).hash == level(cutoff_eV=520.0).hash
     assert level(u={'Fe': 4.0}).hash == level(u={'Fe': 4}).hash
     assert level(cutoff_eV=520.5).hash != level(cutoff_eV=520).hash
+    # AiiDA stores 14 digits.
+    assert level(u=3.75**3 / 7).hash == level(u=float(f'{3.75**3 / 7:.14g}')).hash
 
 
 def test_the_differences_name_the_fields_with_both_values():
