@@ -75,6 +75,7 @@ def test_a_campaign_labels_its_frames_and_a_labelling_run_of_its_dataset_reuses_
     Path('campaign.yaml').write_text(CAMPAIGN)
     plan = home('mlip-autopipe', 'run', 'campaign.yaml', '--dry-run').stdout
     assert re.search(r'labels\s+at most 4\b.*mlip:emt', plan)
+    assert re.search(r'cost of labels\s+unknown', plan)
     output = home('mlip-autopipe', 'run', 'campaign.yaml').stdout
     assert re.search(r'4 .*aluminium\.db', output)
     rows = read_rows('aluminium.db')
@@ -87,9 +88,10 @@ def test_a_campaign_labels_its_frames_and_a_labelling_run_of_its_dataset_reuses_
     label = ('label', 'run', 'aluminium.db', '--settings', 'label.yaml')
     plan = home('mlip-autopipe', *label, '--dry-run').stdout
     assert re.search(r'structures\s+4, of which 4 ', plan)
+    assert re.search(r'cost\s+about 0 core seconds.*corrected\s+by\s+4\s+labels', plan, re.DOTALL)
     refused = home('mlip-autopipe', *label, '-o', 'aluminium.db', check=False)
     assert_refused(refused.stderr, Code.FILE_EXISTS, 'aluminium.db')
-    home('mlip-autopipe', *label, '-o', 'again.db')
+    home('mlip-autopipe', *label, '--retry-failed', '-o', 'again.db')
     listed = json.loads(home('mlip-autopipe', 'status', '--json').stdout)
     assert [(one['name'], one['stage']) for one in listed] == [('again', 'finished'), ('aluminium', 'finished')]
     assert listed[0]['labels']['n_known'] == listed[0]['labels']['n_structures'] == 4

@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.calculators.attempts import Attempt
-from aiida_mlip_autopipe.data.labels import LabelsData, find_labels
+from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_labels
 from aiida_mlip_autopipe.labelling.keys import label_key
 from aiida_mlip_autopipe.labelling.label import Failure, Label
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
@@ -75,6 +75,20 @@ def test_labels_are_found_by_key_and_level_but_failures_are_not(store, make_leve
     }
     assert {node.uuid for node, _ in find_labels(keys[2], make_level(2).hash).values()} == {other.uuid}
     assert find_labels(keys[1], make_level(2).hash) == {}
+
+
+def test_failures_are_found_if_they_would_happen_again(store, make_level):
+    (node, _), level = store(3), make_level(3)
+    keys = [label_key(atoms, level.hash) for atoms in STRUCTURES]
+    assert {key: (found.uuid, index) for key, (found, index) in find_failures(keys, level.hash).items()} == {
+        keys[1]: (node.uuid, 1)
+    }
+    assert find_failures(keys, level.hash, variant='mixing') == {}
+    other = make_level(4)
+    key = label_key(STRUCTURES[1], other.hash)
+    failure = Failure('out of time', 'time_limit')
+    LabelsData.from_outcomes([STRUCTURES[1].numbers], [key], [failure], other).store()
+    assert find_failures([key], other.hash) == {}
 
 
 def test_the_oldest_label_of_a_structure_is_found_and_repetitions_are_separate(store, make_level):

@@ -392,3 +392,8 @@ def test_a_builder_refuses_an_invalid_value_on_assignment(emt_code):
         builder.random_seed = orm.Int(-1)
     with pytest.raises(ValueError, match=r'sampling\.kind'):
         DatasetWorkChain.get_builder().sampling = orm.Dict({'kind': 'best'})
+
+
+def test_a_campaign_needs_neither_a_committee_nor_descriptor_jobs_nor_labels():
+    ports = DatasetWorkChain.spec().inputs
+    assert not any(ports[name].required for name in ('committee', 'descriptors', 'labelling'))
