@@ -199,6 +199,7 @@ def describe_labels(report: Mapping[str, Any]) -> dict[str, Any]:
         'suspicious labels': len(report.get('suspicious', ())),
         **{f'left out: {rule.replace("_", " ")}': n for rule, n in report['n_dropped_by_rule'].items()},
         **({'stresses left out': n_stresses} if (n_stresses := report.get('n_stresses_left_out')) else {}),
+        **{f'isolated atom of {symbol}': 'failed' for symbol in report.get('isolated_atoms_failed', {})},
         'core hours of all labels': report['core_s'] / 3600,
     }
 

@@ -12,7 +12,7 @@ from aiida import orm
 from aiida.common import LinkType, timezone
 from aiida.engine import ProcessState
 
-from aiida_mlip_autopipe.campaigns.labelling.runs import LabellingProgress, read_labelling
+from aiida_mlip_autopipe.campaigns.labelling.runs import LabellingProgress, labelling_warnings, read_labelling
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
@@ -86,7 +86,8 @@ class Progress:
     comparisons
         What the explorations are compared with, if they have a reference dataset.
     warnings
-        Which seeds are missing and why, what entries leave out, and where the selection differs from the request.
+        Which seeds are missing and why, what entries leave out, where the selection differs from the request, and which
+        rows have no label.
     failure
         Why the campaign failed; None if it did not.
     waits_for_daemon
@@ -146,7 +147,11 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         labels=None if labelling is None else read_labelling(labelling),
         paused=tuple(find_paused(find_work_chains(campaign))),
         comparisons=find_comparisons(campaign),
-        warnings=tuple(describe_losses(merge_reports(generated)) + _selection_warnings(campaign)),
+        warnings=(
+            *describe_losses(merge_reports(generated)),
+            *_selection_warnings(campaign),
+            *([] if labelling is None else labelling_warnings(labelling)),
+        ),
         failure=_failure(campaign),
         waits_for_daemon=waits_for_daemon,
     )

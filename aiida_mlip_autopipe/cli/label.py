@@ -80,8 +80,6 @@ def run(
     n_rows = write_dataset(node, output, force=force)
     console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{output}[/]')
     report = read_report(node)
-    for rule, n in report['n_dropped_by_rule'].items():
-        console.print(f'left out: {counted(n, "row")} ({rule})', style='yellow')
     if report['n_failed_before']:
         failed = counted(report['n_failed_before'], 'structure')
         console.print(f'{failed} failed in earlier runs; compute them again with --retry-failed', style='yellow')

@@ -41,3 +41,8 @@ class LabellingJob(LabellingRequest, AnyJob):
     """The name of the file with the structures."""
     level_hash: str = ''
     """The hash of the level of theory, which is part of the key of each label; empty if the keys are not used."""
+
+
+def isolated_atom_message(symbol: str, reason: str) -> str:
+    """Return the message of the event that an isolated atom cannot be computed."""
+    return f'an isolated atom of {symbol} cannot be computed: {reason}'

@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as
 from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, describe_loaded, load_model, make_loader
 from aiida_mlip_autopipe.jobs.runner import make_result, write_result
 from aiida_mlip_autopipe.jobs.version import LABELLING_VERSION
-from aiida_mlip_autopipe.labelling.contract import LABELS_FILE, LabellingJob
+from aiida_mlip_autopipe.labelling.contract import LABELS_FILE, LabellingJob, isolated_atom_message
 from aiida_mlip_autopipe.labelling.keys import isolated_atom_key, label_key
 from aiida_mlip_autopipe.labelling.label import Failure, Label
 from aiida_mlip_autopipe.labelling.labels_file import LabelsFile
@@ -147,7 +147,7 @@ def _describe(
     atoms = {one: outcomes[key] for one in isolated_atoms if (key := isolated_atom_key(one)) in outcomes}
     events = [Event(step=number, rule=one.rule, message=one.reason) for number, one in failed[:MAX_EVENTS]]
     events += [
-        Event(step=len(done), rule=one.rule, message=f'an isolated atom of {symbol} cannot be computed: {one.reason}')
+        Event(step=len(done), rule=one.rule, message=isolated_atom_message(symbol, one.reason))
         for symbol, one in atoms.items()
         if isinstance(one, Failure)
     ]

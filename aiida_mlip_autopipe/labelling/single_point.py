@@ -90,6 +90,8 @@ class SinglePoints:
         evaluator = Evaluator(atoms, self.calculator, with_stress=self._has_stress(atoms))
         evaluation = evaluator.evaluate(atoms.positions, atoms.cell.array)
         self.calls += evaluator.calls
+        if evaluation.forces.shape != (len(atoms), 3):
+            return self.fail('raised', f'the forces have the shape {evaluation.forces.shape}, for {len(atoms)} atoms')
         if not evaluation.is_finite(needs_stress=evaluator.with_stress):
             return self.fail('not_finite', 'the energy, the forces or the stress are not finite')
         if getattr(self.calculator, 'converged', None) is False:

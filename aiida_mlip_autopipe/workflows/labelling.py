@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculatio
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.labelling import LabellingSettings, Variation, label_key
+from aiida_mlip_autopipe.labelling.contract import isolated_atom_message
 from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Calibration, modelled, predict_core_s, within_budget
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
@@ -31,8 +32,12 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # The prefix of the labels of jobs that compute isolated atoms.
 ISOLATED_ATOMS = 'isolated_atoms'
-NO_ISOLATED_ATOM = ProcessLabellingWorkChain.exit_codes.ERROR_ISOLATED_ATOM.status
 CODES = LabellingCalculation.exit_codes
+# Exit codes of a process that could compute none of its isolated atoms. The structures keep their labels.
+NO_ISOLATED_ATOM = {
+    ProcessLabellingWorkChain.exit_codes.ERROR_ISOLATED_ATOM.status,
+    CODES.ERROR_NO_FRAME.status,
+}
 # Exit codes of a job that may have ended early because of the structure that it was computing. If the next job also
 # ends at this structure, the structure has no label; the value is the rule of its failure.
 OF_A_STRUCTURE = {
@@ -236,10 +241,10 @@ class LabellingWorkChain(ThrottledWorkChain):
         """Keep the labels of a job that has ended, and return whether another job computes the rest."""
         items, done = self.ctx.jobs[label], self._keep_outputs(node)
         rest = [item for item in items if self._key(item) not in done]
-        if node.is_finished_ok or not rest or self.ctx.exit_code is not None or self._is_stop_requested():
+        if label.startswith(ISOLATED_ATOMS) and (node.is_finished_ok or node.exit_status in NO_ISOLATED_ATOM):
+            self._record_isolated_atoms(rest, node)
             return False
-        if node.exit_status == NO_ISOLATED_ATOM and label.startswith(ISOLATED_ATOMS):
-            self.report(f'process {node.pk}: {node.exit_message}')
+        if node.is_finished_ok or not rest or self.ctx.exit_code is not None or self._is_stop_requested():
             return False
         n_lost = self.ctx.n_lost.pop(label, 0)
         if len(rest) < len(items):
@@ -257,6 +262,16 @@ class LabellingWorkChain(ThrottledWorkChain):
             self.ctx.n_again[label] = self.ctx.n_again.get(label, 0) + 1
             self.ctx.jobs[label] = rest
         return bool(rest)
+
+    def _record_isolated_atoms(self, symbols: list[str], node: orm.ProcessNode) -> None:
+        """Record why a process could not compute isolated atoms."""
+        events = node.outputs.result['events'] if 'result' in node.outputs else []
+        messages = [event['message'] for event in events]
+        for symbol in symbols:
+            own = (one for one in messages if one.startswith(isolated_atom_message(symbol, '')))
+            reason = next(own, node.exit_message or isolated_atom_message(symbol, 'its job gives no reason'))
+            self.ctx.failures['labels'][symbol] = {'rule': 'raised', 'reason': reason}
+            self.report(f'process {node.pk}: {reason}')
 
     def _key(self, item: int | str) -> str:
         """Return what identifies a result in a node of labels: the key of a structure, or the symbol of an atom."""

@@ -1,6 +1,7 @@
 """Labelling runs with EMT as reference method. The jobs are real."""
 
 import asyncio
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from support.errors import refused
 from support.rows import _make_provenance
 from support.stub_campaign import make_runner
 
+from aiida_mlip_autopipe.campaigns.labelling.runs import labelling_warnings
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
@@ -219,6 +221,9 @@ def test_the_labels_of_an_interrupted_job_are_kept_and_another_job_computes_the_
 def test_a_row_without_a_label_is_left_out_and_listed_with_the_reason(ended):
     (dropped,) = ended['killed by its second structure'].outputs.report['dropped']
     assert (dropped['row'], dropped['rule']) == (2, 'killed')
+    first, listed = labelling_warnings(ended['killed by its second structure'])
+    assert dropped['reason'] in first
+    assert str(ended['killed by its second structure'].outputs.report.pk) in listed
     assert [row.key_value_pairs['step'] for row in rows_of(ended['killed by its second structure'])][1] % 100 == 2
 
 
@@ -231,6 +236,40 @@ def test_a_job_that_refuses_its_environment_fails_the_run_which_starts_no_furthe
     assert 'numpy' in run.exit_message
     assert len(jobs_of(run)) == 2
     assert 'dataset' not in run.outputs
+
+
+# What follows the program of a job of isolated atoms: it reports that none of them, or only the first, was computed.
+WITHOUT_ATOMS = """
+import json
+result = json.load(open("{file}"))
+energies = result["isolated_atom_energies_eV"]
+if energies:
+    kept = dict(list(energies.items())[:{n_kept}])
+    events = [
+        dict(step=0, rule="raised", message=f"an isolated atom of {{symbol}} cannot be computed: no neighbours")
+        for symbol in energies.keys() - kept.keys()
+    ]
+    outcome = "completed" if kept else "no_frame"
+    result.update(isolated_atom_energies_eV=kept, events=events, outcome=outcome, message=events[0]["message"])
+    json.dump(result, open("{file}", "w"))
+"""
+
+
+@pytest.mark.parametrize(('n_kept', 'energies'), [(0, {}), (1, {'Au': 3.80})])
+def test_without_isolated_atoms_the_rows_keep_their_labels_and_the_report_says_why(
+    make_inputs, make_dataset, n_kept, energies
+):
+    program = WITHOUT_ATOMS.format(file=RESULT_FILE, n_kept=n_kept)
+    script = {'append_text': f"{sys.executable} -c '{program}'"}
+    run = run_get_node(LabellingWorkChain, **make_inputs(make_dataset(51, 52), reuse=False, script=script))[1]
+    assert run.is_finished_ok, run.exit_message
+    assert [row.data.get('isolated_atoms', {}) for row in rows_of(run)] == [energies] * 2
+    report = run.outputs.report
+    assert (report['n_labelled'], report['isolated_atom_energies_eV']) == (2, energies)
+    failed = report['isolated_atoms_failed']
+    assert set(failed) == {'Au', 'Cu'} - energies.keys()
+    assert all(symbol in reason and 'no neighbours' in reason for symbol, reason in failed.items())
+    assert labelling_warnings(run) == list(failed.values())
 
 
 def test_a_stopped_run_submits_no_job(make_inputs, make_dataset):

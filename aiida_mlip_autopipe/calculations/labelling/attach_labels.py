@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
+from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.calculations.export_dataset import software_of
 from aiida_mlip_autopipe.calculations.labelling.decisions import (
+    Dropped,
     FoundLabel,
     choose_repeats,
     collect_labels,
@@ -99,8 +101,7 @@ def attach_labels(
     left_out = {one.index for one in dropped}
     kept = [index for index in keys if index not in left_out]
     if not kept:
-        reason = dropped[0].reason if dropped else 'the dataset has no rows'
-        return ExitCode(ERROR_LABELS, f'no row has a label: {reason}', invalidates_cache=True)
+        return ExitCode(ERROR_LABELS, f'no row has a label: {_describe(dropped)}', invalidates_cache=True)
     atoms = _isolated_atoms(nodes.get('labels', {}).values())
     labelled = [_relabel(rows[index], keys[index], found[keys[index]], reference, atoms) for index in kept]
     with tempfile.TemporaryDirectory() as folder:
@@ -136,9 +137,22 @@ def attach_labels(
             for one in sorted(dropped, key=lambda one: one.index)
         ],
         'isolated_atom_energies_eV': atoms,
+        'isolated_atoms_failed': {
+            symbol: failure['reason']
+            for symbol, failure in sorted(failures['labels'].items())
+            if symbol in chemical_symbols and symbol not in atoms
+        },
         'core_s': _core_seconds([*found.values(), *repeated.values()]),
     }
     return {**outputs, 'report': orm.Dict(report)}
+
+
+def _describe(dropped: Sequence[Dropped]) -> str:
+    """Return how many rows each rule leaves out, with the first reason of each."""
+    if not dropped:
+        return 'the dataset has no rows'
+    first = {one.rule: one.reason for one in reversed(dropped)}
+    return '; '.join(f'{rule} ({n}): {first[rule]}' for rule, n in Counter(one.rule for one in dropped).items())
 
 
 def _isolated_atoms(nodes: Iterable[LabelsData]) -> dict[str, float]:

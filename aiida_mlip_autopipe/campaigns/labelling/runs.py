@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.config.labelling import LabellingConfig
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_labels
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
@@ -199,6 +200,22 @@ def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:
         n_failed=n_failed_here + counts.get('n_failed_before', 0),
         n_jobs_running=jobs.count(),
     )
+
+
+def labelling_warnings(node: orm.WorkChainNode) -> list[str]:
+    """Return which rows a finished labelling run left out, and which isolated atoms it lacks, with the reasons."""
+    if 'report' not in node.outputs:
+        return []
+    report = node.outputs.report.get_dict()
+    first = {one['rule']: one for one in reversed(report['dropped'])}
+    found = [
+        f'{counted(n, "row")} of {report["n_rows"]} left out of the labelled dataset by {rule}, such as row '
+        f'{first[rule]["row"]}: {first[rule]["reason"]}'
+        for rule, n in report['n_dropped_by_rule'].items()
+    ]
+    if found:
+        found.append(f"'verdi data core.dict show {node.outputs.report.pk}' lists all rows that were left out")
+    return found + list(report.get('isolated_atoms_failed', {}).values())
 
 
 def _read_dataset(file: Path) -> DatasetData:
