@@ -111,7 +111,8 @@ def test_the_forces_are_the_derivative_of_the_energy(make):
     assert forces[largest] == pytest.approx((energies[0] - energies[1]) / (2 * step), rel=0.02, abs=0.01)
 
 
-@pytest.mark.parametrize('make', [aluminium, magnesium_oxide, iron])
+# Strained iron has several magnetic solutions with these k-points.
+@pytest.mark.parametrize('make', [aluminium, magnesium_oxide])
 def test_the_pressure_is_the_derivative_of_the_energy_at_a_fixed_number_of_plane_waves(make):
     case, step = make(), 0.005
     stress = evaluate(case.atoms, case.settings).stress
