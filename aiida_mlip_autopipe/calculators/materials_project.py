@@ -12,7 +12,7 @@ The values: ``MPRelaxSet.yaml`` in pymatgen (``LDAUU``), fitted to formation ene
 Comput. Mater. Sci. 50, 2295 (2011), https://doi.org/10.1016/j.commatsci.2011.02.023, with the method of L. Wang,
 T. Maxisch and G. Ceder, Phys. Rev. B 73, 195107 (2006), https://doi.org/10.1103/PhysRevB.73.195107.
 The training data: B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), https://doi.org/10.1038/s42256-023-00716-3
-(MPtrj, used by CHGNet, SevenNet-0 and MACE-MP-0).
+(MPtrj, used by CHGNet, SevenNet-0, MACE-MP-0 and, together with sAlex, MACE-MPA-0).
 """
 
 from __future__ import annotations

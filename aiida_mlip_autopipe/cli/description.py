@@ -71,7 +71,7 @@ def describe_cost(cost: Cost | None) -> str:
     if cost is None:
         return 'unknown for this labeller before its first labels'
     n = cost.n_measured
-    made = f'corrected by {counted(n, "label")}' if n else 'not corrected, since no label was'
+    made = f'corrected using {counted(n, "label")}' if n else 'not corrected, since no label was'
     range_ = f'{core_time(3600 * cost.core_hours)} within a factor of {cost.uncertainty:.2g}'
     return f'{range_}, {made} made on this computer'
 

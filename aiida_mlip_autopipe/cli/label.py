@@ -33,7 +33,7 @@ def run(
     dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan without starting anything.')] = False,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
     retry_failed: Annotated[
-        bool, typer.Option('--retry-failed', help='Compute structures again that failed in an earlier run.')
+        bool, typer.Option('--retry-failed', help='Recompute structures that failed in an earlier run.')
     ] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:

@@ -84,7 +84,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     selected = f'{bound}{plan.n_structures} are selected{always if estimate.n_always_selected else ""}'
     table.add_row('frames', f'{estimate.n_frames:,}, of which {selected}')
     if plan.level is not None:
-        table.add_row('labels', f'at most {estimate.n_labels:,} of the level {plan.level.name}')
+        table.add_row('labels', f'at most {estimate.n_labels:,} at the level {plan.level.name}')
         table.add_row('cost of labels', describe_cost(plan.labels_cost))
     without_labels = '' if plan.level is None else ', without the labels'
     table.add_row(

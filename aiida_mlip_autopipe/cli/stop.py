@@ -16,8 +16,8 @@ def kill(
 ) -> None:
     """Stop a campaign or a labelling run.
 
-    Running jobs write a checkpoint, and their results are retrieved. All other jobs are killed. Run the same command
-    again to continue from the checkpoints.
+    Running jobs write a checkpoint, and their results are retrieved. All other jobs are killed. To continue from
+    the checkpoints, repeat the command that started the run (`run` or `label run`).
     """
     from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
     from aiida_mlip_autopipe.cli.console import console

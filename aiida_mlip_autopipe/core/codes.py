@@ -126,7 +126,7 @@ class Code(ExplainedEnum):
         'Sites of a structure in a file are partially occupied.',
         'Set `partial_occupancy: order` for CIF files, or use an ordered structure.',
     )
-    PROTOTYPE_MISSING = 'prototype_missing', 'No structure type of the formula is known.', 'Set n_random above 0.'
+    PROTOTYPE_MISSING = 'prototype_missing', 'No structure type is known for the formula.', 'Set n_random above 0.'
     QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'
     QUERY_REFUSED = 'query_refused', 'The database refused the query.', 'Correct the query or the key.'
     QUERY_TOO_BROAD = 'query_too_broad', 'The query found too many structures.', 'Narrow it, or raise max_structures.'

@@ -21,7 +21,7 @@ REPORT_BUG = 'Read the traceback with `verdi process report PK`, and report it a
 EXPLANATIONS = {
     # AiiDA and the scheduler.
     'ERROR_NO_RETRIEVED_FOLDER': Explanation(
-        'AiiDA retrieved no files of the job.',
+        'AiiDA retrieved no files from the job.',
         'Test the connection with `verdi computer test`, then run the same file again.',
     ),
     'ERROR_SCHEDULER_OUT_OF_MEMORY': Explanation(

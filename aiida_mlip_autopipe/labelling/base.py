@@ -32,7 +32,7 @@ class LabellingSettings(Settings):
     resources: JobResources | None = None
     """Resources of the jobs; by default, those of ``execution``."""
     structures_per_job: int = Field(default=20, ge=1)
-    """Maximum number of structures of a job."""
+    """Maximum number of structures per job."""
     time_limit_s: float | None = Field(default=None, gt=0)
     """Time limit of each structure in seconds; by default, only the wall time of the job limits it."""
     max_atoms: int | None = Field(default=None, ge=1)
@@ -52,7 +52,7 @@ class LabellingSettings(Settings):
     repeat: bool = True
     """Whether a suspicious label is computed again."""
     retry_failed: bool = False
-    """Whether structures are computed again that an earlier run could not label at this level of theory, because the
+    """Whether to recompute structures that an earlier run could not label at this level of theory, because the
     calculation did not converge or raised an error. Those that ran out of time or memory are always computed again."""
 
 

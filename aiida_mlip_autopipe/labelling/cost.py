@@ -1,4 +1,4 @@
-"""The cost of a label in core seconds, predicted before anything is computed and corrected by labels already made.
+"""The cost of a label in core seconds, predicted before anything is computed and corrected using labels already made.
 
 The model of GPAW counts what a plane-wave code does in an SCF cycle: a fixed part of each structure, the exchange and
 correlation in the PAW spheres of the atoms, the density on the grid, Fourier transforms of each band at each k-point,
@@ -108,7 +108,7 @@ class Calibration:
 
     @property
     def uncertainty(self) -> float:
-        """Factor within which the cost of a label probably is; at least that of the model for fewer than 5 labels."""
+        """Factor within which the cost of a label probably lies; at least that of the model for fewer than 5 labels."""
         if self.n_labels == 0:
             return OF_ANOTHER_COMPUTER
         return max(self.spread, LARGEST_ERROR) if self.n_labels < MIN_LABELS else self.spread
@@ -163,9 +163,9 @@ class Cost:
     core_hours
         The prediction in core hours.
     uncertainty
-        Factor within which the cost probably is.
+        Factor within which the cost probably lies.
     n_measured
-        Number of labels on the same computer that corrected the prediction.
+        Number of labels on the same computer that were used to correct the prediction.
     """
 
     core_hours: float

@@ -80,7 +80,7 @@ class ComparedLabels:
 def pair_labels(rows: Sequence[Row]) -> ComparedLabels | None:
     """Pair the labels of rows at two levels of theory.
 
-    The reference is DFT if a row has labels by DFT, otherwise its present labels. If the rows have several pairs of
+    The reference is DFT if a row has labels by DFT, otherwise its current labels. If the rows have several pairs of
     levels, the most frequent pair is used.
 
     Returns
@@ -134,7 +134,7 @@ def describe_errors(labels: ComparedLabels) -> dict[str, Any]:
 
 
 def measure_cost(rows: Sequence[Row]) -> dict[str, float] | None:
-    """Return the cost of the present labels; None if no row records it.
+    """Return the cost of the current labels; None if no row records it.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def _find_pair(row: Row) -> tuple[RowLabels, RowLabels] | None:
     found = [*([present] if present is not None else []), *other_labels(row).values()]
     if len(found) < 2:
         return None
-    # Sorting is stable, so the present labels come before the others.
+    # Sorting is stable, so the current labels come before the others.
     reference, *rest = sorted(found, key=lambda labels: labels.level.method != 'dft')
     return reference, min(rest, key=lambda labels: labels.level.method != 'mlip')
 

@@ -69,14 +69,14 @@ def _others(row: Row, new: RowLabels) -> dict[str, RowLabels]:
 
 
 def choose_labels(rows: Iterable[Row], choice: str) -> list[Row]:
-    """Return rows with the chosen labels as their present labels. The other labels are kept in their data.
+    """Return rows with the chosen labels as their current labels. The other labels are kept in their data.
 
     Parameters
     ----------
     rows
         The rows.
     choice
-        ``dft`` or ``mlip``, or the name or the hash of a level of theory. A row whose present labels match does not
+        ``dft`` or ``mlip``, or the name or the hash of a level of theory. A row whose current labels match does not
         change.
 
     Raises

@@ -86,10 +86,10 @@ class LabellingWorkChain(ThrottledWorkChain):
             namespace_options={**optional, 'help': 'The process of another plugin, instead of `job`.'},
         )
         for name, valid_type, text, default in (
-            ('structures_per_job', int, 'Maximum number of structures of a job.', {}),
+            ('structures_per_job', int, 'Maximum number of structures per job.', {}),
             ('max_concurrent_jobs', int, 'Maximum number of jobs that run at the same time.', {}),
             ('reuse_finished', bool, 'Reuse the labels in the profile.', {'default': False}),
-            ('retry_failed', bool, 'Compute structures again that failed in an earlier run.', {'default': False}),
+            ('retry_failed', bool, 'Recompute structures that failed in an earlier run.', {'default': False}),
             ('calibration', dict, 'The fields of `Calibration`, for the budget.', {'required': False}),
         ):
             spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)

@@ -88,7 +88,7 @@ def test_a_campaign_labels_its_frames_and_a_labelling_run_of_its_dataset_reuses_
     label = ('label', 'run', 'aluminium.db', '--settings', 'label.yaml')
     plan = home('mlip-autopipe', *label, '--dry-run').stdout
     assert re.search(r'structures\s+4, of which 4 ', plan)
-    assert re.search(r'cost\s+about 0 core seconds.*corrected\s+by\s+4\s+labels', plan, re.DOTALL)
+    assert re.search(r'cost\s+about 0 core seconds.*corrected\s+using\s+4\s+labels', plan, re.DOTALL)
     refused = home('mlip-autopipe', *label, '-o', 'aluminium.db', check=False)
     assert_refused(refused.stderr, Code.FILE_EXISTS, 'aluminium.db')
     home('mlip-autopipe', *label, '--retry-failed', '-o', 'again.db')

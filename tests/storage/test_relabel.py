@@ -104,7 +104,7 @@ def test_a_choice_that_several_labels_match_is_refused_unless_a_hash_tells_them_
     with refused(Code.LEVELS_MIXED, dft_level(400).hash, dft_level(600).hash):
         choose_labels([third], 'dft')
     assert choose_labels([third], dft_level(400).hash)[0].labels['energy'] == -7.25
-    # The present labels come first, so the choice is not ambiguous here.
+    # The current labels come first, so the choice is not ambiguous here.
     assert choose_labels([second], 'dft')[0].labels['energy'] == -8.0
 
 

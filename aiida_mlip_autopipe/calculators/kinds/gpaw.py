@@ -60,7 +60,8 @@ class GPAWSettings(CalculatorSettings):
     """Convergence threshold of the density in electrons per valence electron; by default, that of the preset."""
     max_scf_steps: int = Field(default=200, ge=1)
     """Maximum number of steps of the SCF cycle. A structure that does not converge is computed again with different
-    mixing, then with more bands, then from the density of a wide smearing. If all attempts fail, it has no results."""
+    mixing, then with more bands, and finally starting from a density converged with a wider smearing. If all attempts
+    fail, it has no results."""
     smearing: Literal['fermi-dirac', 'marzari-vanderbilt'] = 'fermi-dirac'
     """Smearing function of the occupations."""
     smearing_eV: float = Field(default=0.1, gt=0)

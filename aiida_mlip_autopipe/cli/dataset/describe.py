@@ -27,7 +27,7 @@ def info(
     ] = None,
     metadata: Annotated[
         Path | None,
-        typer.Option('--metadata', help='YAML file for `publish`, from which the version of the dataset is shown.'),
+        typer.Option('--metadata', help='YAML file for `publish`, from which the version of the dataset is read.'),
     ] = None,
     force: Force = False,
     as_json: JsonOption = False,
@@ -119,7 +119,7 @@ def diff(
     """Compare the structures, labels and metadata of two datasets.
 
     Paths and the UUIDs of repeated runs are ignored.
-    The exit status is 1 if they differ.
+    The exit status is 1 if the datasets differ.
     """
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.merge import compare_datasets

@@ -45,8 +45,8 @@ def merge(
         console.print(f'{counted(merged.n_repeated, "row")} left out, because an earlier row is the same frame')
     if merged.n_alike:
         console.print(
-            f'{counted(merged.n_alike, "row")} kept, although earlier datasets have copies with other rounding or '
-            'orientation, or in another group; a split puts copies in the same set',
+            f'{counted(merged.n_alike, "row")} kept, although earlier datasets have copies with different rounding '
+            'or orientation, or in another group; a split puts copies in the same set',
             style='yellow',
         )
     if (level := merged.joined_level) is not None:

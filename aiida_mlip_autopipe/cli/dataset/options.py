@@ -15,7 +15,7 @@ Labels = Annotated[
     typer.Option(
         '--labels',
         help='The labels to write, if rows have several: dft, mlip, or the name or the hash of a level of theory; by '
-        'default, the present labels.',
+        'default, the current labels.',
         show_default=False,
     ),
 ]

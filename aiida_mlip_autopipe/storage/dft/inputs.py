@@ -29,7 +29,7 @@ from aiida_mlip_autopipe.structures.vacuum import extended_directions
 
 
 class FrameName(NamedTuple):
-    """What a calculation is for. A DFT calculation does not depend on the present labels of the frame.
+    """What a calculation is for. A DFT calculation does not depend on the current labels of the frame.
 
     Attributes
     ----------

@@ -99,7 +99,7 @@ def convert_rows(
     format
         A key of `FORMATS`; by default, the suffix of the path determines the format.
     labels
-        The labels to write, if rows have several; see `choose_labels`. By default, the present labels are written.
+        The labels to write, if rows have several; see `choose_labels`. By default, the current labels are written.
 
     Raises
     ------

@@ -101,7 +101,7 @@ def split_dataset(
         Weights in the loss by the kind or label of the rows.
     labels
         The labels of the files and configs, if rows have several; see `choose_labels`. By default, these are the
-        present labels.
+        current labels.
     random_seed
         Random seed for the assignment of groups to sets.
     overwrite
