@@ -143,7 +143,7 @@ def level_of_labels(labels: orm.Data, about: Mapping[str, Any]) -> LevelOfTheory
 def software_of(about: Mapping[str, Any]) -> Software:
     """Return the calculator and the software of a job from the part of its result that a leg stores.
 
-    A label by the process of another plugin has no such result, but the software itself under `SOFTWARE`.
+    A label computed by the process of another plugin has no such result, but the software itself under `SOFTWARE`.
     """
     if SOFTWARE in about:
         return Software.model_validate(about[SOFTWARE])

@@ -21,7 +21,7 @@ class Attempt:
     seconds
         Duration in seconds.
     message
-        The reason of a failure.
+        The reason for a failure.
     """
 
     change: str

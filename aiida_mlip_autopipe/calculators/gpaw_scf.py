@@ -1,7 +1,8 @@
 """Convergence of GPAW's SCF cycle, with further attempts after a failure.
 
-An attempt changes only how the cycle reaches its result. Mixing and empty bands do not affect the result, and after a
-wide smearing the cycle continues from that density with the original one. So the level of theory is always the same.
+An attempt changes only how the cycle reaches its result. Mixing and empty bands do not affect the result. After
+converging with a wide smearing, the cycle continues from the resulting density with the original smearing. So the level
+of theory is always the same.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def converge(
     record: Callable[[Attempt], None],
     changes: tuple[str, ...] = CHANGES,
 ) -> None:
-    """Give a structure a calculator of GPAW that has converged.
+    """Attach a converged GPAW calculator to a structure.
 
     Parameters
     ----------

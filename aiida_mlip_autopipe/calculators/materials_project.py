@@ -92,6 +92,6 @@ def describe_missing_U(model: str, missing: Mapping[str, float], place: str) -> 
     values = ', '.join(f'{metal}: {{d: {value:g}}}' for metal, value in missing.items())
     return (
         f'{model} was trained on data of the Materials Project, which uses PBE+U for oxides and fluorides of '
-        f'{", ".join(missing)}; these labels will differ from it systematically. '
+        f'{", ".join(missing)}; these labels will differ systematically from the training data. '
         f'For the same U values, set {place}: {{{values}}}'
     )

@@ -79,7 +79,7 @@ class Plan:
     level
         The level of theory of the labels of a reference method; None without one.
     labels_cost
-        The predicted cost of these labels, from structures such as the first seeds; None if it cannot be predicted.
+        The cost of these labels, predicted for structures like the first seeds; None if it cannot be predicted.
     estimate
         The expected cost, without the labels of a reference method.
     warnings

@@ -140,8 +140,8 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
     if not trials:
         raise AutopipeError(
             Code.CODE_WITHOUT_CALCULATOR,
-            f'{code.full_label} has no self-test yet, so its calculator is unknown; test it with that of a config by '
-            f"'{self_test_command(code.full_label)} --config FILE'",
+            f'{code.full_label} has not been tested yet, so its calculator is unknown; test it with the calculator of '
+            f"a config: '{self_test_command(code.full_label)} --config FILE'",
         )
     return trials
 

@@ -45,8 +45,8 @@ def submit_campaign(config: CampaignConfig, notify: Callable[[str], None]) -> Su
     Raises
     ------
     AutopipeError
-        If the daemon does not start, or for the reasons of `DatasetWorkChain.get_builder_from_config`. In
-        that case, nothing is submitted.
+        If the daemon does not start, or for any of the reasons given in
+        `DatasetWorkChain.get_builder_from_config`. In that case, nothing is submitted.
     """
     # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():

@@ -94,7 +94,8 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
         return Path(info.context[REPLACE_FILE](path))
     # Symbolic links are not followed, because the name in the config determines the file format.
     resolved = Path(os.path.abspath(info.context['folder'] / os.path.expanduser(path)))
-    # Unlike the methods of `Path`, these functions accept paths that the file system refuses, such as too long names.
+    # Unlike the methods of `Path`, these functions accept paths that the file system refuses, such as names that are
+    # too long.
     if not os.path.isfile(resolved):
         if os.path.isdir(resolved):
             raise fault(Code.NOT_A_FILE, 'must be a file, not a folder')

@@ -157,7 +157,7 @@ class _NodeReader:
     def _value(self, node: yaml.Node) -> Any:
         self._n_values += 1
         if self._n_values > MAX_VALUES:
-            raise self._error_at(node, f'the file has more than {MAX_VALUES} values, with those of aliases')
+            raise self._error_at(node, f'the file has more than {MAX_VALUES} values, including those of aliases')
         if len(self._open) >= MAX_DEPTH:
             raise self._error_at(node, _TOO_DEEP)
         if node.tag not in _PLAIN_TAGS:

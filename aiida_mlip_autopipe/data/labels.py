@@ -159,7 +159,7 @@ def find_isolated_atoms(symbols: Collection[str], level_hash: str) -> dict[str, 
 def find_labels(
     keys: Collection[str], level_hash: str, *, variant: Variation = ''
 ) -> dict[str, tuple[LabelsData, int]]:
-    """Return the stored labels of structures, with the node and the index in it of each.
+    """Return where the labels of structures are stored: the node and the index in it, by key.
 
     Parameters
     ----------

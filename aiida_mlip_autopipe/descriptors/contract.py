@@ -25,6 +25,7 @@ class DescriptorsJob(AnyJob):
     structures: str = STRUCTURES_FILE
     """The name of the file with the structures."""
     pca: str | None = None
-    """The name of the file with the PCA. If it is set, the job computes the SOAP of each atom in its components."""
+    """The name of the file with the PCA. If it is set, the job projects the SOAP vector of each atom onto the
+    principal components."""
     calculator: dict[str, Any] | None = None
     """The settings of the calculator, if the descriptors are learned."""

@@ -105,7 +105,7 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If the file is damaged or truncated, or has another version.
+            If the file is damaged or truncated, or has an unsupported version.
         """
         try:
             content = path.read_bytes()

@@ -66,7 +66,10 @@ def _is_ordered(structure: Any) -> bool:
 
 
 def _to_atoms(structure: Any, database_id: str) -> Atoms:
-    """Convert a pymatgen structure. Its id gets the prefix ``id``, because ASE reads an id of digits as a number."""
+    """Convert a pymatgen structure.
+
+    Its id gets the prefix ``id``, because ASE reads an id that consists only of digits as a number.
+    """
     return Atoms(
         numbers=[site.specie.Z for site in structure],
         positions=np.asarray(structure.cart_coords),

@@ -62,7 +62,7 @@ def read_content(path: Path) -> dict[str, Any]:
     Raises
     ------
     JobRefusedError
-        If the file is missing or has another version.
+        If the file is missing or has a different version.
     """
     try:
         content = json.loads(path.read_text())

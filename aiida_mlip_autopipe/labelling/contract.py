@@ -44,5 +44,5 @@ class LabellingJob(LabellingRequest, AnyJob):
 
 
 def isolated_atom_message(symbol: str, reason: str) -> str:
-    """Return the message of the event that an isolated atom cannot be computed."""
+    """Return the message of the event for an isolated atom that cannot be computed."""
     return f'an isolated atom of {symbol} cannot be computed: {reason}'

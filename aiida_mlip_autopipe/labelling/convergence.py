@@ -67,7 +67,7 @@ def parse_series(text: str) -> Series:
     Raises
     ------
     AutopipeError
-        If the text has another form or fewer than three different numbers.
+        If the text has a different form or fewer than three different numbers.
     """
     name, _, listed = text.partition('=')
     try:
@@ -94,9 +94,9 @@ class Point:
     force_error_eV_A
         Largest root mean square difference of the force components of a structure, in eV/Å.
     energy_error_eV
-        Largest difference of a relative energy, between a structure and its expanded copy, in eV/atom.
+        Largest error of a relative energy (that between a structure and its expanded copy) in eV/atom.
     stress_error_GPa
-        Largest difference of a component of the stress in GPa; None without stresses.
+        Largest error of a component of the stress in GPa; None without stresses.
     seconds
         Time in seconds for all structures.
     """

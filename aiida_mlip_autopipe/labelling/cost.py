@@ -1,8 +1,8 @@
 """The cost of a label in core seconds, predicted before anything is computed and corrected using labels already made.
 
-The model of GPAW counts what a plane-wave code does in an SCF cycle: a fixed part of each structure, the exchange and
-correlation in the PAW spheres of the atoms, the density on the grid, Fourier transforms of each band at each k-point,
-and products of pairs of bands.
+The cost model of GPAW counts what a plane-wave code does in an SCF cycle: a fixed part of each structure, the exchange
+and correlation in the PAW spheres of the atoms, the density on the grid, Fourier transforms of each band at each
+k-point, and products of pairs of bands.
 
 The coefficients were fitted to the processor time of 15 calculations by GPAW 26.7 with one thread of an Intel Xeon that
 was also used by other processes: rattled Si, Al, Cu, MgO, NaCl, ice, spin-polarised Fe and a water molecule, with 2 to
@@ -30,7 +30,7 @@ from aiida_mlip_autopipe.structures.plausibility import NORMAL
 COEFFICIENTS_S = np.array([1.2, 0.104, 0.167, 0.01175, 1.36e-4])
 """Core seconds of the terms of `terms_of_gpaw`."""
 LARGEST_ERROR = 2.2
-"""Factor between a measurement and its prediction, at most, if the measurement was not part of the fit."""
+"""Largest factor between a measurement and its prediction if the measurement was not part of the fit."""
 OF_ANOTHER_COMPUTER = 4.0
 """The same factor on another computer, whose cores may be about twice as fast or slow."""
 MIN_LABELS = 5
@@ -39,7 +39,7 @@ RULE_BUDGET = 'budget_core_hours'
 
 
 def terms_of_gpaw(atoms: Atoms, settings: GPAWSettings) -> np.ndarray:
-    """Return the numbers by which the coefficients of the model are multiplied, shape (5,).
+    """Return the numbers by which the coefficients of the cost model are multiplied, shape (5,).
 
     Of two k-points that time reversal relates, GPAW computes one. Other symmetries are not counted, because frames of
     an exploration have none; a perfect crystal costs less.
@@ -74,14 +74,14 @@ def modelled(calculator: Mapping[str, Any]) -> GPAWSettings | None:
 
 
 def relative_cost(atoms: Atoms, calculator: CalculatorSettings | None) -> float:
-    """Return the cost of a label without any correction: in core seconds, or the number of atoms without a model.
+    """Return the cost of a label without any correction: in core seconds or, without a cost model, the number of atoms.
 
     Parameters
     ----------
     atoms
         The structure.
     calculator
-        The settings of the calculator; None if there is no model of it.
+        The settings of the calculator; None if there is no cost model for it.
     """
     if not isinstance(calculator, GPAWSettings):
         return float(len(atoms))
@@ -138,14 +138,14 @@ def calibrate(predicted_core_s: Sequence[float], measured_core_s: Sequence[float
 def predict_core_s(
     atoms: Atoms, calculator: CalculatorSettings | None, calibration: Calibration = NOT_CALIBRATED
 ) -> float | None:
-    """Return the predicted cost of a label in core seconds; None without a model of the calculator and without labels.
+    """Return the predicted cost of a label in core seconds; None without a cost model and without labels.
 
     Parameters
     ----------
     atoms
         The structure.
     calculator
-        The settings of the calculator; None if there is no model of it.
+        The settings of the calculator; None if there is no cost model for it.
     calibration
         The correction by labels that were made before.
     """

@@ -78,7 +78,7 @@ class Explorer:
 def labelling_warnings(
     structures: Sequence[Atoms], explorers: Iterable[Explorer], settings: Settings, *, place: str = 'labelling'
 ) -> list[str]:
-    """Return sentences about labels that would differ from the data of the potential, or have no stress.
+    """Return sentences about labels that would differ from the training data of the potential, or have no stress.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def describe_other_hubbard_U(
     *,
     place: str = 'labelling',
 ) -> str | None:
-    """Return a sentence if the potential of the exploration was trained on data with other U values than the labels.
+    """Return a sentence if the labels and the data on which the potential was trained have different U values.
 
     Parameters
     ----------
@@ -220,8 +220,8 @@ def _charge_faults(structures: Sequence[Atoms], calculator: Settings, place: str
         yield Fault(
             Code.VALUES_INCOMPLETE,
             f'{place}.charge',
-            f'no value for {counted(len(charged), "structure")} whose initial charges do not sum to 0, but for example '
-            f'to {totals[charged[0]]:+g}',
+            f'no value for {counted(len(charged), "structure")} whose initial charges do not sum to 0 '
+            f'(the first sum is {totals[charged[0]]:+g})',
             'set it to 0 if these are formal charges, as for a neutral cell with defects, or to the total charge of '
             'all structures',
         )

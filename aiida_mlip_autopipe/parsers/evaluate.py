@@ -43,7 +43,7 @@ class EvaluationParser(JobParser):
 
 
 def _with_labels(frames: Trajectory, labels: Sequence[Label | Failure | None]) -> Trajectory:
-    """Return frames with other energies and forces, NaN where a label is missing."""
+    """Return frames with the energies and forces of labels, NaN where a label is missing."""
     energies, forces = np.full(len(frames), np.nan), np.full(frames.forces.shape, np.nan)
     for index, label in enumerate(labels):
         if isinstance(label, Label):

@@ -1,4 +1,4 @@
-"""Text of other programs and of users in Markdown."""
+"""Text from other programs and from users, as Markdown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def escape(value: Any) -> Any:
-    """Return a value whose texts, at any depth, contain no HTML, no separators of table cells and no line breaks.
+    """Return a value whose strings, at any depth, contain no HTML, no separators of table cells and no line breaks.
 
     Parameters
     ----------
     value
-        A text, or mappings and lists with texts. Other values are not changed.
+        A string, or mappings and lists that contain strings. Other values are not changed.
     """
     if isinstance(value, Mapping):
         return {escape(key): escape(item) for key, item in value.items()}

@@ -7,7 +7,7 @@ from html import escape
 
 
 def render_table(head: Sequence[str], lines: Mapping[str, Sequence[float | str]]) -> str:
-    """Return the HTML of a table whose lines have titles."""
+    """Return the HTML of a table whose rows have titles."""
     body = ''.join(
         f'<tr><td>{escape(name)}</td>' + ''.join(f'<td>{_cell(value)}</td>' for value in values) + '</tr>'
         for name, values in lines.items()

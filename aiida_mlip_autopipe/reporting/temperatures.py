@@ -14,7 +14,9 @@ N_TEMPERATURES = 8
 
 
 def divide_temperatures(rows: Sequence[Row]) -> tuple[list[str | None], list[str]]:
-    """Divide the temperatures of rows into intervals of the same width; a few temperatures are kept as they are.
+    """Divide the temperatures of rows into intervals of the same width.
+
+    If there are only a few different temperatures, they are kept as they are.
 
     Returns
     -------

@@ -82,7 +82,7 @@ class BulkInsert:
         self._systems, self._species, self._pairs = [], [], []
 
     def _check(self, pairs: dict[str, Any]) -> None:
-        """Let ASE check the pairs. A key with the same text or type of number is checked once."""
+        """Let ASE check the pairs. Each key is checked once for each text value and each type of number."""
         identities = [(key, value if isinstance(value, str) else type(value)) for key, value in pairs.items()]
         if not self._checked.issuperset(identities):
             check(pairs)

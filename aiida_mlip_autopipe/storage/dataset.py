@@ -155,7 +155,7 @@ class Dataset:
                 yield row
 
     def first_rows(self, key: str) -> Iterator[Row]:
-        """Yield the first row with each text of a key, and all rows without the key, in the order of their ids."""
+        """Yield the first row for each text value of a key, and all rows without the key, in the order of their ids."""
         yield from self._database.first_rows(key)
 
     def _parse(self, selection: str) -> tuple[list[str], tuple[Comparison, ...]]:

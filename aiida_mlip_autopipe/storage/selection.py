@@ -23,7 +23,7 @@ _OF_ASE = (
     *('id', 'age', 'ctime', 'mtime', 'user', 'natoms', 'formula', 'energy', 'fmax', 'smax', 'magmom', 'charge'),
     *('calculator', 'unique_id', 'volume', 'mass', 'pbc'),
 )
-# Those of them that are numbers, but that ASE compares with text without an error.
+# The numeric ones among them, which ASE compares even with text without raising an error.
 _NUMBERS_OF_ASE = ('ctime', 'mtime', 'fmax', 'smax', 'volume', 'mass')
 # Text from the user, which gets an underscore as a prefix in a row if it can be read as a number.
 _TEXT = ('label', 'kind', 'campaign', 'model', 'parent')

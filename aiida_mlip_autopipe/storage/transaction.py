@@ -47,7 +47,7 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
         return select_rows(self, selection, **equal)
 
     def first_rows(self, key: str) -> Iterator[Row]:
-        """Yield the first row with each text of a key, and all rows without the key, in the order of their ids."""
+        """Yield the first row for each text value of a key, and all rows without the key, in the order of their ids."""
         with self.managed_connection() as connection:
             found = connection.execute(
                 'SELECT MIN(id) FROM text_key_values WHERE key = :key GROUP BY value UNION '

@@ -302,7 +302,7 @@ class LabellingWorkChain(ThrottledWorkChain):
         rule = OF_A_STRUCTURE.get(node.exit_status)
         if rule is None:
             return False
-        reason = f'job {node.pk} ended while it computed this structure: {node.exit_message}'
+        reason = f'job {node.pk} ended while it was computing this structure: {node.exit_message}'
         kind = 'repeats' if self.ctx.variations[label] else 'labels'
         self.ctx.failures[kind][self._key(item)] = {'rule': rule, 'reason': reason}
         self.report(reason)

@@ -6,11 +6,11 @@ The first table contains force errors relative to those of ``random`` in the sam
 sizes: the 95th percentile for each result and test, the 95th percentile for all of them, and the mean error for all of
 them. The last column is the 95th percentile for all of them relative to that of the best sampler.
 
-The other tables contain the 95th percentile at each size. The last column is a fraction of a
-number of structures (``--at``): with this fraction, the sampler has the same 95th percentile as ``random`` with all of
-them. If the fraction is that of the smallest or largest size, it is an upper or lower limit.
+The other tables contain the 95th percentile at each size. The last column is the fraction of the ``--at`` structures
+with which the sampler reaches the same 95th percentile as ``random`` with all of them. If the fraction is that of the
+smallest or largest size, it is an upper or lower limit.
 
-For a pool of phases, the last table contains the fractions of the phases and kinds in the selections of that number.
+For a pool of phases, the last table contains the fractions of the phases and kinds in the selections of that size.
 
 The intervals are 95 % bootstrap intervals over the repeats.
 """

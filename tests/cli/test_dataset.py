@@ -222,7 +222,7 @@ def test_a_database_is_converted_to_a_database(run):
 
 
 def with_both_labels(rows):
-    """Return rows with labels by DFT, 100 eV below those of EMT, next to those of EMT."""
+    """Return rows with DFT labels, 100 eV below those of EMT, next to those of EMT."""
     level = LevelOfTheory(method='dft', code='gpaw', name='dft:gpaw:pbe', parameters={'functional': 'PBE'})
     about = {'isolated_atoms': {'Cu': -20.0}}
     return [
@@ -293,7 +293,7 @@ def test_dft_inputs_are_written_and_missing_calculations_are_reported_for_each_r
 
 
 @pytest.mark.integration
-def test_labels_are_read_from_files_also_without_a_profile(run, tmp_path):
+def test_labels_are_read_from_files_even_without_a_profile(run, tmp_path):
     provenance = [row.provenance for row in make_rows(2)]
     rows = [label_by_emt(atoms, one) for atoms, one in zip((crystal(), layer()), provenance, strict=True)]
     export_dataset(Path('al.db'), rows)

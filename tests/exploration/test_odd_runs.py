@@ -238,6 +238,6 @@ def test_the_limit_of_a_run_with_constant_temperature_is_that_of_the_target():
     assert {schedule.recent_temperature(step, 100.0) for step in range(100)} == {300.0}
 
 
-def test_an_atom_alone_has_no_other_atoms_to_be_detached_from(recwarn):
+def test_a_single_atom_has_no_other_atoms_to_be_detached_from(recwarn):
     Guards(GuardSettings(), Atoms('Cu', cell=[3, 3, 3], pbc=True))
     assert not recwarn.list

@@ -78,7 +78,7 @@ def test_predictions_are_within_a_factor_of_two_of_measurements(atoms, settings,
     assert measured_s / 2 < predicted < 2 * measured_s
 
 
-def test_a_calculator_without_a_model_has_no_prediction():
+def test_a_calculator_without_a_cost_model_has_no_prediction():
     assert predict_core_s(bulk('Cu'), EMTSettings()) is None
 
 

@@ -89,7 +89,7 @@ def test_labels_of_a_spin_polarised_cell_are_those_of_gpaw(label):
     assert iron.magnetic_moments_muB[0] > 1.5
 
 
-def test_a_structure_that_does_not_converge_is_computed_with_other_mixing_and_more_bands(label):
+def test_a_structure_that_does_not_converge_is_computed_with_different_mixing_and_more_bands(label):
     lithium = Atoms('Li2', [[0, 0, 0], [0, 0, 2.9]], cell=[3, 3, 8], pbc=True)
     _, (fixed,) = label([lithium], smearing_eV=0.001, max_scf_steps=30)
     assert len(fixed.attempts) > 1
@@ -107,7 +107,7 @@ def test_a_structure_that_never_converges_has_a_failure_and_the_others_are_label
     assert aluminium.attempts[-1].converged
 
 
-def test_a_repetition_with_other_mixing_gives_the_same_label(label):
+def test_a_repetition_with_different_mixing_gives_the_same_label(label):
     _, (first,) = label([bulk('Al')])
     _, (second,) = label([bulk('Al')], variant='mixing')
     assert second.attempts[0].change == 'mixing'
@@ -118,5 +118,5 @@ def test_a_repetition_with_other_mixing_gives_the_same_label(label):
     ('moments', 'expected'),
     [([2.0, 2.0], [2.0, -2.0]), ([2.0, -1.0], [2.0, 1.0]), ([0.0, 0.0], [1.0, 1.0]), ([3.0], [1.5])],
 )
-def test_another_magnetic_start_has_another_order(moments, expected):
+def test_another_magnetic_start_has_different_moments(moments, expected):
     assert other_start(np.array(moments)).tolist() == expected

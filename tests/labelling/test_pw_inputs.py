@@ -77,7 +77,7 @@ def test_atoms_with_different_moments_are_different_species():
     assert made.atoms.get_tags().tolist() == [2, 1]
 
 
-def test_moments_of_the_settings_start_atoms_without_own_moments():
+def test_atoms_without_moments_of_their_own_start_with_those_of_the_settings():
     atoms = bulk('Fe')
     atoms.set_initial_magnetic_moments(None)
     made = make(atoms, spin_polarized=True, initial_magnetic_moments={'Fe': 4.0})
@@ -104,7 +104,7 @@ def test_dimers_are_spin_polarised_like_isolated_atoms():
 
 
 @pytest.mark.parametrize(('symbol', 'moment', 'n_bands'), [('H', 1.0, 5), ('Si', 2.0, 7), ('O', 2.0, 8)])
-def test_isolated_atoms_have_integer_occupations_and_the_moment_by_hunds_rules(symbol, moment, n_bands):
+def test_isolated_atoms_have_integer_occupations_and_the_moment_given_by_hunds_rules(symbol, moment, n_bands):
     made = pw_inputs_of_atom(symbol, settings(charge=1.0), VALENCES)
     system = made.parameters['SYSTEM']
     assert (system['occupations'], system['nspin'], system['tot_magnetization']) == ('fixed', 2, moment)

@@ -35,7 +35,7 @@ def mlip_row(atoms, energy, forces, **pairs):
 
 @pytest.fixture
 def rows():
-    """Return rows with labels by DFT, of which the MLIP has known errors, and one row without."""
+    """Return rows with DFT labels, of which the MLIP has known errors, and one row without."""
     crystals = []
     for place, symbols in enumerate(('Cu4', 'Cu3Au', 'Cu2Au2', 'CuAu3', 'Cu4', 'Cu3Au')):
         atoms = bulk('Cu', cubic=True)
@@ -99,7 +99,7 @@ def test_the_worst_structures_are_listed_with_their_rows(rows):
     assert worst['max_force_error_eV_A'] == pytest.approx(0.4)
 
 
-def test_the_reference_is_dft_whichever_labels_are_present(rows):
+def test_the_reference_is_dft_whichever_labels_are_current(rows):
     swapped = [*choose_labels(rows[:6], 'mlip'), rows[6]]
     one, other = (describe_errors(pair_labels(found))['all'] for found in (rows, swapped))
     assert one == other
@@ -117,7 +117,7 @@ def test_rows_with_one_set_of_labels_are_not_compared(rows):
     assert measure_cost(rows[6:]) is None
 
 
-def test_the_cost_is_that_of_the_present_labels(rows):
+def test_the_cost_is_that_of_the_current_labels(rows):
     cost = measure_cost(rows)
     assert (cost['n_rows'], cost['n_repeated']) == (6, 1)
     assert cost['core_h'] == pytest.approx(2 * 210 / 3600)

@@ -214,7 +214,7 @@ def test_a_dataset_does_not_contain_the_name_of_the_user(dataset, monkeypatch, t
     assert b'somebody' not in (tmp_path / 'b.db').read_bytes()
 
 
-def test_the_first_row_with_each_text_of_a_key_and_all_rows_without_it_are_found(path, make_rows):
+def test_the_first_row_for_each_text_value_of_a_key_and_all_rows_without_it_are_found(path, make_rows):
     rows = make_rows(5)
     for row, kind in zip(rows, ('alloy', 'surface', 'alloy', None, None), strict=True):
         row.key_value_pairs.pop('kind')

@@ -60,7 +60,7 @@ def test_the_same_campaign_reuses_every_label(labelled, run_campaign):
     assert again.outputs.labelling_report['n_known'] == 4
 
 
-def test_another_campaign_with_the_same_structures_pays_nothing(labelled, run_campaign):
+def test_another_campaign_with_the_same_structures_computes_no_labels(labelled, run_campaign):
     other = run_campaign(**SECTIONS, labelling=LABELLING, name='another')
     assert {row.provenance.campaign for row in read_rows(other)} == {'another'}
     assert labelling_jobs(other) == []

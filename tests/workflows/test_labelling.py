@@ -132,7 +132,7 @@ def test_the_graph_leads_from_a_row_to_the_job_that_labelled_it(first):
         assert labels.creator.caller.pk == first.pk
 
 
-def test_the_same_again_computes_nothing(first, label, make_dataset):
+def test_repeating_a_run_computes_nothing(first, label, make_dataset):
     again = label(make_dataset(1, 2, 3, 1))
     assert again.is_finished_ok
     assert jobs_of(again) == []
@@ -142,7 +142,7 @@ def test_the_same_again_computes_nothing(first, label, make_dataset):
         np.testing.assert_array_equal(row.labels['forces'], other.labels['forces'])
 
 
-def test_another_dataset_pays_only_for_new_structures(first, label, make_dataset):
+def test_a_run_with_another_dataset_computes_only_new_structures(first, label, make_dataset):
     other = label(make_dataset(4, 3, 2))
     assert [n_computed(job) for job in jobs_of(other)] == [1]
     assert other.outputs.report['n_known'] == 2
@@ -154,7 +154,7 @@ def test_nothing_is_reused_if_reuse_finished_is_false(first, label, make_dataset
     assert other.outputs.report['n_known'] == 0
 
 
-def test_another_level_pays_again(first, label, make_dataset):
+def test_a_run_at_another_level_computes_structures_again(first, label, make_dataset):
     other = label(
         make_dataset(1), calculator={'kind': 'lj', 'epsilon_eV': 0.4, 'sigma_A': 2.3}, code='autopipe-emt@localhost'
     )

@@ -148,7 +148,7 @@ def attach_labels(
 
 
 def _describe(dropped: Sequence[Dropped]) -> str:
-    """Return how many rows each rule leaves out, with the first reason of each."""
+    """Return how many rows each rule leaves out, with the first reason for each."""
     if not dropped:
         return 'the dataset has no rows'
     first = {one.rule: one.reason for one in reversed(dropped)}

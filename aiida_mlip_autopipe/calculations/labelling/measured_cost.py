@@ -21,8 +21,8 @@ MAX_JOBS = 20
 def measured_cost(calculator: Mapping[str, Any], level: LevelOfTheory, computer: orm.Computer) -> Calibration:
     """Return how the cost of the newest labels on a computer compares with the prediction.
 
-    The model of a calculator takes its settings into account, so labels with other settings are used, too. For a
-    calculator without a model, only those at the same level of theory are used.
+    The cost model of a calculator takes its settings into account, so labels with other settings are used, too. For a
+    calculator without a cost model, only those at the same level of theory are used.
 
     Parameters
     ----------

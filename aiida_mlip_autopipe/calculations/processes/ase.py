@@ -96,7 +96,8 @@ def label_from_ase(
     Parameters
     ----------
     item, settings, versions, variant, stage_version, dataset
-        As for `prepare_ase`. If other versions have run, the node has their level of theory.
+        As for `prepare_ase`. If the job used different versions, the node has the level of theory of those
+        versions.
     record
         Attempts and duration; for a job that has failed, also ``rule`` and ``reason``.
     parameters, array
@@ -186,7 +187,11 @@ class Ase(ProcessKind):
         return {'code': code, **prepared, 'metadata': {'options': {**options, 'parser_name': 'ase.ase'}}}
 
     def why_failed(self, node: orm.ProcessNode) -> tuple[Rule, str]:
-        """Return the last line that the script has written to the error output."""
+        """Return the rule and the reason for the failure of a job.
+
+        The reason is the last line of the error output. If there is none, or if the time ran out, it is the exit
+        message.
+        """
         lines = (node.get_scheduler_stderr() or '').strip().splitlines()
         reason = lines[-1] if lines else node.exit_message or f'job {node.pk} has failed'
         if node.exit_status == OUT_OF_WALLTIME:

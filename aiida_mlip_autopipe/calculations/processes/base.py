@@ -78,7 +78,7 @@ class ProcessKind(ABC):
 
     @abstractmethod
     def why_failed(self, node: orm.ProcessNode) -> tuple[Rule, str]:
-        """Return the rule and the reason of a process that has failed."""
+        """Return the rule and the reason for the failure of a process."""
 
     @abstractmethod
     def attempts(self, node: orm.ProcessNode) -> list[Attempt]:

@@ -37,12 +37,12 @@ from aiida_mlip_autopipe.labelling.plugins.pw_inputs import (
 )
 from aiida_mlip_autopipe.structures.rows.provenance import Software
 
-# The extrapolation to zero smearing width adds this fraction of TS to the free energy E - TS. The energy of cold
-# smearing does not depend on the width up to third order: N. Marzari et al., Phys. Rev. Lett. 82, 3296 (1999).
+# The extrapolation to zero smearing width adds this fraction of TS to the free energy E - TS. With cold smearing, the
+# free energy has no second-order dependence on the width: N. Marzari et al., Phys. Rev. Lett. 82, 3296 (1999).
 EXTRAPOLATION = {'fermi-dirac': 0.5, 'gaussian': 0.5, 'marzari-vanderbilt': 0.0}
 # Exit codes of PwCalculation.
 OUT_OF_WALLTIME, NOT_CONVERGED = 400, 410
-# What a restart changes, by the namelist and the parameter.
+# What a restart changes, by namelist and parameter.
 CHANGES = {
     ('ELECTRONS', 'mixing_beta'): 'mixing',
     ('SYSTEM', 'nbnd'): 'bands',
@@ -115,7 +115,8 @@ def label_from_pw(
     Parameters
     ----------
     item, settings, versions, variant, stage_version, dataset
-        As for `prepare_pw`. If another version of the code has run, the node has its level of theory.
+        As for `prepare_pw`. If the job used a different version of the code, the node has the level of theory of that
+        version.
     record
         Attempts and duration; for a process that has failed, also ``rule`` and ``reason``.
     output_parameters, output_trajectory
@@ -182,7 +183,7 @@ def label_from_arrays(
 
 
 class Espresso(ProcessKind):
-    """``PwBaseWorkChain``, which restarts ``pw.x`` with different mixing, more bands or another diagonalisation."""
+    """``PwBaseWorkChain``, which restarts ``pw.x`` with different mixing, more bands or another eigensolver."""
 
     prepare = staticmethod(prepare_pw)
     collect = staticmethod(label_from_pw)
@@ -265,7 +266,7 @@ def _structure(inputs: PwInputs, version: str) -> orm.StructureData:
         return structure
     with_U = DataFactory('quantumespresso.hubbard_structure').from_structure(structure)
     hubbard = with_U.hubbard
-    hubbard.projectors = 'atomic'  # as in earlier versions, and with forces and stress
+    hubbard.projectors = 'atomic'  # as in earlier versions; forces and stress are implemented for these projectors
     with_U.hubbard = hubbard
     for name, (shell, value) in inputs.hubbard.items():
         with_U.initialize_onsites_hubbard(name, shell, value)
@@ -273,7 +274,7 @@ def _structure(inputs: PwInputs, version: str) -> orm.StructureData:
 
 
 def _jobs(node: orm.ProcessNode) -> list[orm.CalcJobNode]:
-    """Return the jobs of a ``PwBaseWorkChain`` in their order."""
+    """Return the jobs of a ``PwBaseWorkChain`` in order."""
     return sorted((one for one in node.called if isinstance(one, orm.CalcJobNode)), key=lambda one: one.pk)
 
 

@@ -176,7 +176,7 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
         ----------
         variation
             ``mixing`` starts with the changes of the second attempt, ``k_points`` makes the mesh denser, and
-            ``magnetic_start`` starts from other magnetic moments.
+            ``magnetic_start`` starts from different magnetic moments.
         """
         if variation == 'mixing':
             self._changes = CHANGES[1:]
@@ -196,7 +196,7 @@ class SinglePointGPAW(Calculator):  # type: ignore[misc]
 
 
 def other_start(moments: np.ndarray) -> np.ndarray:
-    """Return other initial magnetic moments in μB (n,).
+    """Return initial magnetic moments in μB (n,) that differ from the given ones.
 
     If all moments have the same sign, the signs are made to alternate; otherwise, all moments become positive. A single
     moment is halved. A structure without moments starts with 1 μB per atom.
@@ -286,7 +286,7 @@ class GPAWLoader(CalculatorLoader):
         undecided = {'spin_polarized': False, 'charge': 0.0}
         found |= {name: value for name, value in undecided.items() if found.get(name) is None}
         unused = {'preset', 'max_scf_steps'} if found.get('dispersion') else {'preset', 'max_scf_steps', 'dispersion'}
-        # Without this rule of `prepare`, the same settings gave other energies of dimers and trimers.
+        # Earlier versions of `prepare` did not have this rule, and gave different energies for dimers and trimers.
         found['few_atoms'] = 'spin_polarized'
         return {name: value for name, value in found.items() if name not in unused}
 

@@ -63,7 +63,7 @@ class ConvergencePlan:
     n_calculations
         Number of calculations.
     core_s
-        Predicted core seconds; None if there is no model of the calculator.
+        Predicted core seconds; None if there is no cost model for the calculator.
     """
 
     settings: LabellingSettings
@@ -100,7 +100,7 @@ def plan_convergence(
     if not isinstance(labeller, RunnerLabeller):
         raise AutopipeError(
             Code.CALCULATOR_UNSUITABLE,
-            f'labelling.kind: {settings.kind!r} runs other AiiDA processes; use one of '
+            f'labelling.kind: {settings.kind!r} runs processes of another AiiDA plugin; use one of '
             f'{", ".join(kind for kind in LABELLERS if issubclass(LABELLERS.load(kind), RunnerLabeller))}',
         )
     content = labeller.calculator_settings().model_dump(mode='json')
@@ -171,8 +171,8 @@ def run_convergence(
     if not is_local(code):
         raise AutopipeError(
             Code.CODE_BROKEN,
-            f'labelling.code: {code.full_label} is not an environment on this machine, where label converge runs; '
-            f'create one with {install}',
+            f'labelling.code: {code.full_label} does not use an environment on this machine, where '
+            f"'mlip-autopipe label converge' runs; create one with {install}",
         )
     # The self-test of a code that was never used refuses an environment without the calculator.
     environment = find_environment(code, calculator, notify)

@@ -85,7 +85,7 @@ def label_from_files(
 
 
 def _label_in_profile(folder: Path, file: Path, skip_failed: bool) -> DatasetData:
-    """Read the labels again in a calcfunction, from copies in the profile of the files that were checked."""
+    """Read the labels again in a calcfunction, from copies of the checked files in the profile."""
     inputs = {
         'dataset': find_dataset(file) or DatasetData.from_file(file),
         'files': _make_folder_node(folder),

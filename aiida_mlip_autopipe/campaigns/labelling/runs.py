@@ -60,7 +60,7 @@ class LabellingPlan:
     cost
         Predicted cost of the structures that the jobs compute; None if it cannot be predicted.
     warnings
-        In which ways the labels would differ from the data of the MLIP, and which of them would have no stress.
+        How the labels would differ from the training data of the MLIP, and which labels would have no stress.
     """
 
     level: LevelOfTheory
@@ -222,13 +222,13 @@ def _read_dataset(file: Path) -> DatasetData:
     if file.suffix != '.db':
         raise AutopipeError(
             Code.FILE_SUFFIX,
-            f"{file} does not have the suffix .db of databases; import it with 'mlip-autopipe dataset import'",
+            f"{file} is not a database with the suffix .db; import it with 'mlip-autopipe dataset import'",
         )
     return DatasetData.from_file(file)
 
 
 def warnings_of_rows(config: LabellingConfig, rows: Sequence[Row]) -> list[str]:
-    """Return in which ways labels would differ from the data of the MLIP, and which of them would have no stress.
+    """Return how labels would differ from the training data of the MLIP, and which labels would have no stress.
 
     Parameters
     ----------

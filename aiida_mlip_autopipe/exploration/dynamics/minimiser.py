@@ -21,7 +21,7 @@ MAX_STEP_A = 0.2
 
 @dataclass(frozen=True)
 class Limits:
-    """When a relaxation has converged: the largest force, and the largest difference of the stress from a pressure."""
+    """When a relaxation has converged: the largest force, and the largest difference between stress and pressure."""
 
     force_eV_per_A: float
     stress_GPa: float = 0.0

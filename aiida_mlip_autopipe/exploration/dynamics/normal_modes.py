@@ -121,7 +121,7 @@ class NormalModes(StaticSteps):
             self._make_matrix()
 
     def _make_matrix(self) -> None:
-        """Make the matrix of the displacements from the Hessian, and report the modes that are not drawn."""
+        """Make the matrix of the displacements from the Hessian, and report the modes that are not sampled."""
         settings, system = self.settings, self.system
         vibrations = find_vibrations(
             np.array(self._rows),
@@ -150,7 +150,7 @@ class NormalModes(StaticSteps):
             )
         if imaginary.any():
             is_drawn = settings.imaginary_modes == 'drawn'
-            treatment = 'drawn with the absolute value of the frequency' if is_drawn else 'not drawn'
+            treatment = 'sampled, using the absolute value of the frequency' if is_drawn else 'not sampled'
             self.reports.append(
                 (
                     RULE,
@@ -163,7 +163,7 @@ class NormalModes(StaticSteps):
                 (
                     RULE,
                     f'number of modes with frequencies of at most {settings.min_frequency_THz:g} THz: {soft.sum()} of '
-                    f'{len(frequencies)}; such modes are not drawn',
+                    f'{len(frequencies)}; such modes are not sampled',
                 )
             )
 

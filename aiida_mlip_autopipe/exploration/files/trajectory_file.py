@@ -120,8 +120,8 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
     Raises
     ------
     TrajectoryFileError
-        If the file is not a trajectory file, is damaged, has another version, has no frames, or has steps that do not
-        increase.
+        If the file is not a trajectory file, is damaged, has an unsupported version, has no frames, or has steps that
+        do not increase.
     """
     frames: list[Atoms] = []
     try:

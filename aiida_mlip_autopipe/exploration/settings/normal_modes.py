@@ -32,10 +32,10 @@ class NormalModesSettings(StaticSettings):
     force_eV_per_A: float = Field(default=0.01, gt=0)
     """The relaxation ends when no force exceeds this value, in eV/Å. A larger force that remains is reported."""
     min_frequency_THz: float = Field(default=0.1, gt=0)
-    """Modes with a lower frequency are not drawn, because their amplitudes would be too large. Their number is
+    """Modes with a lower frequency are not sampled, because their amplitudes would be too large. Their number is
     reported."""
     imaginary_modes: Literal['excluded', 'drawn'] = 'excluded'
-    """Whether modes with an imaginary frequency are drawn, using the absolute value of the frequency. Their number is
+    """Whether modes with an imaginary frequency are sampled, using the absolute value of the frequency. Their number is
     reported."""
     guards: FixedCellGuards = FixedCellGuards()
     """Limits at which a run is stopped."""

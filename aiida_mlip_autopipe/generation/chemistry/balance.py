@@ -10,7 +10,8 @@ import numpy as np
 from aiida_mlip_autopipe.generation.chemistry.states import BOTH_SIGNS, NEUTRAL_FRACTION
 
 N_ALTERNATIVES = 4
-# Penalties for each atom of an element in two states: of cations, and of anions or of both signs, which is rarer.
+# Penalty per atom of an element that has two states: both positive (cations), or one or both of them negative, which is
+# rarer.
 MIXED_CATION = 0.15
 MIXED_ANION = 0.5
 MOLECULAR_ANION = 1.0

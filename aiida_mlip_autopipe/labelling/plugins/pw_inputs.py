@@ -127,18 +127,20 @@ def pw_inputs_of_atom(symbol: str, settings: PwSettings, valences: Mapping[str, 
 
 
 def uses_hubbard_card(version: str) -> bool:
-    """Return whether a version of ``pw.x``, such as ``6.7MaX``, reads U and the shell from a card, as since 7.1."""
+    """Return whether a version of ``pw.x``, such as ``6.7MaX``, reads U and the shell from a card (7.1 and later)."""
     major, minor = re.findall(r'\d+', version)[:2]
     return (int(major), int(minor)) >= (7, 1)
 
 
 def refuse_hubbard(settings: PwSettings, version: str) -> None:
-    """Refuse a Hubbard U of a shell to which a version of ``pw.x`` cannot apply it: before 7.1, it chooses the shell.
+    """Refuse a Hubbard U on a shell to which a version of ``pw.x`` cannot apply it.
+
+    Versions before 7.1 choose the shell themselves.
 
     Raises
     ------
     AutopipeError
-        If it chooses another shell.
+        If the version chooses a different shell.
     """
     for symbol, shells in settings.hubbard_U_eV.items():
         for shell in shells:
@@ -146,7 +148,7 @@ def refuse_hubbard(settings: PwSettings, version: str) -> None:
                 raise AutopipeError(
                     Code.SETTINGS_REFUSED,
                     f'labelling.hubbard_U_eV.{symbol}: Quantum ESPRESSO {version} does not apply U to the {shell} '
-                    f'shell of {symbol}; versions from 7.1 do',
+                    f'shell of {symbol}; versions 7.1 and later do',
                 )
 
 

@@ -102,7 +102,8 @@ class ReferenceSets:
     Attributes
     ----------
     groups
-        The group of each structure: its parent or, without one, its seed. Each other structure is one group.
+        The group of each structure: its parent or, without one, its seed. A structure without either forms its own
+        group.
     splits
         The set of each structure; structures without one are used for training.
     with_labels

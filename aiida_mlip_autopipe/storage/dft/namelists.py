@@ -91,7 +91,7 @@ def _checked(namelist: str, name: str, value: Any) -> Any:
 
 
 def resolve_elements(entries: Mapping[str, Any], species: Sequence[str]) -> dict[str, Any]:
-    """Return the entries with an index instead of each element.
+    """Return the entries with each element replaced by the indices of its species.
 
     Parameters
     ----------

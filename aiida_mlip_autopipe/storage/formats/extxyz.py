@@ -78,7 +78,7 @@ def _with_labels(row: Row) -> Atoms:
 
 
 def _to_text(atoms: Atoms) -> str:
-    """Return a frame as ASE's writer prints it, which formats the lines of the atoms one by one in twice the time."""
+    """Return a frame as ASE's writer prints it. That writer formats the atoms one by one, which takes twice as long."""
     from ase.io.extxyz import output_column_format
 
     names = [name for name in atoms.arrays if name not in ('numbers', 'positions')]

@@ -103,8 +103,8 @@ def _read_frame(index: int, lines: Sequence[str]) -> Candidate | None:
     Returns
     -------
     Candidate or None
-        None for a frame that ASE's reader must read or refuse: one with constraints, without a cell, with other numbers
-        of columns than the comment states, or with malformed values.
+        None for a frame that ASE's reader must read or refuse: one with constraints, without a cell, with a number of
+        columns that differs from that in the comment, or with malformed values.
     """
     from ase.calculators.calculator import all_properties
     from ase.io.extxyz import per_config_properties
@@ -137,7 +137,7 @@ def _read_columns(properties: str, lines: Sequence[str]) -> dict[str, np.ndarray
     Raises
     ------
     ValueError
-        If a line has another number of columns, or a value is malformed.
+        If the number of columns of a line is wrong, or a value is malformed.
     """
     found, names, dtypes, converters = _parse_properties(properties)
     columns = list(zip(*(line.split() for line in lines), strict=True))

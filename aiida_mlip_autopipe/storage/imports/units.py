@@ -20,7 +20,7 @@ def to_voigt(value: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the value has another shape or is not symmetric.
+        If the value has a different shape or is not symmetric.
     """
     array = np.asarray(value, dtype=float)
     if array.shape == (6,):

@@ -127,7 +127,7 @@ def _sections(
 
 
 def _weighted_files(data: TrainingData, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Write the training set to one file for each weight, since SevenNet weights files."""
+    """Write the training set to one file for each weight, because SevenNet assigns weights to files."""
     entries = []
     for weight in sorted({data.weights.get(name, 1.0) for name in data.config_types}):
         part = [row for row in rows if data.weights.get(config_type(row), 1.0) == weight]

@@ -21,12 +21,12 @@ def describe_rows(rows: Sequence[Row], splits: Sequence[Split | None]) -> dict[s
 
 
 def tabulate_sets(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Return the lines of a table of the contents of sets: the number of structures in each set, by title.
+    """Return the rows of a table of the contents of sets: the number of structures in each set, by title.
 
     Parameters
     ----------
     contents
-        The result of `describe_sets`; the first line has the numbers of all structures.
+        The result of `describe_sets`; the first row has the numbers of all structures.
     """
     lines = {'rows': [found['n'] for found in contents.values()]}
     for name in dict.fromkeys(name for found in contents.values() for name in found if name != 'n'):

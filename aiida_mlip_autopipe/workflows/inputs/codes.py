@@ -34,7 +34,8 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
     Raises
     ------
     AutopipeError
-        If a code does not exist or is listed twice with the same model, or for the reasons of `model_node`.
+        If a code does not exist or is listed twice with the same model, or for any of the reasons given in
+        `model_node`.
     """
     execution = config.execution
     if not execution.codes:
@@ -58,7 +59,7 @@ def committee_code(config: CampaignConfig) -> JobCode | None:
     Raises
     ------
     AutopipeError
-        If the code does not exist, or for the reasons of `model_node`.
+        If the code does not exist, or for any of the reasons given in `model_node`.
     """
     settings = config.exploration.committee
     if settings is None:
@@ -80,7 +81,7 @@ def labelling_code(settings: LabellingSettings, execution: ExecutionSettings) ->
     Raises
     ------
     AutopipeError
-        If the code does not exist, or for the reasons of `model_node`.
+        If the code does not exist, or for any of the reasons given in `model_node`.
     """
     labeller = LABELLERS.make(settings)
     assert isinstance(labeller, RunnerLabeller)
@@ -95,7 +96,7 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
     Raises
     ------
     AutopipeError
-        If the code does not exist, or for the reasons of `model_node`.
+        If the code does not exist, or for any of the reasons given in `model_node`.
     """
     first, settings = codes[0], config.execution.descriptors
     resources = settings.resources or first.resources

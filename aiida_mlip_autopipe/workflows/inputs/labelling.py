@@ -68,7 +68,7 @@ class LabellerInputs:
         structures
             The structures.
         n_labels
-            Number of labels of structures such as these; by default, one for each.
+            Number of labels of structures like these; by default, one for each.
         """
         costs = [self.predict_core_s(atoms) for atoms in structures]
         known = [cost for cost in costs if cost is not None]
@@ -152,7 +152,7 @@ def _refuse_budget(settings: LabellingSettings) -> None:
 
 
 def refuse_other_levels(level: LevelOfTheory, reference: DatasetData | None) -> None:
-    """Refuse labels at another level of theory than those of the reference dataset that the campaign extends.
+    """Refuse labels at a different level of theory from those of the reference dataset that the campaign extends.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def refuse_other_levels(level: LevelOfTheory, reference: DatasetData | None) -> 
     other = None if found is None else LevelOfTheory.model_validate(found)
     raise AutopipeError(
         Code.LEVELS_MIXED,
-        'labelling: the labels have another level of theory than those of sampling.reference_dataset: '
+        'labelling: the labels have a different level of theory from those of sampling.reference_dataset: '
         f"{describe_difference(level, other)}; use the same settings, or label that dataset with 'mlip-autopipe label "
         "run' first",
     )

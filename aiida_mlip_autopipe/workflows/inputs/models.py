@@ -90,7 +90,7 @@ def member_models(settings: CalculatorSettings, code: orm.AbstractCode) -> dict[
     Raises
     ------
     AutopipeError
-        For the reasons of `model_node`.
+        For any of the reasons given in `model_node`.
     """
     nodes = {
         name: model_node(member, code, place=f'calculator.members[{number}]')
@@ -112,7 +112,7 @@ def place_models(codes: Iterable[JobCode], notify: Callable[[str], None]) -> Non
     Raises
     ------
     AutopipeError
-        For the reasons of `ensure_placed`.
+        For any of the reasons given in `ensure_placed`.
     """
     for one in codes:
         for model, file in _models_and_files(one):

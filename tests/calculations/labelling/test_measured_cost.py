@@ -74,12 +74,12 @@ def test_labels_of_dft_with_other_settings_correct_the_prediction(computer, stor
     assert found.uncertainty == pytest.approx(1.0)
 
 
-def test_few_labels_leave_the_error_of_the_model(computer, store):
+def test_few_labels_leave_the_error_of_the_cost_model(computer, store):
     store(computer, FAST, make_level('gpaw', 1), predicted(FAST)[:2])
     assert measured_cost(FAST, make_level('gpaw', 1), computer).uncertainty == LARGEST_ERROR
 
 
-def test_without_a_model_only_labels_at_the_same_level_count_and_the_cost_is_proportional_to_the_atoms(computer, store):
+def test_without_a_cost_model_only_labels_at_the_same_level_count_and_the_cost_scales_with_the_atoms(computer, store):
     store(computer, EMT, make_level('emt', 1), [0.2 * len(atoms) for atoms in STRUCTURES])
     store(computer, EMT, make_level('emt', 2), [7.0] * 3)
     found = measured_cost(EMT, make_level('emt', 1), computer)

@@ -46,7 +46,7 @@ def test_a_failure_is_stored_with_its_reason(make_dataset, copper):
     assert (failure.rule, failure.reason) == ('raised', 'NotImplementedError')
 
 
-def test_the_level_has_the_versions_that_have_run(make_dataset, copper):
+def test_the_level_has_the_versions_that_were_used(make_dataset, copper):
     parameters = orm.Dict({'versions': {'ase': '3.22.0'}})
     labels = label_from_ase(
         **shared(make_dataset(copper)), record=orm.Dict(RECORD), parameters=parameters, array=orm.ArrayData(ARRAYS)

@@ -101,7 +101,7 @@ def test_the_node_has_the_key_of_the_structure_at_its_level(make_dataset, silico
     assert labels.level.parameters['potentials'] == {'Si': 'a' * 64}
 
 
-def test_the_level_has_the_version_that_has_run(make_dataset, silicon, results):
+def test_the_level_has_the_version_that_was_used(make_dataset, silicon, results):
     dataset = make_dataset(silicon)
     labels = collect(results, dataset=dataset, versions={**VERSIONS, VERSION: '7.2'})
     assert labels.level.parameters['version'] == '6.7MaX'

@@ -61,7 +61,7 @@ def test_the_plan_of_gpaw_varies_the_cutoff_and_the_k_points_and_has_a_cost(data
     assert 0 < found.core_s < dearer.core_s
 
 
-def test_the_cost_of_a_calculator_without_a_model_is_unknown(dataset, lennard_jones):
+def test_the_cost_of_a_calculator_without_a_cost_model_is_unknown(dataset, lennard_jones):
     assert plan(lennard_jones, dataset, RC, n_structures=1).core_s is None
 
 

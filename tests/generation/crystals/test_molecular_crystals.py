@@ -123,7 +123,7 @@ def test_default_space_groups_are_drawn_among_the_possible_ones(generate):
     assert any('19, 4' in note for note in result.report['entries']['0']['notes'])
 
 
-def test_default_space_groups_with_too_large_cells_are_left_out_and_reported(generate):
+def test_default_space_groups_with_cells_that_are_too_large_are_left_out_and_reported(generate):
     entry = {**DRY_ICE, 'n_seeds': 3, 'validation': {'max_atoms': 15}}
     result = generate(entry)
     assert {seed.record['spacegroup'] for seed in result.seeds} <= {14, 2, 19, 4}

@@ -98,7 +98,7 @@ def test_sites_that_the_network_does_not_have_are_refused(structure, sites, valu
         CovalentSettings(structure=structure, sites=sites)
 
 
-def test_a_graphene_sheet_of_a_number_of_atoms_is_repeated_only_in_its_plane(generate):
+def test_a_graphene_sheet_of_a_given_number_of_atoms_is_repeated_only_in_its_plane(generate):
     (seed,) = generate({'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}, 'n_atoms': 54}).seeds
     assert len(seed.atoms) == 54
     assert seed.record['supercell'][2] == 1

@@ -186,7 +186,7 @@ COMMENTS = (
 
 
 @pytest.mark.parametrize('comment', COMMENTS)
-def test_a_comment_line_is_parsed_as_by_ase(comment):
+def test_a_comment_line_is_parsed_as_ase_parses_it(comment):
     expected = dict(key_val_str_to_dict(comment))
     for _ in range(2):
         found = parse_comment(comment)
@@ -215,7 +215,7 @@ FRAMES = {
 
 @pytest.mark.parametrize('cell', ['Lattice="4.5 0 0 0.5 5 0 0 0 6.0" ', ''])
 @pytest.mark.parametrize('name', FRAMES)
-def test_a_frame_is_read_as_by_ase(tmp_path, name, cell):
+def test_a_frame_is_read_as_ase_reads_it(tmp_path, name, cell):
     comment, *lines = FRAMES[name].split('|')
     path = tmp_path / 'a.extxyz'
     path.write_text('\n'.join([f'{len(lines)}', cell + comment, *lines, '']))

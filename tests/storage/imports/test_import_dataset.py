@@ -179,7 +179,7 @@ def test_the_same_files_give_the_same_rows(tmp_path):
     assert read(tmp_path / 'a.extxyz.out.extxyz', 1).info['kind'] == 'imported'
 
 
-def test_copies_of_a_frame_with_other_labels_are_copies_and_another_stress_is_another_label(tmp_path):
+def test_a_frame_is_a_copy_only_if_an_earlier_one_has_the_same_labels_including_the_stress(tmp_path):
     atoms, labels = crystals(1)[0]
     frames = [
         (atoms, {'energy': labels['energy'] + energy, 'stress': stress * np.eye(3)}, {'forces': labels['forces']})

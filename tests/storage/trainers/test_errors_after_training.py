@@ -1,4 +1,4 @@
-"""Training with the unchanged configs gives sensible errors, on 60 and on 600 rows."""
+"""Training with the unchanged configs gives small errors for the test set, on 60 and on 600 rows."""
 
 import csv
 import os
@@ -42,7 +42,7 @@ def run(command, folder):
 @pytest.mark.skipif(
     'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='MACE is not installed in a separate environment'
 )
-def test_mace_reaches_a_sensible_error_with_the_written_config(sets, n_rows):
+def test_mace_reaches_small_test_errors_with_the_written_config(sets, n_rows):
     program = Path(os.environ['MLIP_AUTOPIPE_MACE_PYTHON']).with_name('mace_run_train')
     log = run([program, '--config', 'cu-mace.yaml'], sets)
     # The last table is that of the second stage, in meV.
@@ -53,7 +53,7 @@ def test_mace_reaches_a_sensible_error_with_the_written_config(sets, n_rows):
     assert (np.array([energy, force]) / 1000 < LIMITS[n_rows]).all()
 
 
-def test_sevennet_reaches_a_sensible_error_with_the_written_config(sets, n_rows):
+def test_sevennet_reaches_small_test_errors_with_the_written_config(sets, n_rows):
     run([Path(sys.executable).with_name('sevenn'), 'train', 'cu-sevennet.yaml'], sets)
     *_, last = csv.DictReader((sets / 'lc.csv').read_text().splitlines())
     errors = {key.strip(): float(value) for key, value in last.items()}
