@@ -108,7 +108,7 @@ class Calibration:
 
     @property
     def uncertainty(self) -> float:
-        """Factor within which the cost of a label probably lies; at least that of the model for fewer than 5 labels."""
+        """Factor within which the cost of a label probably lies; with fewer than 5 labels, at least `LARGEST_ERROR`."""
         if self.n_labels == 0:
             return OF_ANOTHER_COMPUTER
         return max(self.spread, LARGEST_ERROR) if self.n_labels < MIN_LABELS else self.spread

@@ -80,7 +80,7 @@ class ComparedLabels:
 def pair_labels(rows: Sequence[Row]) -> ComparedLabels | None:
     """Pair the labels of rows at two levels of theory.
 
-    The reference is DFT if a row has labels by DFT, otherwise its current labels. If the rows have several pairs of
+    The reference is DFT if a row has DFT labels, otherwise its current labels. If the rows have several pairs of
     levels, the most frequent pair is used.
 
     Returns
