@@ -48,6 +48,7 @@ def test_a_stress_with_too_few_plane_waves_is_not_attached(tmp_path):
         level=orm.Dict(level.model_dump(mode='json')),
         failures=orm.Dict({'labels': {}, 'repeats': {}}),
         n_known=orm.Int(0),
+        n_failed_before=orm.Int(0),
         stage_version=orm.Str(ATTACH_VERSION),
         labels={'one': labels.store()},
     )
