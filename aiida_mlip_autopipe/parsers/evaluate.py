@@ -12,11 +12,9 @@ from aiida.engine import ExitCode
 from aiida_mlip_autopipe.data.evaluation import ABOUT, frames_to_evaluate, node_from_evaluation
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.labelling.contract import LABELS_FILE
 from aiida_mlip_autopipe.labelling.keys import label_key
 from aiida_mlip_autopipe.labelling.label import Failure, Label
-from aiida_mlip_autopipe.labelling.labels_file import read_labels
-from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.parsers.job import JobParser
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
@@ -27,13 +25,9 @@ class EvaluationParser(JobParser):
         """Attach the evaluation, if any frame was evaluated. A job that was killed is submitted again."""
         if not result.n_frames or result.outcome == 'killed':
             return None
-        path = folder / LABELS_FILE
-        if not path.is_file():
-            return self.exit_codes.ERROR_TRAJECTORY_MISSING
-        try:
-            outcomes = read_labels(path)
-        except Exception as error:  # a damaged file raises various errors
-            return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
+        outcomes = self.read_labels(folder)
+        if isinstance(outcomes, ExitCode):
+            return outcomes
         first = trajectory_from_node(self.node.inputs.trajectory)
         frames = frames_to_evaluate(self.node.inputs.trajectory, self.node.inputs.seed)
         labels = [outcomes.get(label_key(frame, '')) for frame in frames]

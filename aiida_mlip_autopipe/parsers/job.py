@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.jobs.environment import self_test_command
 from aiida_mlip_autopipe.jobs.failures import accounting_state, find_failure
+from aiida_mlip_autopipe.labelling.contract import LABELS_FILE
+from aiida_mlip_autopipe.labelling.label import Failure, Label
+from aiida_mlip_autopipe.labelling.labels_file import read_labels
 
 LOG_FILE = 'exploration.log'
 
@@ -45,6 +48,16 @@ class JobParser(Parser):
     @abstractmethod
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
         """Attach the other outputs, and return an exit code if one of them is missing or unreadable."""
+
+    def read_labels(self, folder: Path) -> dict[str, Label | Failure] | ExitCode:
+        """Return the labels and failures that the job has written, by key; an exit code if they cannot be read."""
+        path = folder / LABELS_FILE
+        if not path.is_file():
+            return self.exit_codes.ERROR_TRAJECTORY_MISSING
+        try:
+            return read_labels(path)
+        except Exception as error:  # a damaged file raises various errors
+            return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
 
     def _find_exit_code(self, result: contract.Result) -> ExitCode | None:
         if result.outcome == 'completed':

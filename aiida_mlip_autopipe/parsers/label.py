@@ -10,10 +10,9 @@ from aiida_mlip_autopipe.data.dataset import structures_in
 from aiida_mlip_autopipe.data.evaluation import ABOUT
 from aiida_mlip_autopipe.data.labels import LabelsData
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.labelling.contract import LABELS_FILE, LabellingRequest
+from aiida_mlip_autopipe.labelling.contract import LabellingRequest
 from aiida_mlip_autopipe.labelling.keys import label_key
-from aiida_mlip_autopipe.labelling.labels_file import read_labels
-from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.parsers.job import JobParser
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
@@ -24,13 +23,9 @@ class LabellingParser(JobParser):
         """Attach the labels, including those of a job that was killed, so that they are not computed again."""
         if not (result.n_frames or result.isolated_atom_energies_eV):
             return None
-        path = folder / LABELS_FILE
-        if not path.is_file():
-            return self.exit_codes.ERROR_TRAJECTORY_MISSING
-        try:
-            outcomes = read_labels(path)
-        except Exception as error:  # a damaged file raises various errors
-            return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
+        outcomes = self.read_labels(folder)
+        if isinstance(outcomes, ExitCode):
+            return outcomes
         inputs = self.node.inputs
         level = LevelOfTheory.model_validate(inputs.level.get_dict())
         structures = structures_in(inputs.dataset, inputs.rows.get_list())

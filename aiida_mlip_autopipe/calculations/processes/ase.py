@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.calculations.processes.base import (
     Nodes,
     ProcessKind,
     failure_from,
+    label_from,
     labels_node,
     structure_of,
 )
@@ -144,22 +145,15 @@ def label_from_arrays(
         The content of `record_of`.
     """
     free_energy, energy = arrays[ENERGIES].tolist()
-    attempts = tuple(Attempt(**one) for one in record['attempts'])
-    label = Label(
+    return label_from(
+        record,
         energy_eV=free_energy if settings.energy == 'free_energy' else energy,
         energy_kind=settings.energy,
         forces_eV_A=arrays['forces'],
         free_energy_eV=free_energy if settings.energy == 'free_energy' else None,
         extrapolated_energy_eV=energy if settings.energy == 'extrapolated' else None,
         stress_eV_A3=arrays.get('stress'),
-        attempts=attempts,
-        seconds=record['seconds'],
-        threads=record['threads'],
     )
-    if not (np.isfinite(label.energy_eV) and np.isfinite(label.forces_eV_A).all()):
-        reason = 'the energy or the forces are not finite'
-        return Failure(reason, 'not_finite', attempts, record['seconds'], record['threads'])
-    return label
 
 
 class Ase(ProcessKind):

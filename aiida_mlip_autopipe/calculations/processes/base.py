@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import Process
 from ase import Atoms
@@ -113,6 +114,28 @@ def failure_from(record: Mapping[str, Any]) -> Failure:
     """Return the failure in a record from `record_of`."""
     attempts = tuple(Attempt(**one) for one in record['attempts'])
     return Failure(record['reason'], record['rule'], attempts, record['seconds'], record['threads'])
+
+
+def label_from(record: Mapping[str, Any], **results: Any) -> Label | Failure:
+    """Return the label of a process that has finished; a failure if a result is not finite.
+
+    Parameters
+    ----------
+    record
+        The content of `record_of`.
+    **results
+        The other fields of `Label`.
+    """
+    about = {
+        'attempts': tuple(Attempt(**one) for one in record['attempts']),
+        'seconds': record['seconds'],
+        'threads': record['threads'],
+    }
+    label = Label(**results, **about)
+    values = (label.energy_eV, label.forces_eV_A, 0.0 if label.stress_eV_A3 is None else label.stress_eV_A3)
+    if not all(np.isfinite(value).all() for value in values):
+        return Failure('the energy, the forces or the stress are not finite', 'not_finite', **about)
+    return label
 
 
 def labels_node(

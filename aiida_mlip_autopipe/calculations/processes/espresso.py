@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.calculations.processes.base import (
     Nodes,
     ProcessKind,
     failure_from,
+    label_from,
     labels_node,
     structure_of,
 )
@@ -162,8 +163,8 @@ def label_from_arrays(
     extrapolated = free_energy - EXTRAPOLATION[settings.smearing] * smearing
     stress = arrays.get('stress')
     moments = arrays.get('atomic_magnetic_moments')
-    attempts = tuple(Attempt(**one) for one in record['attempts'])
-    label = Label(
+    return label_from(
+        record,
         energy_eV=free_energy if settings.energy == 'free_energy' else extrapolated,
         energy_kind=settings.energy,
         forces_eV_A=np.asarray(arrays['forces'], dtype=float),
@@ -172,14 +173,7 @@ def label_from_arrays(
         # In ASE's sign convention, the stress of a compressed crystal is negative.
         stress_eV_A3=None if stress is None else -full_3x3_to_voigt_6_stress(np.asarray(stress)) * GPa,
         magnetic_moments_muB=None if moments is None else np.asarray(moments, dtype=float),
-        attempts=attempts,
-        seconds=record['seconds'],
-        threads=record['threads'],
     )
-    if not (np.isfinite(label.energy_eV) and np.isfinite(label.forces_eV_A).all()):
-        reason = 'the energy or the forces are not finite'
-        return Failure(reason, 'not_finite', attempts, record['seconds'], record['threads'])
-    return label
 
 
 class Espresso(ProcessKind):

@@ -38,6 +38,14 @@ def test_the_label_has_the_energy_that_is_set(energy, value, free, extrapolated)
     assert (label.free_energy_eV, label.extrapolated_energy_eV) == (free, extrapolated)
 
 
+@pytest.mark.parametrize('name', ['energies', 'forces', 'stress'])
+def test_results_that_are_not_finite_are_a_failure(name):
+    arrays = {**ARRAYS, name: np.full_like(ARRAYS[name], np.nan)}
+    outcome = label_from_arrays(arrays, AseSettings(**EMT_SETTINGS), RECORD)
+    assert isinstance(outcome, Failure)
+    assert outcome.rule == 'not_finite'
+
+
 def test_a_failure_is_stored_with_its_reason(make_dataset, copper):
     record = orm.Dict({**RECORD, 'rule': 'raised', 'reason': 'NotImplementedError'})
     labels = label_from_ase(**shared(make_dataset(copper)), record=record)
