@@ -27,7 +27,7 @@ class Settings(BaseModel):
 
 
 class BooleanText(str):
-    """A boolean where a number is expected, as it is written in the file."""
+    """The text ``true`` or ``false``, in place of a boolean that was given for a number."""
 
 
 @cache

@@ -31,7 +31,7 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 """Maximum number of mappings and lists within one another."""
 MAX_VALUES = 100_000
-"""Maximum number of values. An alias counts as often as it is used, since each use is a copy."""
+"""Maximum number of values. Every use of an alias counts, because it copies the values."""
 MAX_DIGITS = 30
 """Maximum number of digits of an integer."""
 

@@ -36,9 +36,9 @@ class LabellingSettings(Settings):
     time_limit_s: float | None = Field(default=None, gt=0)
     """Time limit of each structure in seconds; by default, only the wall time of the job limits it."""
     max_atoms: int | None = Field(default=None, ge=1)
-    """Maximum number of atoms of a structure that is labelled; by default, there is no limit."""
+    """Maximum number of atoms per structure; larger structures are not labelled. By default, there is no limit."""
     budget_core_hours: float | None = Field(default=None, gt=0)
-    """Maximum predicted cost of all labels in core hours; by default, there is no limit."""
+    """Maximum cost of all labels in core hours, as predicted. By default, there is no limit."""
     max_force_eV_A: float | None = Field(default=50.0, gt=0)
     """Structures in which the calculator of the exploration finds a larger force, in eV/Å, are not labelled."""
     max_force_dimers_eV_A: float | None = Field(default=None, gt=0)

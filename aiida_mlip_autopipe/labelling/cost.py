@@ -81,7 +81,7 @@ def relative_cost(atoms: Atoms, calculator: CalculatorSettings | None) -> float:
     atoms
         The structure.
     calculator
-        The settings of the calculator; None if there is no cost model for it.
+        The settings of the calculator; None for a calculator without a cost model.
     """
     if not isinstance(calculator, GPAWSettings):
         return float(len(atoms))
@@ -145,7 +145,7 @@ def predict_core_s(
     atoms
         The structure.
     calculator
-        The settings of the calculator; None if there is no cost model for it.
+        The settings of the calculator; None for a calculator without a cost model.
     calibration
         The correction by labels that were made before.
     """

@@ -216,7 +216,7 @@ def write_card(
 
 
 def render_card(card: Mapping[str, Any], name: str) -> str:
-    """Return a card as Markdown. Text from the dataset is escaped, so that it appears as it is."""
+    """Return a card as Markdown. Text from the dataset is escaped so that Markdown displays it literally."""
     config = card.get('config')
     card, name = escape({key: value for key, value in card.items() if key != 'config'}), escape(name)
     lines = [f'# {name}', '', f'{counted(card["n_rows"], "structure")}, {counted(card["n_atoms"], "atom")}.', '']

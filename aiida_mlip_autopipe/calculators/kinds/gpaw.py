@@ -215,10 +215,10 @@ def other_start(moments: np.ndarray) -> np.ndarray:
 def prepare(atoms: Atoms, settings: GPAWSettings) -> tuple[Atoms, dict[str, Any]]:
     """Return the structure that GPAW computes, and the parameters of GPAW for it.
 
-    The structure has vacuum along non-periodic directions and no constraints, and it has initial magnetic moments only
-    if the calculation is spin-polarised, as it is for one to three atoms in vacuum: their open shells determine the
-    energies of isolated atoms and of dissociation. With a dipole correction, a slab is not periodic along its vacuum
-    and lies in the middle of the cell.
+    The structure has vacuum along non-periodic directions and no constraints. It has initial magnetic moments only if
+    the calculation is spin-polarised. Calculations of one to three atoms in vacuum always are, because atoms with open
+    shells are spin-polarised. With a dipole correction, a slab is not periodic along its vacuum and lies in the middle
+    of the cell.
     """
     computed = atoms.copy()
     computed.set_constraint()

@@ -63,7 +63,7 @@ class ConvergencePlan:
     n_calculations
         Number of calculations.
     core_s
-        Predicted core seconds; None if there is no cost model for the calculator.
+        Predicted core seconds; None for a calculator without a cost model.
     """
 
     settings: LabellingSettings

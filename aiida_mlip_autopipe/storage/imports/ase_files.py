@@ -74,7 +74,7 @@ def read_extxyz(path: Path) -> Iterator[Candidate | AutopipeError]:
 
 
 def _require_complete(lines: Sequence[str]) -> None:
-    """Refuse a file that ends within the last number: there is no line break, and the number has fewer decimals."""
+    """Refuse a truncated file: it has no final line break, and its last number has fewer decimals than the others."""
     if not lines or lines[-1].endswith('\n'):
         return
     *before, last = lines[-1].split()
