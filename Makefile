@@ -11,6 +11,8 @@ EXTRAS := sevennet,chgnet,gpaw,generation,molecules,materials-project,fairchem,h
 MACE_VENV := .venv-mace
 # The simulation loop is serial: two processes with one thread each are faster than one process with two threads.
 WORKERS ?= 2
+# Vulnerabilities that do not affect this program; docs/topics/security.md gives the reasons.
+KNOWN_VULNERABILITIES := CVE-2024-36039
 export OMP_NUM_THREADS ?= 1
 export MLIP_AUTOPIPE_MACE_PYTHON ?= $(CURDIR)/$(MACE_VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -45,7 +47,7 @@ run: $(USER_STAMP)  ## set up an environment, a profile and a calculator, and ru
 .PHONY: test
 test: $(TOOLS_STAMP)  ## run all checks except the cluster tests and the long tests: lint, types, documentation, tests, wheel
 	# Installing MACE mostly waits for the network and the disk, so the checks run meanwhile.
-	$(MAKE) --jobs 2 --output-sync=target mace lint docs
+	$(MAKE) --jobs 2 --output-sync=target mace lint docs audit
 	$(MACE_VENV)/bin/pytest -m '' tests/calculators/kinds/test_mace.py tests/descriptors/test_learned.py
 	$(IN_MEMORY) pytest -m 'not cluster and not long' $(SPREAD) --durations 15
 
@@ -66,11 +68,25 @@ test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too slow to r
 	status=0; pytest -m 'cluster and long' tests/cluster --durations 15 || status=$$?; tests/cluster/down.sh; exit $$status
 
 .PHONY: lint
-lint: $(TOOLS_STAMP)  ## run ruff, mypy and the import contracts
+lint: $(TOOLS_STAMP)  ## run ruff, mypy, the import contracts and bandit
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
+	bandit --quiet --recursive --configfile pyproject.toml aiida_mlip_autopipe workchains
+
+# PyMySQL 0.9.3 has a known vulnerability. If none is reported for it, the service cannot be reached or has no data, and
+# the audit would prove nothing.
+AUDIT := pip-audit --disable-pip --no-deps --progress-spinner off
+.PHONY: audit
+audit: $(TOOLS_STAMP)  ## compare the constraints files with the known vulnerabilities, if their database can be reached
+	@known=$$(mktemp); trap 'rm -f "$$known"' EXIT; echo 'PyMySQL==0.9.3' >"$$known"; \
+	if $(AUDIT) --requirement "$$known" 2>&1 | grep -qE 'CVE-|GHSA-|PYSEC-'; then \
+		$(AUDIT) --requirement constraints.txt $(patsubst %,--ignore-vuln %,$(KNOWN_VULNERABILITIES)) && \
+		$(AUDIT) --requirement constraints-mace.txt $(patsubst %,--ignore-vuln %,$(KNOWN_VULNERABILITIES)); \
+	else \
+		echo 'THE AUDIT DID NOT RUN: the database of vulnerabilities cannot be reached or does not answer.'; \
+	fi
 
 .PHONY: docs
 docs: $(TOOLS_STAMP)  ## build the documentation (warnings are errors): docs/_build/html/index.html

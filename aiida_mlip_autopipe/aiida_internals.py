@@ -7,10 +7,11 @@ raised when a new release passes these tests.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,17 +34,24 @@ __all__ = [
     'WorkChainSpec',
     'check_computer',
     'clean_folder',
+    'end_orphaned_parts',
     'forget_dead_broker',
     'has_live_daemon',
+    'has_lost_broker',
     'hash_by_attributes',
     'is_marked_invalid',
     'kill_processes',
     'play_processes',
     'run_stored_process',
     'start_daemon',
+    'stop_daemon',
+    'tasks_of_broker',
     'use_cache',
 ]
 
+
+# Time in seconds for a process to end after a signal.
+END_TIMEOUT_S = 10
 
 DataClass = TypeVar('DataClass', bound=type[orm.Data])
 
@@ -190,12 +198,26 @@ def check_computer(
 def has_live_daemon(profile: Profile) -> bool:
     """Return whether the daemon of a profile is running.
 
-    `DaemonClient.is_daemon_running` only checks that the pid file exists, and a killed daemon leaves it behind.
+    A killed daemon leaves its pid file behind, and its pid may have been given to the daemon of another profile.
     """
     from aiida.engine import get_daemon_client
 
     client = get_daemon_client(profile.name)
-    return client.is_daemon_running and not client._is_pid_file_stale
+    return not client._is_pid_file_stale and _is_part_of(profile, client.get_daemon_pid())
+
+
+def _is_part_of(profile: Profile, pid: int | None) -> bool:
+    """Return whether a process is running and belongs to the daemon of a profile, as far as this can be determined."""
+    import psutil
+    from aiida.manage.configuration import get_config
+
+    try:
+        process = psutil.Process(-1 if pid is None else pid)
+        command, folder = process.cmdline(), process.environ().get('AIIDA_PATH', os.devnull)
+    except (psutil.Error, ValueError):  # psutil raises ValueError for negative pids
+        return False
+    is_ours = os.path.realpath(folder) == os.path.realpath(get_config().dirpath)
+    return is_ours and ('-p' not in command or profile.name in command)
 
 
 def start_daemon(profile: Profile) -> None:
@@ -207,28 +229,122 @@ def start_daemon(profile: Profile) -> None:
     from aiida.engine import get_daemon_client
     from aiida.engine.daemon import client
 
+    found = get_daemon_client(profile.name)
+    if not has_live_daemon(profile):  # AiiDA would keep the file if its pid was given to another daemon
+        Path(found.circus_pid_file).unlink(missing_ok=True)
     folder = Path(sys.executable).parent
     before = client.VERDI_BIN, os.environ.get('PATH', '')
     try:
         if (folder / 'verdi').is_file():
             client.VERDI_BIN = str(folder / 'verdi')
             os.environ['PATH'] = f'{folder}{os.pathsep}{before[1]}'
-        get_daemon_client(profile.name).start_daemon()
+        found.start_daemon()
     finally:
         client.VERDI_BIN, os.environ['PATH'] = before
 
 
+def stop_daemon(profile: Profile) -> None:
+    """Stop the daemon of a profile, and kill it if it does not stop. In that case, some of its parts may survive."""
+    import psutil
+    from aiida.engine import get_daemon_client
+
+    client = get_daemon_client(profile.name)
+    pid = client.get_daemon_pid()
+    with suppress(DaemonException):
+        client.stop_daemon(wait=True)
+    with suppress(psutil.NoSuchProcess):
+        daemon = psutil.Process(pid)
+        if psutil.wait_procs([daemon], timeout=END_TIMEOUT_S)[1]:
+            daemon.kill()
+            psutil.wait_procs([daemon], timeout=END_TIMEOUT_S)
+
+
+def has_lost_broker(profile: Profile) -> bool:
+    """Return whether the workers of a running daemon are connected to a ZeroMQ broker that has ended.
+
+    If a broker is killed, the daemon restarts it, but at a different address, which AiiDA's workers never look up.
+    """
+    import psutil
+    from aiida.brokers import ZeromqBroker
+    from aiida.engine import get_daemon_client
+
+    if profile.process_control_backend != 'core.zeromq':
+        return False
+    broker = ZeromqBroker(profile)
+    try:
+        parts = psutil.Process(get_daemon_client(profile.name).get_daemon_pid()).children()
+        workers = [part for part in parts if 'worker' in part.cmdline()]
+        if not _is_part_of(profile, pid := broker._get_service_pid()):
+            return bool(workers)
+        started = psutil.Process(pid).create_time()
+        return any(worker.create_time() < started for worker in workers)
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # the broker or a worker has just ended
+        return True
+
+
+def tasks_of_broker(profile: Profile) -> set[int] | None:
+    """Return the processes that a worker runs or will run, by their tasks; None if the broker does not provide them.
+
+    RabbitMQ does not report which tasks a worker has received. A ZeroMQ broker stores one file for each task.
+    """
+    from aiida.brokers import ZeromqBroker
+
+    if profile.process_control_backend != 'core.zeromq':
+        return None
+    tasks = set()
+    folder = ZeromqBroker(profile)._storage_path / 'tasks'
+    for file in [*folder.glob('pending/*.json'), *folder.glob('processing/*.json')]:
+        with suppress(FileNotFoundError):  # the task has just been received or has ended
+            tasks.add(json.loads(file.read_text())['body'].get('args', {}).get('pid'))
+    return tasks
+
+
+def end_orphaned_parts(profile: Profile) -> int:
+    """End the workers and the broker that outlived the daemon of a profile, and return their number.
+
+    If only the daemon is killed, they keep running, and ``verdi daemon stop`` does not end them.
+    """
+    import psutil
+    from aiida.manage.configuration import get_config
+
+    folder = get_config().dirpath
+    orphans = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+            parent = process.parent()
+            # The daemon sets this variable for its parts. A part that a user runs by hand has a terminal.
+            is_ours = process.environ().get('AIIDA_PATH') == folder and process.terminal() is None
+            is_ours = is_ours and (parent is None or 'start-circus' not in parent.cmdline())
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        is_part = f'-p {profile.name} daemon ' in ' '.join(command) and {'worker', 'broker'} & set(command)
+        if is_ours and (is_part or 'circus import stats' in ' '.join(command)):
+            orphans.append(process)
+    for process in orphans:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(orphans, timeout=END_TIMEOUT_S)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(orphans, timeout=END_TIMEOUT_S)
+    return len(orphans)
+
+
 def forget_dead_broker(profile: Profile) -> None:
-    """Remove the address of a ZeroMQ broker that was killed.
+    """Remove the address and the pid of a ZeroMQ broker that was killed.
 
     Otherwise a worker that starts before the new broker has written its address connects to the dead broker and waits
-    forever.
+    forever. If another process has the pid now, no new broker starts at all.
     """
     from aiida.brokers import ZeromqBroker
     from aiida.brokers.zeromq.service import ZeromqBrokerService
     from aiida.manage.configuration import get_config
 
-    if profile.process_control_backend != 'core.zeromq' or ZeromqBroker(profile).check_service_reachable():
+    if profile.process_control_backend != 'core.zeromq' or _is_part_of(
+        profile, ZeromqBroker(profile)._get_service_pid()
+    ):
         return
-    folder = get_config().filepaths(profile)['broker_service']['dir']
-    ZeromqBrokerService.FilepathLayout(folder).sockets_file.unlink(missing_ok=True)
+    layout = ZeromqBrokerService.FilepathLayout(get_config().filepaths(profile)['broker_service']['dir'])
+    for file in (layout.sockets_file, layout.pid_file):
+        file.unlink(missing_ok=True)

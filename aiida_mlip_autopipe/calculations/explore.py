@@ -48,6 +48,57 @@ def read_settings(inputs: Mapping[str, Any]) -> AnyExploration:
     return read_exploration(join_settings(inputs['exploration'].get_dict(), inputs['n_steps'].value))
 
 
+def write_job(inputs: Mapping[str, Any], calculator: dict[str, Any], folder: Path, **fields: Any) -> None:
+    """Write ``job.json`` and the structure of the seed to the folder of a job.
+
+    Parameters
+    ----------
+    inputs
+        The inputs of an `ExplorationCalculation`.
+    calculator
+        Settings of the calculator, with its models.
+    folder
+        The folder.
+    fields
+        Fields of ``job.json`` that do not follow from these inputs, or that replace those that do.
+    """
+    from ase.io.trajectory import Trajectory as TrajectoryFile
+
+    seed = inputs['seed'].to_seed()
+    content = {
+        'runner_version': inputs['runner_version'].value,
+        'seeds': (
+            contract.JobSeed(
+                seed_id=seed.seed_id,
+                random_seed=derive_random_seed(inputs['random_seed'].value, 'exploration', seed.seed_id),
+                perturbed='perturbation' in seed.record,
+                form=seed.record.get('form'),
+                molecular=seed.record.get('molecular', False),
+                amorphous=is_amorphous(seed.record),
+            ),
+        ),
+        'calculator': calculator,
+        'exploration': join_settings(
+            inputs['exploration'].get_dict(),
+            inputs['n_steps'].value,
+            {name: inputs[name] for name in WRITING if name in inputs},
+        ),
+        'full_trajectory_interval': (
+            inputs['full_trajectory_interval'].value if 'full_trajectory_interval' in inputs else None
+        ),
+        'reference_sha256': (
+            hashlib.sha256(inputs['reference_environments'].get_content(mode='rb')).hexdigest()
+            if 'reference_environments' in inputs
+            else None
+        ),
+        'recoveries': inputs['recoveries'].value if 'recoveries' in inputs else 0,
+    }
+    job = contract.Job.model_validate(content | fields)
+    (folder / contract.JOB_FILE).write_text(job.model_dump_json(indent=2))
+    with TrajectoryFile(str(folder / contract.SEED_FILE), mode='w') as file:
+        file.write(seed.atoms)
+
+
 class ExplorationCalculation(CalculatorJob):
     """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` with the input ``code``."""
 
@@ -141,43 +192,8 @@ class ExplorationCalculation(CalculatorJob):
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""
-        from ase.io.trajectory import Trajectory as TrajectoryFile
-
-        seed = self.inputs.seed.to_seed()
         calculator, links = self._link_models()
-        job = contract.Job(
-            runner_version=self.inputs.runner_version.value,
-            seeds=(
-                contract.JobSeed(
-                    seed_id=seed.seed_id,
-                    random_seed=derive_random_seed(self.inputs.random_seed.value, 'exploration', seed.seed_id),
-                    perturbed='perturbation' in seed.record,
-                    form=seed.record.get('form'),
-                    molecular=seed.record.get('molecular', False),
-                    amorphous=is_amorphous(seed.record),
-                ),
-            ),
-            calculator=calculator,
-            exploration=join_settings(
-                self.inputs.exploration.get_dict(),
-                self.inputs.n_steps.value,
-                {name: self.inputs[name] for name in WRITING if name in self.inputs},
-            ),
-            full_trajectory_interval=(
-                self.inputs.full_trajectory_interval.value if 'full_trajectory_interval' in self.inputs else None
-            ),
-            reference_sha256=(
-                hashlib.sha256(self.inputs.reference_environments.get_content(mode='rb')).hexdigest()
-                if 'reference_environments' in self.inputs
-                else None
-            ),
-            recoveries=self.inputs.recoveries.value if 'recoveries' in self.inputs else 0,
-            **self._shared_fields(),
-        )
-        Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
-        with TrajectoryFile(folder.get_abs_path(contract.SEED_FILE), mode='w') as file:
-            file.write(seed.atoms)
-
+        write_job(self.inputs, calculator, Path(folder.abspath), **self._shared_fields())
         calculation = self._make_calc_info(contract.JOB_FILE)
         calculation.local_copy_list = []
         calculation.remote_symlink_list = links

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
-from aiida_mlip_autopipe.calculators.levels import level_of_calculator
+from aiida_mlip_autopipe.calculators.levels import has_accurate_stress, level_of_calculator
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
@@ -22,7 +24,7 @@ from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.structures.disagreement import MEASURES
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.rows.provenance import SOFTWARE, Software
+from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS, SOFTWARE, Software
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 ERROR_STORAGE = 400
@@ -43,7 +45,7 @@ def export_dataset(
     selection
         The selection from `select_frames`.
     campaign
-        ``name`` and ``config_hash``.
+        ``name`` and ``config_hash``, and ``extends`` if the campaign extends another one.
     random_seed
         The campaign's random seed.
     stage_version
@@ -75,44 +77,63 @@ def _rows(
     trajectory_of = {one.trajectory_id: one for one in evaluated_trajectories(leg_of.values(), evaluations)}
     seed_of = {node.seed_id: node.to_seed() for node in nodes['seeds'].values() if isinstance(node, SeedData)}
     distances, gains = (selection.get_array(name) for name in ('distance', 'gain'))
-    chosen = selection.base.attributes.get('trajectory_ids')
+    chosen, splits = (selection.base.attributes.get(name) for name in ('trajectory_ids', 'splits'))
+    # A leg has many rows, and each of these needs several queries.
+    read = cache(_Labels.of_node)
     for rank, (name, index) in enumerate(zip(chosen, selection.get_array('frame'), strict=True)):
-        trajectory, about = trajectory_of[name], leg_of[name].base.attributes.get('about')
+        trajectory, leg = trajectory_of[name], read(leg_of[name])
         seed = seed_of[trajectory.seed_id]
         targets = trajectory.extra.get('target_temperature_K')
-        level = level_of_labels(leg_of[name], about)
+        evaluation = read(evaluation_of[name]) if name in evaluation_of else None
         provenance = Provenance(
             campaign=campaign['name'],
             random_seed=random_seed,
             config_sha256=campaign['config_hash'],
+            extends=campaign.get_dict().get(EXTENDS),
             seed_id=trajectory.seed_id,
-            exploration=_job_uuid(leg_of[name]),
+            exploration=leg.job_uuid,
             step=int(trajectory.steps[index]),
-            ensemble=about['ensemble'],
+            ensemble=leg.about['ensemble'],
             temperature_K=float(trajectory.temperatures[index]),
             target_temperature_K=None if targets is None else float(targets[index]),
-            explored=software_of(about),
-            labelled=software_of(about),
+            explored=leg.software,
+            labelled=leg.software,
             rank=rank,
-            split=selection.base.attributes.get('splits')[rank],
+            split=splits[rank],
             distance=_finite_or_none(distances[rank]),
             gain=_finite_or_none(gains[rank]),
-            **_committee(int(index), trajectory, evaluation_of.get(name)),
-            label_source=level.name,
+            **_committee(int(index), trajectory, evaluation),
+            label_source=leg.level.name,
         )
         frame = trajectory.frame(index, template=seed.atoms)
-        yield make_row(frame, provenance, seed.record, about.get('isolated_atom_energies_eV'), level)
+        if not has_accurate_stress(frame, leg.level):
+            frame.calc.results.pop('stress', None)
+        yield make_row(frame, provenance, seed.record, leg.about.get('isolated_atom_energies_eV'), leg.level)
 
 
-def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Labels:
+    """Where the labels of a leg or of an evaluation come from."""
+
+    about: dict[str, Any]
+    level: LevelOfTheory
+    software: Software
+    job_uuid: str
+
+    @classmethod
+    def of_node(cls, node: orm.Data) -> _Labels:
+        about = node.base.attributes.get('about')
+        return cls(about, level_of_labels(node, about), software_of(about), _job_uuid(node))
+
+
+def _committee(index: int, trajectory: Trajectory, evaluation: _Labels | None) -> dict[str, Any]:
     """Return the committee fields of a row; empty if the committee did not evaluate the frame."""
     if evaluation is None or not np.isfinite(trajectory.extra[MEASURES[0]][index]):
         return {}
-    about = evaluation.base.attributes.get('about')
     measures = {name: _finite_or_none(trajectory.extra[name][index]) for name in MEASURES}
     return {
-        'committee': level_of_labels(evaluation, about).name,
-        'committee_environment': software_of(about).environment,
+        'committee': evaluation.level.name,
+        'committee_environment': evaluation.software.environment,
         **measures,
     }
 

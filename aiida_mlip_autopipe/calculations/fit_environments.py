@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_from_node
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectories_from_nodes
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.pool import describe
 
@@ -37,7 +37,7 @@ def fit_environments(
     dict
         ``pca``: the arrays ``mean``, ``directions`` and ``variances``.
     """
-    trajectories = [trajectory_from_node(leg) for leg in sort_trajectories(nodes['legs'].values())]
+    trajectories = trajectories_from_nodes(sort_trajectories(nodes['legs'].values()))
     try:
         pca = describe.fit_environments(trajectories, species.get_list(), SoapSettings(**descriptor.get_dict()))
     except AutopipeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,8 +17,9 @@ from aiida_mlip_autopipe.exploration import CALCULATORS
 from aiida_mlip_autopipe.jobs.contract import MODEL_FOLDER
 
 RemoteLink = tuple[str, str, str]
+Find = Callable[[orm.Computer, str], str | None]
 MEMBER_MODELS = 'member_models'
-HOW_TO_PASS = '(see `workflows.inputs.models`)'
+HOW_TO_PASS = '(see `workflows.inputs.models`)'  # nosec B105: not a password
 
 
 def define_models(spec: CalcJobProcessSpec, model_help: str) -> None:
@@ -38,7 +39,7 @@ def member_name(number: int) -> str:
 
 
 def link_models(
-    calculator: dict[str, Any], inputs: Mapping[str, Any], computer: orm.Computer
+    calculator: dict[str, Any], inputs: Mapping[str, Any], computer: orm.Computer, find: Find = find_model
 ) -> tuple[dict[str, Any], list[RemoteLink]]:
     """Return a calculator's settings for the job, with all models, and the links that the job's folder needs.
 
@@ -50,24 +51,30 @@ def link_models(
         The inputs of the job, of which `define_models` defines the models.
     computer
         The computer of the job.
+    find
+        Returns the absolute path of the model with this sha256; None if it is missing.
 
     Raises
     ------
     ModelMissingError
         If a model is not on the computer.
     """
-    settings, links = link_model(calculator, inputs.get('model'), computer)
+    settings, links = link_model(calculator, inputs.get('model'), computer, find=find)
     models, members = inputs.get(MEMBER_MODELS, {}), []
     for name, member in _members_of(settings):
         folder = str(PurePosixPath(MODEL_FOLDER, name))
-        linked, further = link_model(member, models.get(name), computer, folder)
+        linked, further = link_model(member, models.get(name), computer, folder, find)
         members.append(linked)
         links += further
     return ({**settings, 'members': members} if members else settings), links
 
 
 def link_model(
-    calculator: dict[str, Any], model: ModelData | None, computer: orm.Computer, folder: str = MODEL_FOLDER
+    calculator: dict[str, Any],
+    model: ModelData | None,
+    computer: orm.Computer,
+    folder: str = MODEL_FOLDER,
+    find: Find = find_model,
 ) -> tuple[dict[str, Any], list[RemoteLink]]:
     """Return a calculator's settings for the job, with its model, and the links that the job's folder needs.
 
@@ -81,6 +88,8 @@ def link_model(
         The computer of the job.
     folder
         The subfolder of the job for the link.
+    find
+        Returns the absolute path of the model with this sha256; None if it is missing.
 
     Raises
     ------
@@ -92,7 +101,7 @@ def link_model(
     settings = {**calculator, 'model': model.name, 'model_sha256': model.sha256}
     if model.is_shipped:
         return settings, []
-    placed = find_model(computer, model.sha256)
+    placed = find(computer, model.sha256)
     if placed is None:
         raise ModelMissingError(model.sha256, computer.label)
     link = str(PurePosixPath(folder, model.name))

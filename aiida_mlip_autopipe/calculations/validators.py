@@ -25,6 +25,7 @@ from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.labelling import LabellingSettings
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
+from aiida_mlip_autopipe.structures.rows.provenance import ExtendedCampaign
 
 Validator = Callable[[Any, Any], str | None]
 """Returns the errors in the value of a port, one per line; None if the value is valid."""
@@ -274,8 +275,8 @@ def _join_lines(faults: Iterable[str | None]) -> str | None:
 
 
 def _model(**annotations: Any) -> type[BaseModel]:
-    """Return a model in which all of these fields are required."""
-    fields: dict[str, Any] = {name: (annotation, ...) for name, annotation in annotations.items()}
+    """Return a model with these fields. Those without a default are required; a tuple contains a default."""
+    fields: dict[str, Any] = {name: one if isinstance(one, tuple) else (one, ...) for name, one in annotations.items()}
     config = ConfigDict(extra='forbid', allow_inf_nan=False)
     model: type[BaseModel] = create_model('Port', __config__=config, **fields)
     return model
@@ -319,7 +320,10 @@ LABELLING = {
     'max_concurrent_jobs': validate_as_field(ExecutionSettings, 'max_concurrent_jobs'),
 }
 DATASET = EXPLORATIONS | {
-    'campaign': validate_as('campaign', _model(name=_annotation(CampaignConfig, 'name'), config_hash=Sha256)),
+    'campaign': validate_as(
+        'campaign',
+        _model(name=_annotation(CampaignConfig, 'name'), config_hash=Sha256, extends=(ExtendedCampaign, None)),
+    ),
     'random_seed': validate_as_field(CampaignConfig, 'random_seed'),
     'generation': validate_as(
         'generation', _model(entries=_annotation(CampaignConfig, 'generation'), cutoff_A=Annotated[float, Field(gt=0)])

@@ -12,8 +12,8 @@ class Attempt:
     Attributes
     ----------
     change
-        What differs from the settings; empty for the first attempt, otherwise such as ``mixing``, ``bands`` or
-        ``smearing``. A change affects only the path to the result and never the level of theory.
+        What differs from the settings, such as ``mixing``, ``bands`` or ``smearing``; empty for the first attempt. A
+        change affects only the path to the result and never the level of theory.
     converged
         Whether it converged.
     n_scf_steps

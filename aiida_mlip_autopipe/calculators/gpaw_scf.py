@@ -14,6 +14,7 @@ from typing import Any
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculators.attempts import Attempt, NotConvergedError
+from aiida_mlip_autopipe.core.wording import counted
 
 CHANGES = ('', 'mixing', 'bands', 'smearing')
 """What each attempt changes in addition to the changes of the attempts before it."""
@@ -55,7 +56,7 @@ def converge(
         try:
             _attempt(atoms, _changed(parameters, made), 'smearing' in made)
         except KohnShamConvergenceError:
-            message = f'the SCF cycle did not converge in {parameters["maxiter"]} steps'
+            message = f'the SCF cycle did not converge in {counted(parameters["maxiter"], "step")}'
             record(Attempt(change, False, _n_steps(atoms), time.monotonic() - started, message))
         else:
             record(Attempt(change, True, _n_steps(atoms), time.monotonic() - started))

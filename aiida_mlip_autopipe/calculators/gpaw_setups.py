@@ -36,9 +36,9 @@ STRESS_CUTOFF_EV = {
 
 GPAW's stress is the derivative of the energy at a fixed number of plane waves. A potential learns the derivative at a
 fixed cutoff. They differ by ``2/3 Ecut dE/dEcut / V``, the Pulay stress (G. P. Francis and M. C. Payne, J. Phys.:
-Condens. Matter 2, 4395 (1990)). From these cutoffs on, ``2/3 Ecut dE/dEcut`` is at most 1/3 eV per atom, which is 5 GPa
-in a volume of 10 Å³. The derivative is that of the kinetic energy of the free atom (``gpaw.utilities.ekin``), except
-for O: at 600 eV, the stress of MgO differs by 5 GPa from the derivative of its energy, and at 700 eV by 1 GPa.
+Condens. Matter 2, 4395 (1990)). At and above these cutoffs, ``2/3 Ecut dE/dEcut`` is at most 1/3 eV per atom, which is
+5 GPa in a volume of 10 Å³. The derivative is that of the kinetic energy of the free atom (``gpaw.utilities.ekin``),
+except for O: at 600 eV, the stress of MgO differs by 5 GPa from the derivative of its energy, and at 700 eV by 1 GPa.
 """
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal
 
+from ase import Atoms
+
 from aiida_mlip_autopipe.calculators import CALCULATORS
+from aiida_mlip_autopipe.calculators.gpaw_setups import hard_elements
 from aiida_mlip_autopipe.structures.rows.level import UNKNOWN_SETTINGS, LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import mlip_label_source
 
@@ -66,6 +69,22 @@ def level_of_calculator(
     method: Literal['mlip', 'dft'] = 'dft' if name.startswith('dft:') else 'mlip'
     parameters |= loader.settings_of_labels(settings)
     return LevelOfTheory(method=method, code=kind, name=name, parameters=parameters)
+
+
+def has_accurate_stress(atoms: Atoms, level: LevelOfTheory) -> bool:
+    """Return whether the stress of a label is accurate enough for training.
+
+    GPAW's stress of hard elements is not, if the cutoff of the plane waves is small; see `hard_elements`.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    level
+        The level of theory of the label.
+    """
+    cutoff_eV = level.parameters.get('plane_wave_cutoff_eV') if level.code == 'gpaw' else None
+    return cutoff_eV is None or not hard_elements(atoms.symbols, cutoff_eV)
 
 
 def _sources_by_file_name(sources: Mapping[str, str]) -> dict[str, str | list[str]]:

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiida import orm
 
-from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
-from aiida_mlip_autopipe.campaigns.progress import find_comparisons
+from aiida_mlip_autopipe.campaigns.history.events import Events, collect_events, count_crashes
+from aiida_mlip_autopipe.campaigns.history.processes import (
+    EXPLORATION_CLASS,
+    EXPLORING,
+    ProcessRecord,
+    read_processes,
+    read_results,
+)
+from aiida_mlip_autopipe.campaigns.progress import find_comparisons, generation_reports
 from aiida_mlip_autopipe.generation import merge_reports
-from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
+from aiida_mlip_autopipe.workflows.graph import Extended, read_extended
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
 
 
 @dataclass(frozen=True)
@@ -33,25 +42,6 @@ class Ending:
     exit_status: int | None
     reason: str
     n_explorations: int
-
-
-@dataclass(frozen=True)
-class Events:
-    """The events of one rule in the explorations of a campaign, except the crashes.
-
-    Attributes
-    ----------
-    rule
-        The rule that reported them, such as ``novelty``.
-    n_events
-        Number of events.
-    example
-        The message of the first one.
-    """
-
-    rule: str
-    n_events: int
-    example: str
 
 
 @dataclass(frozen=True)
@@ -117,11 +107,17 @@ class CampaignAccount:
 
 def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
     """Return the summary of a finished campaign."""
-    explorations = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
-    jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
+    processes = read_processes([campaign.pk])
     # The jobs of a committee are excluded, because they do not explore.
-    results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
-    generated = merge_reports(report.get_dict() for report in campaign.outputs.generation_reports.values())
+    jobs_of: dict[int, list[ProcessRecord]] = {one.pk: [] for one in processes if one.process == EXPLORATION_CLASS}
+    explorations = [one for one in processes if one.pk in jobs_of]
+    of_explorations = [one for one in processes if one.is_job and one.caller in jobs_of]
+    for job in of_explorations:
+        if job.process in EXPLORING:
+            jobs_of[job.caller].append(job)
+    found = read_results([campaign.pk])
+    results = [found[job.pk] for jobs in jobs_of.values() for job in jobs if job.pk in found]
+    generated = merge_reports(generation_reports(campaign))
     selection = campaign.outputs.selection_report.get_dict()
     # The number is unknown for a run that is shorter than the correlation time of its energy.
     independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
@@ -131,7 +127,9 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
         n_seeds_duplicate=generated['duplicates'],
         n_seeds_skipped=generated['skipped'],
         n_redrawn_by_rule={rule: broken['count'] for rule, broken in generated['rules'].items()},
-        endings=tuple(Ending(*how, n) for how, n in Counter(map(_ending, explorations)).items()),
+        endings=tuple(
+            Ending(*how, n) for how, n in Counter(_ending(one, jobs_of[one.pk]) for one in explorations).items()
+        ),
         n_crashes_by_rule=count_crashes(results),
         events=collect_events(results),
         comparisons=find_comparisons(campaign),
@@ -140,7 +138,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
         n_frames_discarded_by_reason={reason: n for reason, n in selection['discarded'].items() if n},
         n_frames_candidate=selection['n_candidates'],
         n_frames_selected=selection['n_selected'],
-        n_jobs=len(jobs),
+        n_jobs=len(of_explorations),
         n_force_calls=sum(result['force_calls'] for result in results),
         labels=campaign.outputs.labelling_report.get_dict() if 'labelling_report' in campaign.outputs else None,
         dynamics_s=sum(result['loop_s'] for result in results),
@@ -165,6 +163,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
             **{name: n for name, n in left_out.items() if n},
             **{f'redrawn: {rule}': n for rule, n in account.n_redrawn_by_rule.items()},
         },
+        'Extended campaign': _describe_extended(read_extended(campaign)),
         'Explorations': dict(endings),
         'Crashes by guard': account.n_crashes_by_rule,
         'Events in explorations': {f'{one.rule}, for example: {one.example}': one.n_events for one in account.events},
@@ -193,8 +192,8 @@ def describe_labels(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         'level of theory': report['level']['name'],
         'structures': report['n_structures'],
-        'known before': report['n_known'],
-        'failed before': report.get('n_failed_before', 0),
+        'already known': report['n_known'],
+        'failed in earlier runs': report.get('n_failed_before', 0),
         'labelled rows': report['n_labelled'],
         'suspicious labels': len(report.get('suspicious', ())),
         **{f'left out: {rule.replace("_", " ")}': n for rule, n in report['n_dropped_by_rule'].items()},
@@ -204,19 +203,11 @@ def describe_labels(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many jobs each guard stopped, including jobs of explorations that were resumed."""
-    crashes = (result['events'][-1] for result in results if result['events'] and _crashed(result))
-    return dict(Counter(event['rule'] for event in crashes))
-
-
-def collect_events(results: Iterable[Mapping[str, Any]]) -> tuple[Events, ...]:
-    """Return the events of the jobs by rule, except those that `count_crashes` counts."""
-    messages: dict[str, list[str]] = {}
-    for result in results:
-        for event in result['events'][: -1 if _crashed(result) else None]:
-            messages.setdefault(event['rule'], []).append(event['message'])
-    return tuple(Events(rule, len(found), found[0]) for rule, found in messages.items())
+def _describe_extended(extended: Extended | None) -> dict[str, str]:
+    if extended is None:
+        return {}
+    dataset = {'checksum of its dataset': extended.dataset_checksum} if extended.dataset_checksum else {}
+    return {'name': extended.name, 'uuid': extended.uuid, **dataset}
 
 
 def _describe_comparisons(comparisons: Iterable[ReferenceComparison]) -> dict[str, str]:
@@ -232,19 +223,8 @@ def _describe_comparisons(comparisons: Iterable[ReferenceComparison]) -> dict[st
     return named | table
 
 
-def _crashed(result: Mapping[str, Any]) -> bool:
-    return result['outcome'] in ('unstable', 'no_frame')
-
-
-def _ending(exploration: orm.WorkChainNode) -> tuple[int | None, str]:
-    if exploration.is_finished_ok:
+def _ending(exploration: ProcessRecord, jobs: list[ProcessRecord]) -> tuple[int | None, str]:
+    if exploration.ended and not exploration.failed:
         return 0, 'completed'
-    jobs = sorted((job for job in exploration.called if _explores(job)), key=lambda job: job.pk)
     last = jobs[-1] if jobs and jobs[-1].exit_status else exploration
-    known = last.process_class.spec().exit_codes.values()
-    message = next((code.message for code in known if code.status == last.exit_status), last.process_state.value)
-    return last.exit_status, message.partition(':')[0].rstrip('.')
-
-
-def _explores(node: orm.ProcessNode) -> bool:
-    return node.process_class is ExplorationCalculation
+    return last.exit_status, (last.exit_message or last.state).partition(':')[0].rstrip('.')

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
 from aiida_mlip_autopipe.aiida_internals import clean_folder
 from aiida_mlip_autopipe.campaigns.full_trajectories import FoundTrajectory, find_full_trajectories
-from aiida_mlip_autopipe.workflows.graph import find_jobs
+from aiida_mlip_autopipe.workflows.graph import find_jobs, last_resumed
+from aiida_mlip_autopipe.workflows.legs.killed import ABORTED
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
 
@@ -24,28 +26,37 @@ class Cleaned:
         Number of folders that were removed.
     kept
         The full trajectories that have no copy, so their folders were kept.
+    killed
+        The pks of killed jobs whose folders were kept because the campaign can be resumed from them.
     """
 
     n_removed: int
     kept: tuple[FoundTrajectory, ...]
+    killed: tuple[int, ...]
 
 
 def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Cleaned:
     """Remove the folders of the jobs of a campaign that have ended.
 
     Retrieved files are kept. So are the folders of jobs that are still running, and those of jobs that this campaign
-    reused from another campaign.
+    reused from another campaign. Unless the campaign or the one that resumes it has finished, the folders of killed
+    jobs are kept, too, because they contain checkpoints.
 
     Parameters
     ----------
     campaign
         The campaign.
     force
-        Whether to also remove folders that contain the only copy of a full trajectory.
+        Whether to also remove folders that contain the only copy of a full trajectory or the checkpoint of a killed
+        job.
     """
-    trajectories = [] if force else find_full_trajectories(campaign)
-    only_copies = {trajectory.job: trajectory for trajectory in trajectories if not trajectory.is_stashed}
-    kept = []
+    last = last_resumed(campaign)
+    # The last campaign may have recovered legs from the folders of this one.
+    campaigns = {node.pk: node for node in (campaign, last)}.values()
+    trajectories = [] if force else [one for node in campaigns for one in find_full_trajectories(node)]
+    only_copies = {_place_of(one.computer, one.path): one for one in trajectories if not one.is_stashed}
+    needs_checkpoints = not force and not last.is_finished_ok
+    kept, killed = [], []
     folders = defaultdict(list)
     for job in find_jobs(campaign, {'attributes.process_state': {'in': list(ENDED)}}):
         try:
@@ -54,12 +65,20 @@ def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Clean
             continue
         if remote.is_cleaned or job.base.caching.is_created_from_cache:
             continue
-        if job.pk in only_copies:
-            kept.append(only_copies[job.pk])
+        place = remote.computer.label, remote.get_remote_path()
+        if place in only_copies:
+            kept.append(only_copies[place])
+        elif needs_checkpoints and job.process_state.value in ABORTED:
+            killed.append(job.pk)
         else:
             folders[remote.computer.pk].append(remote)
     for pk, remotes in folders.items():
         with orm.load_computer(pk).get_transport() as transport:
             for remote in remotes:
                 clean_folder(remote, transport)
-    return Cleaned(sum(len(remotes) for remotes in folders.values()), tuple(kept))
+    return Cleaned(sum(len(remotes) for remotes in folders.values()), tuple(kept), tuple(killed))
+
+
+def _place_of(computer: str, path: str) -> tuple[str, str]:
+    """Return the computer and the folder of a file."""
+    return computer, str(PurePosixPath(path).parent)

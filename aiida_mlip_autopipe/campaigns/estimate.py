@@ -79,7 +79,8 @@ class Plan:
     level
         The level of theory of the labels of a reference method; None without one.
     labels_cost
-        The cost of these labels, predicted for structures like the first seeds; None if it cannot be predicted.
+        The cost of these labels and of isolated atoms, predicted for structures like the first seeds, and at most the
+        budget; None if it cannot be predicted.
     estimate
         The expected cost, without the labels of a reference method.
     warnings
@@ -138,7 +139,7 @@ def _labels(
     labeller = labelling_inputs(config.labelling, config.execution, seeds, Environments())
     known = config.sampling.reference_dataset
     refuse_other_levels(labeller.level, None if known is None else reference_dataset(known, 'sampling'))
-    return labeller.level, labeller.predict_cost(seeds, n_labels)
+    return labeller.level, labeller.predict_cost_like(seeds, n_labels or 0, config.labelling)
 
 
 def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from aiida import orm
@@ -37,11 +38,11 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, labels: str | None
     Raises
     ------
     AutopipeError
-        If the campaign has no dataset yet, a row lacks the chosen labels, or the file exists.
+        If the campaign has no dataset yet, the dataset is damaged, a row lacks the chosen labels, or the file exists.
     """
     if labels is not None:
         return convert_rows(path, read_rows(campaign), overwrite=force, format='db', labels=labels).n_rows
-    return write_node(_dataset(campaign), path, force=force)
+    return write_node(dataset_of(campaign), path, force=force)
 
 
 def write_node(node: DatasetData, path: Path, *, force: bool = False) -> int:
@@ -50,10 +51,10 @@ def write_node(node: DatasetData, path: Path, *, force: bool = False) -> int:
     Raises
     ------
     AutopipeError
-        If the file exists, and ``force`` is false.
+        If the dataset is damaged, or the file exists and ``force`` is false.
     """
-    with atomic_write(path, overwrite=force) as part:
-        part.write_bytes(node.get_content(mode='rb'))
+    with atomic_write(path, overwrite=force) as part, node.as_path() as source:
+        shutil.copyfile(source, part)
     n_rows: int = node.base.attributes.get('n_structures')
     return n_rows
 
@@ -66,11 +67,18 @@ def read_rows(campaign: orm.WorkChainNode) -> list[Row]:
     AutopipeError
         If the campaign has no dataset yet.
     """
-    rows: list[Row] = _dataset(campaign).rows()
+    rows: list[Row] = dataset_of(campaign).rows()
     return rows
 
 
-def _dataset(campaign: orm.WorkChainNode) -> DatasetData:
+def dataset_of(campaign: orm.WorkChainNode) -> DatasetData:
+    """Return the dataset of a finished campaign.
+
+    Raises
+    ------
+    AutopipeError
+        If the campaign has no dataset yet.
+    """
     if 'dataset' not in campaign.outputs:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
         raise AutopipeError(Code.DATASET_MISSING, f'campaign {campaign.pk} has no dataset: {state}')

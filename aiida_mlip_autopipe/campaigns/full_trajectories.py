@@ -9,10 +9,11 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.remote.recover import LEG_JOBS
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
 from aiida_mlip_autopipe.jobs.contract import FullTrajectory
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.legs.killed import folder_of
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,6 @@ class FoundTrajectory:
         return 'stashed' if self.is_stashed else 'removed' if self.is_removed else "in the job's folder"
 
 
-def keeps_full_trajectories(campaign: orm.WorkChainNode) -> bool:
-    """Return whether the jobs of a campaign write full trajectories."""
-    return 'full_trajectory_interval' in campaign.inputs.job
-
-
 def find_full_trajectories(
     campaign: orm.WorkChainNode, *, seed_id: str | None = None, step: int | None = None
 ) -> list[FoundTrajectory]:
@@ -88,13 +84,17 @@ def _find_all(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
     jobs = _find_jobs(campaign)
     if not jobs:
         return []
-    query = orm.QueryBuilder().append(ExplorationCalculation, filters={'id': {'in': jobs}}, tag='job', project='id')
+    query = orm.QueryBuilder().append(LEG_JOBS, filters={'id': {'in': jobs}}, tag='job', project='id')
     query.append(orm.Dict, with_incoming='job', edge_filters={'label': 'result'}, project='attributes')
     query.append(
         orm.RemoteData, with_incoming='job', edge_filters={'label': 'remote_folder'}, tag='folder', project='*'
     )
     query.append(orm.Computer, with_node='folder', project='label')
-    found = [row for row in query.order_by({'job': {'id': 'asc'}}).all() if row[1].get('full_trajectory')]
+    found = [
+        (pk, result, folder_of(orm.load_node(pk)), computer)
+        for pk, result, _, computer in query.order_by({'job': {'id': 'asc'}}).all()
+        if result.get('full_trajectory')
+    ]
     copies = _find_copies(folder for _, _, folder, _ in found)
     return [
         _locate(pk, result, folder, computer, copies.get((folder.computer.pk, folder.get_remote_path()), []))
@@ -109,9 +109,9 @@ def _find_jobs(campaign: orm.WorkChainNode) -> list[int]:
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
         return query.append(ExplorationWorkChain, with_incoming='campaign', tag='exploration')
 
-    called = explorations().append(ExplorationCalculation, with_incoming='exploration', project='id')
+    called = explorations().append(LEG_JOBS, with_incoming='exploration', project='id')
     reused = explorations().append(orm.TrajectoryData, with_incoming='exploration', tag='leg')
-    reused.append(ExplorationCalculation, with_outgoing='leg', project='id')
+    reused.append(LEG_JOBS, with_outgoing='leg', project='id')
     return sorted({*called.all(flat=True), *reused.all(flat=True)})
 
 

@@ -6,22 +6,34 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiida import orm
 from aiida.common import LinkType, timezone
 from aiida.engine import ProcessState
 
-from aiida_mlip_autopipe.campaigns.labelling.runs import LabellingProgress, labelling_warnings, read_labelling
+from aiida_mlip_autopipe.campaigns.labelling.progress import LabellingProgress, labelling_warnings, read_labelling
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.generation import describe_losses, merge_reports
 from aiida_mlip_autopipe.installation.profile import is_daemon_running
-from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.graph import LABELLING, find_work_chains, list_campaigns
+from aiida_mlip_autopipe.workflows.graph import (
+    EXPLORATION,
+    LABELLING,
+    RECOVERY,
+    SEED_LINK,
+    Extended,
+    earlier_campaign,
+    extending_campaigns,
+    find_work_chains,
+    later_campaigns,
+    list_campaigns,
+    read_extended,
+)
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
-from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
 
 # The stage of each process that a campaign calls, except the explorations, in order.
 STAGES = {
@@ -92,6 +104,12 @@ class Progress:
         Why the campaign failed; None if it did not.
     waits_for_daemon
         Whether the campaign has not ended and the daemon is not running, so that nothing progresses.
+    resumes, resumed_by
+        The pks of the campaign that it resumes, and of the last one that resumes it; None if there is none.
+    extends
+        The campaign that it extends; None if there is none.
+    extended_by
+        The pks of the campaigns that extend it.
     """
 
     pk: int
@@ -113,6 +131,10 @@ class Progress:
     warnings: tuple[str, ...]
     failure: str | None
     waits_for_daemon: bool
+    resumes: int | None
+    resumed_by: int | None
+    extends: Extended | None
+    extended_by: tuple[int, ...]
 
 
 def read_progress(campaign: orm.WorkChainNode) -> Progress:
@@ -120,12 +142,12 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
     explorations = find_explorations(campaign)
     stage = _stage(campaign, bool(explorations))
     n_seeds = campaign.get_metadata_inputs().get('n_seeds', 0)
-    labelling = _labelling_run(campaign)
+    labelling = labelling_run(campaign)
     n_ended = sum(exploration.ended for exploration in explorations)
     n_succeeded = sum(exploration.succeeded for exploration in explorations)
     waits_for_daemon = not campaign.is_terminated and not is_daemon_running()
     rate = None if waits_for_daemon else _rate_per_hour(explorations)
-    generated = _generation_reports(campaign)
+    generated = generation_reports(campaign)
     # Seeds that were discarded, such as duplicates, are not waiting.
     n_distinct = len({seed_id for report in generated for seed_id in report['seed_ids']})
     n_discarded = sum(report['requested'] for report in generated) - n_distinct
@@ -149,27 +171,64 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         comparisons=find_comparisons(campaign),
         warnings=(
             *describe_losses(merge_reports(generated)),
+            *_lost_legs(campaign),
             *_selection_warnings(campaign),
             *([] if labelling is None else labelling_warnings(labelling)),
         ),
         failure=_failure(campaign),
         waits_for_daemon=waits_for_daemon,
+        resumes=_pk(earlier_campaign(campaign)),
+        resumed_by=_pk(next(reversed(later_campaigns(campaign)), None)),
+        extends=read_extended(campaign),
+        extended_by=tuple(one.pk for one in extending_campaigns(campaign)),
     )
 
 
-def _labelling_run(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
+def _pk(node: orm.Node | None) -> int | None:
+    return None if node is None else node.pk
+
+
+def labelling_run(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
     """Return the labelling run of a campaign, or the campaign itself if it is one; None if there is none."""
-    return next((node for node in (campaign, *campaign.called) if node.process_type == LABELLING), None)
+    if campaign.process_type == LABELLING:
+        return campaign
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(orm.WorkChainNode, with_incoming='campaign', filters={'process_type': LABELLING})
+    found: orm.WorkChainNode | None = query.first(flat=True)
+    return found
 
 
-def _generation_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
+def generation_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
     """Return the reports of the seeds that have been generated so far."""
-    outputs = campaign.base.links.get_outgoing(link_type=LinkType.RETURN).all()
-    return [link.node.get_dict() for link in outputs if link.link_label.startswith('generation_reports__')]
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    of_reports = {'type': LinkType.RETURN.value, 'label': {'like': r'generation\_reports\_\_%'}}
+    query.append(orm.Dict, with_incoming='campaign', edge_filters=of_reports, project=['id', 'attributes'])
+    return [report for _, report in sorted(query.all(), key=lambda row: row[0])]
+
+
+def _lost_legs(campaign: orm.WorkChainNode) -> list[str]:
+    """Return why legs of killed jobs were computed again, instead of being recovered."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(orm.WorkChainNode, with_incoming='campaign', filters={'process_type': EXPLORATION}, tag='exploration')
+    query.append(
+        orm.CalcJobNode, with_incoming='exploration', filters={'process_type': RECOVERY}, project='*', tag='recovery'
+    )
+    recoveries = query.order_by({'recovery': {'id': 'asc'}}).all(flat=True)
+    if not recoveries:
+        return []
+    # As in `find_comparisons`, the work chains are imported only if they are needed.
+    from aiida_mlip_autopipe.workflows.legs.killed import is_leg, why_not_recovered
+
+    return [
+        f'seed {one.inputs.seed.seed_id}: {why_not_recovered(one)}'
+        for one in recoveries
+        if one.is_terminated and not is_leg(one)
+    ]
 
 
 def _selection_warnings(campaign: orm.WorkChainNode) -> list[str]:
-    return list(campaign.outputs.selection_report['warnings']) if 'selection_report' in campaign.outputs else []
+    report = find_output(campaign, 'selection_report')
+    return [] if report is None else list(report['warnings'])
 
 
 def list_progress() -> list[Progress]:
@@ -216,12 +275,13 @@ def find_explorations(campaign: orm.WorkChainNode) -> list[Exploration]:
     query = orm.QueryBuilder()
     query.append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     query.append(
-        ExplorationWorkChain,
+        orm.WorkChainNode,
         with_incoming='campaign',
+        filters={'process_type': EXPLORATION},
         project=['id', 'attributes.process_state', 'attributes.exit_status', 'ctime', 'mtime'],
         tag='exploration',
     )
-    query.append(SeedData, with_outgoing='exploration', project='attributes.seed_id')
+    query.append(orm.Data, with_outgoing='exploration', edge_filters={'label': SEED_LINK}, project='attributes.seed_id')
     found = [
         Exploration(pk, seed_id, state, status, started, changed)
         for pk, state, status, started, changed, seed_id in query.iterall()
@@ -240,7 +300,22 @@ def find_comparisons(campaign: orm.WorkChainNode) -> tuple[ReferenceComparison, 
         tag='calculation',
     )
     query.append(orm.Dict, with_incoming='calculation', project=['id', 'attributes'])
-    return tuple(ReferenceComparison.from_report(report) for _, report in sorted(query.all(), key=lambda row: row[0]))
+    reports = [report for _, report in sorted(query.all(), key=lambda row: row[0])]
+    if not reports:
+        return ()
+    # It takes seconds to import the work chains, and most campaigns have no reports.
+    from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
+
+    return tuple(map(ReferenceComparison.from_report, reports))
+
+
+def find_output(campaign: orm.WorkChainNode, label: str) -> dict[str, Any] | None:
+    """Return the content of an output of a campaign that is a `Dict`; None if there is none, or not yet."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    returned = {'type': LinkType.RETURN.value, 'label': label}
+    query.append(orm.Dict, with_incoming='campaign', edge_filters=returned, project='attributes')
+    found: dict[str, Any] | None = query.first(flat=True)
+    return found
 
 
 def _rate_per_hour(explorations: list[Exploration]) -> float | None:
@@ -263,7 +338,9 @@ def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:
         return 'finished' if campaign.is_finished_ok else 'failed'
     if campaign.process_type == LABELLING:
         return 'labelling'
-    called = {node.process_label for node in campaign.called}
+    query = orm.QueryBuilder(distinct=True).append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(orm.ProcessNode, with_incoming='campaign', project='attributes.process_label')
+    called = set(query.all(flat=True))
     # From the last process to the first.
     for process, stage in reversed(STAGES.items()):
         if process in called:

@@ -14,8 +14,9 @@ from aiida_mlip_autopipe.campaigns.account import CampaignAccount, describe_camp
 from aiida_mlip_autopipe.campaigns.export import read_rows
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
 from aiida_mlip_autopipe.data.selection import selection_from_node
-from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_from_node
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectories_from_nodes
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
 from aiida_mlip_autopipe.reporting.label_errors import describe_errors, measure_cost, pair_labels
@@ -133,7 +134,7 @@ class _Sources:
             )
         self.campaign = campaign
         self.rows: Sequence[Row] = read_rows(campaign)
-        self.trajectories: Sequence[Trajectory] = [trajectory_from_node(leg) for leg in _legs(campaign)]
+        self.trajectories: Sequence[Trajectory] = trajectories_from_nodes(_legs(campaign))
 
     def assess(self) -> dict[str, Any]:
         """Compare the selection with its candidates and with random selections."""
@@ -142,6 +143,7 @@ class _Sources:
             self.trajectories,
             selection_from_node(self.campaign.outputs.selection, self._selection_report(), ids),
             _descriptor(self.campaign.inputs.sampling.get_dict()),
+            described=descriptors_from_nodes(_descriptors(self.campaign), ids),
             random_seed=self.campaign.inputs.random_seed.value,
         )
 
@@ -160,7 +162,7 @@ class _Sources:
 
 
 def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Return the warnings of the selection, and one if the labels of the reference dataset have another level."""
+    """Return the warnings of the selection, and one if the labels of the reference dataset have a different level."""
     own = {row.level_hash: row for row in rows if row.level_hash}
     # The report of an earlier version contains only the names.
     names = {str(row.key_value_pairs['label_source']) for row in rows}
@@ -182,6 +184,15 @@ def _legs(campaign: orm.WorkChainNode) -> list[orm.TrajectoryData]:
     """Return the trajectories from which the frames were selected."""
     selecting = campaign.outputs.selection.creator
     return sort_trajectories(selecting.base.links.get_incoming(node_class=orm.TrajectoryData).all_nodes())
+
+
+def _descriptors(campaign: orm.WorkChainNode) -> list[orm.ArrayData]:
+    """Return the descriptors that jobs computed for the selection."""
+    links = campaign.outputs.selection.creator.base.links
+    found: list[orm.ArrayData] = links.get_incoming(
+        node_class=orm.ArrayData, link_label_filter=r'descriptors\_\_%'
+    ).all_nodes()
+    return found
 
 
 def _descriptor(sampling: Mapping[str, Any]) -> SoapSettings | None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiida import orm
 
-from aiida_mlip_autopipe.campaigns.full_trajectories import (
-    FoundTrajectory,
-    find_full_trajectories,
-    keeps_full_trajectories,
-)
 from aiida_mlip_autopipe.campaigns.progress import Progress, find_explorations, read_progress
-from aiida_mlip_autopipe.workflows.exploration import why_ended
+from aiida_mlip_autopipe.workflows.graph import why_ended
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.campaigns.full_trajectories import FoundTrajectory
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,26 @@ class Status:
 
 def read_status(campaign: orm.WorkChainNode) -> Status:
     """Return the progress and the failures of a campaign."""
+    failed = [one for one in find_explorations(campaign) if one.ended and not one.succeeded]
+    reasons = why_ended([one.pk for one in failed])
     return Status(
         progress=read_progress(campaign),
         failed_explorations=tuple(
-            FailedExploration(one.pk, one.seed_id, one.exit_status, why_ended(orm.load_node(one.pk)))
-            for one in find_explorations(campaign)
-            if one.ended and not one.succeeded
+            FailedExploration(one.pk, one.seed_id, one.exit_status, reasons[one.pk]) for one in failed
         ),
-        full_trajectories=_full_trajectories(campaign) if keeps_full_trajectories(campaign) else None,
+        full_trajectories=_full_trajectories(campaign) if _keeps_full_trajectories(campaign) else None,
     )
 
 
+def _keeps_full_trajectories(campaign: orm.WorkChainNode) -> bool:
+    """Return whether the jobs of a campaign write full trajectories."""
+    return bool(campaign.base.links.get_incoming(link_label_filter='job__full_trajectory_interval').all_link_pairs())
+
+
 def _full_trajectories(campaign: orm.WorkChainNode) -> FullTrajectories:
+    # It takes a second to import the calculations, and most campaigns keep no full trajectories.
+    from aiida_mlip_autopipe.campaigns.full_trajectories import find_full_trajectories
+
     found = find_full_trajectories(campaign)
     n_stashed, n_removed = sum(one.is_stashed for one in found), sum(one.is_removed for one in found)
     return FullTrajectories(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from aiida.engine import submit
+from aiida.engine import ProcessBuilder, submit
 
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
@@ -31,7 +36,15 @@ class Submitted:
     database: Path
 
 
-def submit_campaign(config: CampaignConfig, notify: Callable[[str], None]) -> Submitted:
+Announce = Callable[[Submitted], None]
+
+
+def submit_campaign(
+    config: CampaignConfig,
+    notify: Callable[[str], None],
+    announce: Announce = lambda submitted: None,
+    prepare: Callable[[ProcessBuilder], None] = lambda builder: None,
+) -> Submitted:
     """Check a campaign, copy its models to the computers, and submit it. Start the daemon if needed.
 
     Parameters
@@ -41,6 +54,10 @@ def submit_campaign(config: CampaignConfig, notify: Callable[[str], None]) -> Su
     notify
         Called with a message if the daemon was started, if the environment of a code has changed, or if a model
         was copied to a computer.
+    announce
+        Called with the submitted campaign. Ctrl-C takes effect only afterwards, so no campaign runs unannounced.
+    prepare
+        Called with the inputs before they are submitted, to change them.
 
     Raises
     ------
@@ -51,5 +68,31 @@ def submit_campaign(config: CampaignConfig, notify: Callable[[str], None]) -> Su
     # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():
         notify('daemon started')
-    campaign = submit(DatasetWorkChain.get_builder_from_config(config, notify=notify))
-    return Submitted(campaign.pk, campaign.uuid, config.name, config.database)
+    builder = DatasetWorkChain.get_builder_from_config(config, notify=notify)
+    prepare(builder)
+    return submit_and_announce(announce, config.name, config.database, builder)
+
+
+def submit_and_announce(announce: Announce, name: str, database: Path, process: Any, **inputs: Any) -> Submitted:
+    """Submit a process and announce it. Ctrl-C takes effect only afterwards."""
+    with ctrl_c_delayed():
+        node = submit(process, **inputs)
+        submitted = Submitted(node.pk, node.uuid, name, database)
+        announce(submitted)
+    return submitted
+
+
+@contextmanager
+def ctrl_c_delayed() -> Iterator[None]:
+    """Handle a signal of Ctrl-C at the end of the block. Only the main thread receives signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if received and callable(before):
+        before(*received[-1])

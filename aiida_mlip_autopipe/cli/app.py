@@ -18,10 +18,16 @@ from aiida_mlip_autopipe.cli.dataset import dataset_app
 from aiida_mlip_autopipe.cli.faults import ErrorReportingGroup
 from aiida_mlip_autopipe.cli.generate import generate
 from aiida_mlip_autopipe.cli.label import label_app
-from aiida_mlip_autopipe.cli.run import run
+from aiida_mlip_autopipe.cli.provenance.archive import archive, import_
+from aiida_mlip_autopipe.cli.provenance.explain import explain
+from aiida_mlip_autopipe.cli.provenance.query import query_app
+from aiida_mlip_autopipe.cli.provenance.reproduce import reproduce
+from aiida_mlip_autopipe.cli.provenance.trace import trace
+from aiida_mlip_autopipe.cli.run import extend, run
 from aiida_mlip_autopipe.cli.setup import setup
 from aiida_mlip_autopipe.cli.status import export, report, resume, status, trajectories
 from aiida_mlip_autopipe.cli.stop import clean, kill
+from aiida_mlip_autopipe.cli.train import train_app
 
 app = typer.Typer(
     cls=ErrorReportingGroup,
@@ -61,13 +67,21 @@ app.add_typer(calculator_app, name='calculator')
 app.command()(generate)
 app.command()(run)
 app.add_typer(label_app, name='label')
+app.add_typer(train_app, name='train')
 app.command()(status)
+app.command()(explain)
 app.command()(resume)
+app.command()(extend)
 app.command()(kill)
 app.command()(export)
 app.command()(trajectories)
 app.command()(clean)
 app.command()(report)
+app.command()(trace)
+app.command()(reproduce)
+app.add_typer(query_app, name='query')
+app.command()(archive)
+app.command(name='import')(import_)
 app.add_typer(dataset_app, name='dataset')
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from aiida.engine import ProcessBuilder
+    from aiida.orm import CalcJobNode
+
     from aiida_mlip_autopipe.jobs.resources import JobResources
 
 calculator_app = typer.Typer(help='Manage calculators, their codes and their models.', no_args_is_help=True)
@@ -106,7 +109,6 @@ def register(
     """
     from aiida_mlip_autopipe.campaigns.registration import Program, register_code
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.cli.launch import submit_and_wait
     from aiida_mlip_autopipe.installation.codes import describe_self_test
     from aiida_mlip_autopipe.installation.computers import load_computer
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
@@ -116,7 +118,7 @@ def register(
     resources = _read_resources(overrides or [])
     ensure_daemon()
     registered = register_code(
-        name, program, lambda builder: submit_and_wait(builder, timeout_s), model=model, resources=resources
+        name, program, lambda builder: _submit_and_wait(builder, timeout_s), model=model, resources=resources
     )
     report = registered.report
     console.print(f'[green]✓[/] code [bold]{registered.code.full_label}[/]: {registered.done}')
@@ -147,7 +149,6 @@ def repeat_self_test(
     """
     from aiida_mlip_autopipe.campaigns.self_tests import repeat_self_tests
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.cli.launch import submit_and_wait
     from aiida_mlip_autopipe.config import load_config
     from aiida_mlip_autopipe.installation.codes import describe_self_test
     from aiida_mlip_autopipe.installation.profile import open_profile
@@ -157,7 +158,7 @@ def repeat_self_test(
     requested = _read_resources(overrides) if overrides else None
     open_profile(profile)
     tested = load_code(code, 'the code to test')
-    for one in repeat_self_tests(tested, lambda builder: submit_and_wait(builder, timeout_s), campaign, requested):
+    for one in repeat_self_tests(tested, lambda builder: _submit_and_wait(builder, timeout_s), campaign, requested):
         console.print(f'[green]✓[/] code [bold]{one.code}[/]: {one.calculator} recorded, {one.environment}')
         console.print(f'  {describe_self_test(one.report)}', style='dim')
         for change in one.changes:
@@ -208,3 +209,12 @@ def _read_resources(overrides: list[str]) -> JobResources:
         return JobResources.model_validate(values)
     except ValidationError as error:
         raise ConfigError(faults_of(error, values, JobResources)) from None
+
+
+def _submit_and_wait(builder: ProcessBuilder, timeout_s: float) -> CalcJobNode:
+    """Submit a job to the daemon, and show its state until it ends. For the errors, see `campaigns.jobs`."""
+    from aiida_mlip_autopipe.campaigns import jobs
+    from aiida_mlip_autopipe.cli.console import error_console
+
+    with error_console.status('') as status:
+        return jobs.submit_and_wait(builder, timeout_s, status.update)

@@ -1,4 +1,7 @@
-"""Consoles: results go to stdout, errors and progress to stderr. Output to files and pipes has no colours."""
+"""Consoles: results go to stdout, errors and progress to stderr.
+
+Output to files and pipes has no colours, and no spaces at the ends of lines.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,16 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from aiida_mlip_autopipe.core.wording import printable
+
 # The width in a file or a pipe, where neither lines nor table cells are wrapped.
 UNBROKEN = 1000
-
-# Control characters except tab and newline, and the characters that change the direction of text.
-_CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')
 
 
 class SafeConsole(Console):
@@ -27,10 +29,29 @@ class SafeConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
+    @property
+    def file(self) -> IO[str]:
+        """The file that the console writes to. If it is not a terminal, no line ends in spaces."""
+        found = super().file
+        return found if found.isatty() else cast('IO[str]', _WithoutPadding(found))
 
-def printable(text: str) -> str:
-    """Return a text in which control characters are escaped."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+    @file.setter
+    def file(self, file: IO[str]) -> None:
+        self._file = file
+
+
+class _WithoutPadding:
+    """A file to which the spaces are not written with which a table fills its last column."""
+
+    def __init__(self, file: IO[str]):
+        self._file = file
+
+    def write(self, text: str) -> int:
+        # Rich writes all lines of a table at once.
+        return self._file.write(re.sub(' +(?=\n)', '', text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 console = SafeConsole(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)

@@ -69,7 +69,10 @@ def core_time(seconds: float) -> str:
 def describe_cost(cost: Cost | None) -> str:
     """Return the predicted cost of labels as text."""
     if cost is None:
-        return 'unknown for this labeller before its first labels'
+        return (
+            'unknown: the cost of this labeller cannot be predicted before the first labels at this level on this '
+            'computer'
+        )
     n = cost.n_measured
     made = f'corrected using {counted(n, "label")}' if n else 'not corrected, since no label was'
     range_ = f'{core_time(3600 * cost.core_hours)} within a factor of {cost.uncertainty:.2g}'

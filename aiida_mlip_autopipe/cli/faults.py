@@ -72,12 +72,15 @@ class ErrorReportingGroup(TyperGroup):
 def _explain(error: Exception) -> AutopipeError | None:
     """Return the message for an error of the system or of a damaged file; None for a bug."""
     if isinstance(error, OSError):
-        cause = error.strerror or str(error)
+        reason = error.strerror or str(error)
         where = f'{error.filename}: ' if error.filename is not None else ''
         code = Code.FILE_UNWRITABLE if error.errno in _CANNOT_WRITE else Code.FILE_UNREADABLE
-        return AutopipeError(code, f'{where}{cause[:1].lower()}{cause[1:]}')
-    if isinstance(error, sqlite3.Error):
-        return AutopipeError(Code.FILE_UNREADABLE, f'a database cannot be read or written: {error}')
+        return AutopipeError(code, f'{where}{reason[:1].lower()}{reason[1:]}')
+    cause = error if isinstance(error, sqlite3.Error) else getattr(error, 'orig', None)  # SQLAlchemy wraps errors
+    if isinstance(cause, sqlite3.Error):
+        is_full = getattr(cause, 'sqlite_errorcode', None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
+        code = Code.FILE_UNWRITABLE if is_full else Code.FILE_UNREADABLE
+        return AutopipeError(code, f'a database cannot be read or written: {cause}')
     return None
 
 

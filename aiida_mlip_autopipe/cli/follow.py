@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip_autopipe.campaigns.labelling.runs import LabellingProgress
+from aiida_mlip_autopipe.campaigns.labelling.progress import LabellingProgress
 from aiida_mlip_autopipe.campaigns.progress import Progress, raise_if_failed, watch_campaign
 from aiida_mlip_autopipe.cli.console import console
 from aiida_mlip_autopipe.core.wording import counted
@@ -31,14 +33,36 @@ def follow_campaign(campaign: WorkChainNode) -> None:
     typer.Exit
         With status 130 if the user presses Ctrl-C. The campaign continues.
     """
-    try:
+    with outliving_ctrl_c() as submitted:
+        submitted(campaign.pk)
         last = _follow_live(campaign) if console.is_terminal else _follow_in_lines(campaign)
+    raise_if_failed(last)
+
+
+@contextmanager
+def outliving_ctrl_c() -> Iterator[Callable[[int], None]]:
+    """If the user presses Ctrl-C in the block, print how to follow the campaign, which continues.
+
+    Yields
+    ------
+    callable
+        Called with the pk of the campaign as soon as it has been submitted. Before that, Ctrl-C ends the command.
+
+    Raises
+    ------
+    typer.Exit
+        With status 130.
+    """
+    pks: list[int] = []
+    try:
+        yield pks.append
     except KeyboardInterrupt:
+        if not pks:
+            raise
         console.print(
-            f"the campaign continues; follow it with 'mlip-autopipe status {campaign.pk} --follow'", style='yellow'
+            f"the campaign continues; follow it with 'mlip-autopipe status {pks[-1]} --follow'", style='yellow'
         )
         raise typer.Exit(130) from None
-    raise_if_failed(last)
 
 
 def describe(progress: Progress) -> RenderableType:
@@ -54,6 +78,13 @@ def describe(progress: Progress) -> RenderableType:
     table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
     for text in _comparisons(progress):
         table.add_row('novelty', Text(text))
+    for name, pk in (('resumes', progress.resumes), ('resumed as', progress.resumed_by)):
+        if pk is not None:
+            table.add_row(name, f'campaign {pk}')
+    if progress.extends is not None:
+        table.add_row('extends', Text(str(progress.extends)))
+    if progress.extended_by:
+        table.add_row('extended as', f'campaign {", ".join(map(str, progress.extended_by))}')
     lines: list[RenderableType] = [table]
     if progress.waits_for_daemon:
         lines.append(Text(_without_daemon(progress), style='yellow'))
@@ -88,7 +119,7 @@ def count_labels(labels: LabellingProgress) -> str:
         return 'not yet known'
     jobs = f', {counted(labels.n_jobs_running, "job")} running' if labels.n_jobs_running else ''
     return (
-        f'{labels.n_known + labels.n_labelled} of {labels.n_structures} done, of which {labels.n_known} were known, '
+        f'{labels.n_known + labels.n_labelled} of {labels.n_structures} done ({labels.n_known} already known), '
         f'{labels.n_failed} failed{jobs}'
     )
 
@@ -129,7 +160,8 @@ def _without_daemon(progress: Progress) -> str:
 def _pace(progress: Progress) -> str:
     if progress.stage != 'exploration' or progress.rate_per_hour is None or progress.remaining_s is None:
         return ''
-    return f', {progress.rate_per_hour:.0f} seeds per hour, {_whole_seconds(progress.remaining_s)} remaining'
+    rate = counted(round(progress.rate_per_hour), 'seed')
+    return f', {rate} per hour, {_whole_seconds(progress.remaining_s)} remaining'
 
 
 def _whole_seconds(seconds: float) -> timedelta:

@@ -61,34 +61,39 @@ def run(
 
     from aiida_mlip_autopipe.campaigns.export import write_dataset
     from aiida_mlip_autopipe.campaigns.labelling.runs import read_report, submit_labelling
-    from aiida_mlip_autopipe.cli.follow import follow_campaign
+    from aiida_mlip_autopipe.campaigns.submission import Submitted
+    from aiida_mlip_autopipe.cli.follow import follow_campaign, outliving_ctrl_c
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
-    submitted = submit_labelling(config, file, output, notify=console.print)
-    console.print(f'labelling run [bold]{submitted.name}[/] submitted, id {submitted.pk}')
-    if detach:
-        console.print(
-            f"show its progress with 'mlip-autopipe status {submitted.pk}'; when it has finished, write the labelled "
-            f"dataset with 'mlip-autopipe export {submitted.pk} -o {output}'"
-        )
-        return
-    node = load_campaign(submitted.uuid)
-    follow_campaign(node)
-    n_rows = write_dataset(node, output, force=force)
+    with outliving_ctrl_c() as submitted_as:
+
+        def announce(submitted: Submitted) -> None:
+            submitted_as(submitted.pk)
+            console.print(f'labelling run [bold]{submitted.name}[/] submitted, id {submitted.pk}')
+
+        submitted = submit_labelling(config, file, output, console.print, announce)
+        if detach:
+            console.print(
+                f"show its progress with 'mlip-autopipe status {submitted.pk}'; when it has finished, write the "
+                f"labelled dataset with 'mlip-autopipe export {submitted.pk} -o {output}'"
+            )
+            return
+        node = load_campaign(submitted.uuid)
+        follow_campaign(node)
+        n_rows = write_dataset(node, output, force=force)
     console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{output}[/]')
     report = read_report(node)
     if report['n_failed_before']:
         failed = counted(report['n_failed_before'], 'structure')
-        console.print(f'{failed} failed in earlier runs; compute them again with --retry-failed', style='yellow')
+        console.print(f'{failed} failed in earlier runs; recompute them with --retry-failed', style='yellow')
     if report['suspicious']:
         n_kept = sum(one['kept'] for one in report['suspicious'])
         n_repeated = sum(bool(one['repeated']) for one in report['suspicious'])
         console.print(
-            f'suspicious labels: {len(report["suspicious"])}, of which {n_repeated} were computed once more and '
-            f'{n_kept} are kept',
+            f'suspicious labels: {len(report["suspicious"])} (recomputed: {n_repeated}, kept: {n_kept})',
             style='yellow',
         )
 
@@ -170,11 +175,10 @@ def _show_plan(config: LabellingConfig, file: Path, profile: str | None) -> None
     table.add_row('code', f'{plan.code}, {counted(plan.concurrent_jobs, "concurrent job")}')
     dropped = ''.join(f', {n} left out ({rule})' for rule, n in plan.n_dropped_by_rule.items())
     table.add_row('rows', f'{plan.n_rows}{dropped}')
-    failed = f', and {plan.n_failed_before} failed before (use --retry-failed)' if plan.n_failed_before else ''
-    table.add_row('structures', f'{plan.n_structures}, of which {plan.n_known} are already labelled{failed}')
+    failed = f', and {plan.n_failed_before} failed in earlier runs (use --retry-failed)' if plan.n_failed_before else ''
+    table.add_row('structures', f'{plan.n_structures}, {plan.n_known} of them already labelled{failed}')
     table.add_row('jobs', str(plan.n_jobs))
-    atoms = ', without isolated atoms' if plan.cost and config.labelling.isolated_atoms else ''
-    table.add_row('cost', f'{describe_cost(plan.cost)}{atoms}')
+    table.add_row('cost', describe_cost(plan.cost))
     console.print(table)
     for warning in plan.warnings:
         console.print(warning, style='yellow', markup=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aiida_mlip_autopipe.cli.status import Identifier, ProfileOption
+from aiida_mlip_autopipe.cli.provenance.options import Identifier, ProfileOption
 
 
 def kill(
@@ -17,9 +17,9 @@ def kill(
     """Stop a campaign or a labelling run.
 
     Running jobs write a checkpoint, and their results are retrieved. All other jobs are killed. To continue from
-    the checkpoints, repeat the command that started the run (`run` or `label run`).
+    the checkpoints, use `resume`.
     """
-    from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
+    from aiida_mlip_autopipe.campaigns.restarts.stopping import stop_campaign
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
@@ -28,20 +28,22 @@ def kill(
     open_profile(profile)
     campaign = load_campaign(identifier)
     with console.status('waiting for the jobs to write their checkpoints …'):
-        stopped = stop_campaign(campaign, wait_s)
+        stopped = stop_campaign(campaign, wait_s, lambda text: console.print(text, style='dim', markup=False))
     console.print(f'{counted(stopped.n_requested, "job")} stopped at a checkpoint, {stopped.n_killed} killed')
 
 
 def clean(
     identifier: Identifier,
     force: Annotated[
-        bool, typer.Option('--force', help='Also remove full trajectories that were not stashed.')
+        bool,
+        typer.Option('--force', help='Also remove full trajectories without a copy, and checkpoints of killed jobs.'),
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Remove the job folders of finished explorations.
 
-    Retrieved files are kept. Without --force, folders with the only copy of a full trajectory are also kept.
+    Retrieved files are kept. Without --force, folders with the only copy of a full trajectory are also kept, and so
+    are the folders of killed jobs from which the campaign can be resumed.
     """
     from aiida_mlip_autopipe.campaigns.cleaning import clean_campaign
     from aiida_mlip_autopipe.cli.console import console
@@ -59,5 +61,11 @@ def clean(
         console.print(
             f'{counted(len(cleaned.kept), "folder")} kept because of full trajectories without a copy; list these with '
             f"'mlip-autopipe trajectories {identifier}', or remove them with 'clean --force'",
+            style='yellow',
+        )
+    if cleaned.killed:
+        console.print(
+            f'{counted(len(cleaned.killed), "folder")} of killed jobs kept; continue from their checkpoints with '
+            f"'mlip-autopipe resume {identifier}', or remove them with 'clean --force'",
             style='yellow',
         )

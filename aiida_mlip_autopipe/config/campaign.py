@@ -78,7 +78,7 @@ class CampaignConfig(Settings):
     schema_version: Annotated[int, AfterValidator(_check_version)] = Field(default=CONFIG_VERSION, ge=1)
     """Version of the schema that the file uses; by default, the current version."""
     random_seed: int = Field(default=0, ge=0, lt=2**63)
-    """Seed of all random numbers in the campaign. A different number gives a different dataset."""
+    """Number from which all random numbers of the campaign are derived. A different one gives a different dataset."""
     generation: Annotated[tuple[AnyGenerator, ...], AfterValidator(complete_elements)] = Field(min_length=1)
     """The systems for which seeds are generated: a list of entries, each with a ``kind``."""
     calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from aiida_mlip_autopipe.config.overrides import Override, explain_failure, parse_override
 from aiida_mlip_autopipe.config.presets import find_preset
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
+from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, first_line
 from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
 
 # Hydra reserves these keys. They are not sections, so validation refuses them.
@@ -57,7 +58,7 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
     if errors:
         raise CombinedError(errors)
 
-    kept = _without_replaced(data, presets)
+    kept = _with_new_entries(_without_replaced(data, presets), parsed)
     # Hydra reads copies in a temporary folder, so the files of the user may have any name and are read strictly. In the
     # copies, all strings are quoted, so that Hydra does not change their types.
     with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +77,24 @@ def _without_replaced(data: Mapping[str, Any], presets: Mapping[tuple[str, str],
     if has_phases and isinstance(exploration, Mapping):
         kept['exploration'] = {key: value for key, value in exploration.items() if key != 'n_steps'}
     return kept
+
+
+def _with_new_entries(data: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
+    """Return the data with an empty entry at the end of each list to which an override adds one.
+
+    Hydra can change only entries that exist.
+    """
+    extended = deepcopy(data)
+    for override in overrides:
+        value: Any = extended
+        for number, key in enumerate(override.keys):
+            if isinstance(value, list):
+                if override.value is not None and key.isdigit() and int(key) == len(value):
+                    value.append({} if number + 1 < len(override.keys) or override.value.startswith('{') else None)
+                value = value[int(key)] if key.isdigit() and int(key) < len(value) else None
+            else:
+                value = value.get(key) if isinstance(value, Mapping) else None
+    return extended
 
 
 def _read_preset(section: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:
@@ -115,7 +134,7 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
     from hydra.errors import OverrideParseException
     from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-    reason = str(error).splitlines()[0].rstrip('.')
+    reason = first_line(error).rstrip('.')
     if isinstance(error, InterpolationResolutionError):
         reason = re.sub(r'^Interpolation', 'interpolation', reason)
         message = f'{error.full_key}: {reason}; write \\${{ for a literal ${{'

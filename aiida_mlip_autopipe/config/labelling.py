@@ -13,7 +13,8 @@ from aiida_mlip_autopipe.config.compose import compose_config
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.config.presets import preset_folders
-from aiida_mlip_autopipe.core.errors import ConfigError
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
 
@@ -43,10 +44,17 @@ def load_labelling(path: Path, overrides: Sequence[str] = ()) -> LabellingConfig
     ConfigError
         With all faults of the file.
     AutopipeError
-        If the file cannot be read or an override cannot be applied.
+        If the file cannot be read, is the config of a campaign, or an override cannot be applied.
     """
     folder = path.absolute().parent
-    data = compose_config(read_yaml_file(path), overrides, preset_folders(folder))
+    content = read_yaml_file(path)
+    if 'generation' in content:
+        raise AutopipeError(
+            Code.KEY_UNKNOWN,
+            f'{path}: this is the config of a campaign; copy only the section labelling and, if necessary, execution '
+            'to a separate file',
+        )
+    data = compose_config(content, overrides, preset_folders(folder))
     try:
         config = LabellingConfig.model_validate(data, context={'folder': folder})
     except ValidationError as error:

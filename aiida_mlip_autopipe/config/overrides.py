@@ -1,7 +1,7 @@
 """The overrides that a user writes, and their translation to the grammar of Hydra.
 
-``a.b=c`` changes or adds a value, ``list[0].b=c`` changes an entry of a list, ``+section=preset`` applies a preset, and
-``~a.b`` removes a key.
+``a.b=c`` changes or adds a value, ``list[0].b=c`` changes an entry of a list, or adds one if the index is the length of
+the list, ``+section=preset`` applies a preset, and ``~a.b`` removes a key.
 """
 
 from __future__ import annotations

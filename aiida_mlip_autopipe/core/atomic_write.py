@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse an output file that must not or cannot be written, before its content is computed.
+    """Refuse an output file that may not be overwritten or cannot be written, before its content is computed.
 
     Parameters
     ----------
@@ -50,12 +51,13 @@ def atomic_write(path: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises
     ------
     AutopipeError
-        If the file must not or cannot be written.
+        If the file may not be overwritten or cannot be written, or the disk is full.
     """
     refuse_existing(path, overwrite)
     with _temporary_folder(path) as folder:
         unfinished = Path(folder, path.name)
-        yield unfinished
+        with _full_disk(path):
+            yield unfinished
         os.replace(unfinished, path)
 
 
@@ -68,7 +70,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     AutopipeError
-        If the path exists, or its parent folder does not exist or cannot be written.
+        If the path exists, or its parent folder does not exist or cannot be written, or the disk
+        is full.
     """
     if os.path.lexists(path):
         raise AutopipeError(Code.FOLDER_EXISTS, f'{path} already exists; choose the name of a new folder')
@@ -77,8 +80,20 @@ def new_folder(path: Path) -> Iterator[Path]:
     with _temporary_folder(path) as folder:
         unfinished = Path(folder, path.name)
         unfinished.mkdir()
-        yield unfinished
+        with _full_disk(path):
+            yield unfinished
         os.replace(unfinished, path)
+
+
+@contextmanager
+def _full_disk(path: Path) -> Iterator[None]:
+    """Name the final path, and not the temporary one, if the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise AutopipeError(Code.FILE_UNWRITABLE, f'{path} cannot be written: {error.strerror}') from error
 
 
 def _temporary_folder(path: Path) -> TemporaryDirectory[str]:

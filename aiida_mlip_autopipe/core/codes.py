@@ -23,11 +23,7 @@ class Code(ExplainedEnum):
     FILE_SUFFIX = 'file_suffix', 'The suffix of the file name is not supported.', 'Use one of the listed suffixes.'
     NOT_A_FILE = 'not_a_file', 'The path is that of a folder, link or device.', 'Use the name of a file.'
     FOLDER_MISSING = 'folder_missing', 'The folder does not exist.', 'Create the folder, or correct the path.'
-    PACKAGE_MISSING = (
-        'package_missing',
-        'An optional package is not installed.',
-        'Install it with the command given in the message.',
-    )
+    PACKAGE_MISSING = 'package_missing', 'An optional package is missing.', 'Install it as described in the message.'
     KIND_UNKNOWN = 'kind_unknown', 'No such kind exists.', 'Use one of the listed kinds.'
     PLUGIN_BROKEN = (
         'plugin_broken',
@@ -116,11 +112,7 @@ class Code(ExplainedEnum):
         'The two crystals have no common cell within the limits.',
         'Raise max_strain, max_area_A2 or validation.max_atoms, or use other planes.',
     )
-    MOLECULE_UNKNOWN = (
-        'molecule_unknown',
-        'The name or SMILES of a molecule is unknown or invalid.',
-        'Correct it, or provide the molecule as a file.',
-    )
+    MOLECULE_UNKNOWN = 'molecule_unknown', 'A name or SMILES of a molecule is invalid.', 'Correct it, or use a file.'
     OCCUPANCY_PARTIAL = (
         'occupancy_partial',
         'Sites of a structure in a file are partially occupied.',
@@ -136,11 +128,7 @@ class Code(ExplainedEnum):
         'A CIF file has no symmetry operations, and its space group has several settings.',
         'Add the operations to the file.',
     )
-    SEEDS_MISSING = (
-        'seeds_missing',
-        'No valid seed was found for an entry.',
-        'Follow the advice in the message, or remove the entry.',
-    )
+    SEEDS_MISSING = 'seeds_missing', 'No valid seed was found for an entry.', 'Follow the advice in the message.'
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
     SITES_MISMATCH = 'sites_mismatch', 'The structure type does not have these sites.', 'Use the listed sites.'
     STRUCTURE_INVALID = (
@@ -157,24 +145,17 @@ class Code(ExplainedEnum):
     SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set `polar: allow`, or use other planes.'
     TOO_MANY_ATOMS = (
         'too_many_atoms',
-        'The requested structure has too many atoms.',
-        'Request a smaller structure, or raise validation.max_atoms.',
+        'The structure has too many atoms.',
+        'Make it smaller, or raise validation.max_atoms.',
     )
     TOO_MANY_DEFECTS = 'too_many_defects', 'There are more defects than sites.', 'Use fewer defects or a larger cell.'
 
     # Calculators, models and jobs. A job reports the code in its result. The exit code is named after it, such as
     # ERROR_MODEL_MISSING. A code without a corresponding exit code becomes ERROR_SETTINGS_REFUSED.
-    CALCULATOR_MISSING = (
-        'calculator_missing',
-        'The calculator cannot be imported.',
-        'Install its package in the environment of the job.',
-    )
-    CHECKPOINT_MISMATCH = (
-        'checkpoint_mismatch',
-        'The checkpoint belongs to another job.',
-        'Remove it to start again from the seed.',
-    )
+    CALCULATOR_MISSING = 'calculator_missing', 'The calculator cannot be imported.', 'Install its package for the job.'
+    CHECKPOINT_MISMATCH = 'checkpoint_mismatch', 'The checkpoint belongs to another job.', 'Remove it to start again.'
     CHECKPOINT_UNREADABLE = 'checkpoint_unreadable', 'The checkpoint is damaged.', 'Start again from the seed.'
+    TRAINING_FAILED = 'training_failed', 'The trainer failed, or its loss is not finite.', 'Read `trainer.log`.'
     CONTRACT_VERSION = (
         'contract_version',
         'The job was made by a different version of the program.',
@@ -230,8 +211,8 @@ class Code(ExplainedEnum):
     )
     COMMITTEE_MISSING = (
         'committee_missing',
-        'No frame was evaluated by a committee.',
-        'Set exploration.committee, or use another sampler.',
+        'No committee evaluated a frame.',
+        'Set exploration.committee, or change the sampler.',
     )
     DESCRIPTORS_INVALID = 'descriptors_invalid', 'Some descriptors are not finite.', 'Use another descriptor or model.'
     DESCRIPTORS_MISSING = (
@@ -276,7 +257,7 @@ class Code(ExplainedEnum):
         'Correct the calculations listed in the message, or leave out their rows with `--skip-failed`.',
     )
     LABELS_AMBIGUOUS = 'labels_ambiguous', 'Several keys match the label.', 'Use an option such as `--energy-key`.'
-    LABELS_IMPLAUSIBLE = 'labels_implausible', 'A net force or energy is implausible.', 'Repeat the calculation.'
+    LABELS_IMPLAUSIBLE = 'labels_implausible', 'A net force or an energy is implausible.', 'Repeat the calculation.'
     LABELS_MALFORMED = 'labels_malformed', 'A label has the wrong shape.', 'Name another key, or correct the file.'
     LABELS_UNIT = 'labels_unit', 'The unit or sign of labels is probably wrong.', 'Set the option named in the message.'
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
@@ -294,10 +275,24 @@ class Code(ExplainedEnum):
     SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Use fewer sets or smaller groups.'
 
     # AiiDA: profile, computers, codes and campaigns.
+    ARCHIVE_UNREADABLE = 'archive_unreadable', 'The file is not an AiiDA archive, or is damaged.', 'Copy it again.'
+    ARCHIVE_UNSAFE = 'archive_unsafe', 'The archive has a path outside it, or an active process.', 'Do not use it.'
+    ARCHIVE_VERSION = (
+        'archive_version',
+        'AiiDA cannot read this version of the archive format.',
+        'Migrate an older archive with `verdi archive migrate`; for a newer one, update AiiDA.',
+    )
     BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command given in the message.'
-    CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'To repeat it, run its config again.'
+    CAMPAIGN_CHANGED = (
+        'campaign_changed',
+        'Codes, models or environments have changed.',
+        'Undo the changes, or run the config again.',
+    )
+    CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has already ended.', 'If it did not finish, `resume` continues it.'
     CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Fix the reported cause.'
     CAMPAIGN_MISSING = 'campaign_missing', 'No such campaign exists.', 'List all campaigns with `mlip-autopipe status`.'
+    CAMPAIGN_RESUMING = 'campaign_resuming', 'Another process is resuming the campaign.', 'Wait until it ends.'
+    CAMPAIGN_RUNNING = 'campaign_running', 'The campaign is still running.', 'Wait until it ends, or stop it.'
     CHECKOUT_MISSING = 'checkout_missing', 'This command needs a checkout of the project.', 'Clone the repository.'
     CODE_AMBIGUOUS = 'code_ambiguous', 'Several codes have this label.', 'Write it as label@computer.'
     CODE_BROKEN = 'code_broken', 'The program of the code does not run.', 'Correct its path, or register it again.'
@@ -315,12 +310,18 @@ class Code(ExplainedEnum):
     )
     COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Fix the reported cause.'
     DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log: `verdi daemon logshow`.'
+    DATASET_DAMAGED = (
+        'dataset_damaged',
+        'The file of the dataset is damaged in the profile.',
+        'Restore the profile from a backup, or import an archive of the campaign into a new one.',
+    )
     DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check its state with `mlip-autopipe status`.'
     ENVIRONMENT_MISSING = (
         'environment_missing',
         'The environment of the code is not recorded.',
         'Record it with the command given in the message.',
     )
+    EXTENSION_EMPTY = 'extension_empty', 'An extension changes nothing.', 'Override a setting, or use `resume`.'
     GPU_MISSING = 'gpu_missing', 'The self-test found no GPU.', 'Request a GPU for it, or set calculator.device.'
     HOST_KEY_UNKNOWN = 'host_key_unknown', 'The host key is unknown.', 'Log in once with ssh and accept the key.'
     HOST_UNKNOWN = 'host_unknown', 'The host name is unknown.', 'Correct it, or add a Host entry to ~/.ssh/config.'
@@ -336,13 +337,11 @@ class Code(ExplainedEnum):
     JOB_TIMEOUT = 'job_timeout', 'The job did not finish in time.', 'Allow more time, or choose another queue.'
     LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Print text only in interactive shells.'
     LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with an SSH key.'
+    ORIGIN_MISSING = 'origin_missing', 'The frame is not in the profile.', 'Import the archive of its campaign.'
+    ORIGIN_UNKNOWN = 'origin_unknown', 'The row does not record its origin.', 'Use a row of a campaign.'
     PROFILE_MISSING = 'profile_missing', 'No such AiiDA profile exists.', 'Create it with `mlip-autopipe setup`.'
     SCHEDULER_MISSING = 'scheduler_missing', 'The computer lacks this scheduler.', 'Choose an installed scheduler.'
     SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Fix the reported cause.'
     TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the original.', 'Try again.'
-    VERSION_MISMATCH = (
-        'version_mismatch',
-        'The environment of the code has a different version of this package.',
-        'Install the same version there.',
-    )
+    VERSION_MISMATCH = 'version_mismatch', 'The code uses another version of this package.', 'Install the same version.'
     WORKDIR_UNWRITABLE = 'workdir_unwritable', 'The work directory cannot be created.', 'Choose another one.'

@@ -52,6 +52,11 @@ class ModelMissingError(AutopipeError):
         return type(self), (self.sha256, self.computer)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error, or the name of its class if it has no message."""
+    return next(iter(str(error).splitlines()), '') or type(error).__name__
+
+
 @dataclass(frozen=True)
 class Fault:
     """A fault in a config file.

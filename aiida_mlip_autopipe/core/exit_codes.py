@@ -15,8 +15,16 @@ class Explanation(NamedTuple):
     remedy: str
 
 
+RECOVERS = {
+    'RecoverCalculation': 'ExplorationCalculation',
+    'RecoverLabelsCalculation': 'LabellingCalculation',
+}
+"""The jobs that recover the files of killed jobs, whose exit codes mean the same as those of the killed jobs."""
 RUN_AGAIN = 'Run the same file again: only missing results are computed.'
 REPORT_BUG = 'Read the traceback with `verdi process report PK`, and report it as a bug.'
+_AGAIN = 'No action is needed: the steps or labels are computed again.'
+NO_FOLDER = Explanation('The folder of the killed job is missing, or contains no result.', _AGAIN)
+NOT_RECOVERED = Explanation('A file of the killed job is missing or damaged, or belongs to another run.', _AGAIN)
 
 EXPLANATIONS = {
     # AiiDA and the scheduler.
@@ -103,6 +111,10 @@ EXPLANATIONS = {
         'row.',
         'Check the disk of the computer, then run the same file again.',
     ),
+    'RecoverCalculation.ERROR_CHECKPOINT_UNREADABLE': Explanation(
+        'The checkpoint that the killed job left is damaged, truncated or missing. The leg is computed again.',
+        'Check the disk of the computer if this happens often.',
+    ),
     # Jobs with a calculator: what they need before they compute.
     'ERROR_CONTRACT_VERSION': Explanation(
         'The version of this package in the environment of the code differs from the one that submitted the job.',
@@ -150,6 +162,10 @@ EXPLANATIONS = {
         'The job was stopped before its last step, usually by its time limit. It wrote a checkpoint.',
         'No action is needed: the next leg continues from the checkpoint.',
     ),
+    'RecoverCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
+        'The killed job had stopped before its last step, and had written a checkpoint.',
+        'No action is needed: the next leg continues from the checkpoint.',
+    ),
     'ERROR_KILLED': Explanation(
         'The job was killed. Its frames up to the last checkpoint are kept.',
         'No action is needed: the next leg continues from the checkpoint.',
@@ -160,6 +176,10 @@ EXPLANATIONS = {
     ),
     'ExplorationCalculation.ERROR_UNSTABLE': Explanation(
         'A guard stopped an unstable run. The good frames are candidates for the dataset.',
+        'No action is needed while recoveries are left: the next leg continues from the last good frame.',
+    ),
+    'RecoverCalculation.ERROR_UNSTABLE': Explanation(
+        'A guard had stopped the run before its job was killed. The good frames are candidates for the dataset.',
         'No action is needed while recoveries are left: the next leg continues from the last good frame.',
     ),
     'ERROR_NO_FRAME': Explanation(
@@ -182,6 +202,16 @@ EXPLANATIONS = {
         'No structure of the job could be labelled.',
         'Check the settings of the labeller for these structures. The labels node has the reason for each structure.',
     ),
+    # The recovery of files from the folder of a killed job.
+    'RecoverCalculation.ERROR_RESULT_MISSING': NO_FOLDER,
+    'RecoverCalculation.ERROR_RESULT_UNREADABLE': NOT_RECOVERED,
+    'RecoverCalculation.ERROR_TRAJECTORY_UNREADABLE': NOT_RECOVERED,
+    'RecoverLabelsCalculation.ERROR_RESULT_MISSING': NO_FOLDER,
+    'RecoverLabelsCalculation.ERROR_RESULT_UNREADABLE': NOT_RECOVERED,
+    'RecoverLabelsCalculation.ERROR_TRAJECTORY_UNREADABLE': NOT_RECOVERED,
+    'TrainingCalculation.ERROR_KILLED': Explanation('The job was killed.', 'No action is needed: it is repeated.'),
+    'TrainingWorkChain.ERROR_NO_PROGRESS': Explanation('A job completed no epoch.', 'Increase `max_wallclock_s`.'),
+    'ERROR_TRAINING_FAILED': Explanation('The trainer failed, or it cannot run.', 'Read `trainer.log` of the job.'),
     'ERROR_SAMPLING': Explanation(
         'No frames can be selected with these settings.',
         'Correct the setting named in the message, then run the same file again: only the selection is repeated.',
@@ -219,7 +249,10 @@ EXPLANATIONS = {
     ),
     # Explorations.
     'ERROR_SUB_PROCESS_EXCEPTED': Explanation('AiiDA ended a job of the exploration with an exception.', REPORT_BUG),
-    'ERROR_SUB_PROCESS_KILLED': Explanation('A job of the exploration was killed through AiiDA.', RUN_AGAIN),
+    'ERROR_SUB_PROCESS_KILLED': Explanation(
+        'A job of the exploration was killed through AiiDA.',
+        'Continue with `mlip-autopipe resume`: the steps until the last checkpoint of the job are kept.',
+    ),
     'ERROR_MAXIMUM_ITERATIONS_EXCEEDED': Explanation(
         'The exploration needs more legs than allowed. Its frames are candidates for the dataset.',
         'Increase `execution.max_legs` or `max_wallclock_s`, then run the same file again to continue.',
@@ -238,7 +271,7 @@ EXPLANATIONS = {
     ),
     'ERROR_STOPPED': Explanation(
         'A user stopped the campaign. Checkpoints and finished results are kept.',
-        'Run the same file again to continue.',
+        'Continue it with `mlip-autopipe resume`.',
     ),
     'ERROR_JOBS_LOST': Explanation(
         'Three jobs in a row were cancelled, were killed before their first checkpoint, or lost their folder.',
@@ -267,7 +300,7 @@ EXPLANATIONS = {
     ),
     'ERROR_REFERENCE_DATASET': Explanation(
         'The environments of `exploration.novelty.reference_dataset` cannot be computed, the quantile of their '
-        'distances is zero because of duplicate structures, or the limit does not exceed it.',
+        'distances is zero because of duplicate structures, or the limit of the novelty does not exceed the threshold.',
         'Correct the setting or the dataset named in the message, then run the same file again.',
     ),
     'ERROR_TOO_FEW_EXPLORATIONS': Explanation(
@@ -311,4 +344,6 @@ def explain(process: str, label: str) -> Explanation:
     label
         Label of the exit code, such as ``ERROR_KILLED``.
     """
-    return EXPLANATIONS.get(f'{process}.{label}') or EXPLANATIONS[label]
+    names = (process, RECOVERS.get(process, process))
+    specific = filter(None, (EXPLANATIONS.get(f'{name}.{label}') for name in names))
+    return next(specific, None) or EXPLANATIONS[label]

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def derive_random_seed(random_seed: int, *labels: str) -> int:
-    """Derive the seed of a random number generator.
+    """Derive the random seed of a generator.
 
     Parameters
     ----------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,14 +11,10 @@ from aiida import orm
 from ase import Atoms
 
 from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
-from aiida_mlip_autopipe.sampling.pool.reference_dataset import (
-    count_splits,
-    label_sources,
-    read_reference_dataset,
-    reference_levels,
-)
 from aiida_mlip_autopipe.storage import Dataset, Row
 
 DATASET_NODE_VERSION = 1
@@ -43,6 +40,14 @@ class DatasetData(orm.SinglefileData):
         AutopipeError
             If the file does not exist, cannot be read or contains no structure.
         """
+        # The samplers are imported in functions, because the commands that only read rows need none of them.
+        from aiida_mlip_autopipe.sampling.pool.reference_dataset import (
+            count_splits,
+            label_sources,
+            read_reference_dataset,
+            reference_levels,
+        )
+
         structures = read_reference_dataset(path)
         node = cls(path.absolute())
         set_schema(node, DATASET_NODE_VERSION)
@@ -59,6 +64,28 @@ class DatasetData(orm.SinglefileData):
         )
         return node
 
+    @contextmanager
+    def as_path(self) -> Iterator[Path]:
+        """Yield the path of a temporary copy of the file, after checking its content against ``sha256``.
+
+        Raises
+        ------
+        AutopipeError
+            If the file in AiiDA's repository is damaged or missing.
+        """
+        with ExitStack() as stack:
+            try:
+                path: Path = stack.enter_context(super().as_path())
+            except (FileNotFoundError, ValueError) as error:  # no such object, or one that cannot be decompressed
+                raise self._damaged() from error
+            if file_sha256(path) != self.base.attributes.get('sha256'):
+                raise self._damaged()
+            yield path
+
+    def _damaged(self) -> AutopipeError:
+        message = f"the file of the dataset {self.pk} is damaged in AiiDA's repository"
+        return AutopipeError(Code.DATASET_DAMAGED, message)
+
     def rows(self) -> list[Row]:
         """Return all rows of a database that this program wrote.
 
@@ -67,7 +94,7 @@ class DatasetData(orm.SinglefileData):
         SchemaVersionError
             If the node was written by a version of the package that this version cannot read.
         AutopipeError
-            If the content is not an ASE database.
+            If the file is damaged or not an ASE database.
         """
         check_schema(self, DATASET_NODE_VERSION)
         with self.as_path() as path, Dataset(path) as dataset:
@@ -81,8 +108,10 @@ class DatasetData(orm.SinglefileData):
         SchemaVersionError
             If the node was written by a version of the package that this version cannot read.
         AutopipeError
-            If the content cannot be read.
+            If the file is damaged or cannot be read.
         """
+        from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset
+
         check_schema(self, DATASET_NODE_VERSION)
         with self.as_path() as path:
             return read_reference_dataset(path)

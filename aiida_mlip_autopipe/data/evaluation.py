@@ -11,7 +11,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node, trajectory_id
+from aiida_mlip_autopipe.data.trajectory import trajectories_from_nodes, trajectory_from_node, trajectory_id
 from aiida_mlip_autopipe.structures.disagreement import compare_labels, frames_in_common, with_measures
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
@@ -75,11 +75,14 @@ def evaluated_trajectories(
         If a node was written by a version of the package that this version cannot read.
     """
     evaluation_of = {trajectory_id(evaluation): evaluation for evaluation in evaluations}
-    return [_evaluated(leg, evaluation_of.get(trajectory_id(leg))) for leg in legs]
+    nodes = list(legs)
+    return [
+        _evaluated(trajectory, evaluation_of.get(trajectory_id(leg)))
+        for leg, trajectory in zip(nodes, trajectories_from_nodes(nodes), strict=True)
+    ]
 
 
-def _evaluated(leg: orm.TrajectoryData, evaluation: orm.ArrayData | None) -> Trajectory:
-    trajectory = trajectory_from_node(leg)
+def _evaluated(trajectory: Trajectory, evaluation: orm.ArrayData | None) -> Trajectory:
     if evaluation is None:
         return trajectory
     check_schema(evaluation, EVALUATION_NODE_VERSION)

@@ -16,6 +16,9 @@ from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 LABELS_NODE_VERSION = 1
 """Version of the content of a `LabelsData`."""
 
+FIRST_METHOD_VERSION = '1'
+"""The version of the method of nodes that do not record it."""
+
 ENERGIES = {
     'energies': 'energy_eV',
     'free_energies': 'free_energy_eV',
@@ -34,7 +37,8 @@ class LabelsData(orm.ArrayData):
 
     The attributes are ``keys`` (of the labels, see `label_key`), ``records`` (the label of each structure without these
     values, or its failure), ``level`` and ``level_hash``, ``variant`` (what a repeated calculation changed; empty for
-    unchanged settings), ``about`` (the software) and ``isolated_atom_energies_eV``.
+    unchanged settings), ``method_version`` (`LABELLING_VERSION`; of labels of another plugin's process,
+    `PROCESSES_VERSION`), ``about`` (the software) and ``isolated_atom_energies_eV``.
     """
 
     @classmethod
@@ -44,6 +48,7 @@ class LabelsData(orm.ArrayData):
         keys: Sequence[str],
         outcomes: Sequence[Label | Failure],
         level: LevelOfTheory,
+        method_version: str,
         *,
         about: Mapping[str, Any] | None = None,
         isolated_atom_energies_eV: Mapping[str, float] | None = None,
@@ -61,6 +66,8 @@ class LabelsData(orm.ArrayData):
             Label of each structure, or the reason why it has none.
         level
             The level of theory.
+        method_version
+            Version of the method that computed the labels.
         about
             The software that computed the labels: fields of the result of the job, as in evaluation nodes.
         isolated_atom_energies_eV
@@ -88,6 +95,7 @@ class LabelsData(orm.ArrayData):
                 'level': level.model_dump(mode='json'),
                 'level_hash': level.hash,
                 'variant': variant,
+                'method_version': method_version,
                 'about': dict(about or {}),
                 'isolated_atom_energies_eV': dict(isolated_atom_energies_eV or {}),
             }
@@ -133,7 +141,7 @@ class LabelsData(orm.ArrayData):
         return found
 
 
-def find_isolated_atoms(symbols: Collection[str], level_hash: str) -> dict[str, LabelsData]:
+def find_isolated_atoms(symbols: Collection[str], level_hash: str, method_version: str) -> dict[str, LabelsData]:
     """Return the stored nodes that contain the energies of isolated atoms, by symbol; the oldest node of each.
 
     Parameters
@@ -142,22 +150,18 @@ def find_isolated_atoms(symbols: Collection[str], level_hash: str) -> dict[str, 
         The elements.
     level_hash
         The hash of the level of theory.
+    method_version
+        The version of the method.
     """
     found: dict[str, LabelsData] = {}
-    query = orm.QueryBuilder().append(
-        LabelsData,
-        filters={'attributes.level_hash': level_hash, 'attributes.variant': ''},
-        project=['*', 'attributes.isolated_atom_energies_eV'],
-    )
-    query.order_by({LabelsData: ['id']})
-    for node, energies in query.iterall():
+    for node, energies in _query(level_hash, method_version, '', 'isolated_atom_energies_eV'):
         for symbol in energies.keys() & set(symbols):
             found.setdefault(symbol, node)
     return found
 
 
 def find_labels(
-    keys: Collection[str], level_hash: str, *, variant: Variation = ''
+    keys: Collection[str], level_hash: str, method_version: str, *, variant: Variation = ''
 ) -> dict[str, tuple[LabelsData, int]]:
     """Return where the labels of structures are stored: the node and the index in it, by key.
 
@@ -167,36 +171,47 @@ def find_labels(
         The keys of the labels (`label_key`).
     level_hash
         The hash of the level of theory.
+    method_version
+        The version of the method. A label of another version is not the label that a job would compute now.
     variant
         What a repeated calculation changed.
     """
-    return _find(keys, level_hash, variant, {None})
+    return _find(keys, level_hash, method_version, variant, {None})
 
 
 def find_failures(
-    keys: Collection[str], level_hash: str, *, variant: Variation = ''
+    keys: Collection[str], level_hash: str, method_version: str, *, variant: Variation = ''
 ) -> dict[str, tuple[LabelsData, int]]:
     """Return the stored failures that would happen again (`LASTING_FAILURES`); see `find_labels`."""
-    return _find(keys, level_hash, variant, LASTING_FAILURES)
+    return _find(keys, level_hash, method_version, variant, LASTING_FAILURES)
 
 
 def _find(
-    keys: Collection[str], level_hash: str, variant: Variation, rules: Collection[Rule | None]
+    keys: Collection[str], level_hash: str, method_version: str, variant: Variation, rules: Collection[Rule | None]
 ) -> dict[str, tuple[LabelsData, int]]:
     """Return stored labels (rule None) or failures."""
     wanted, found = set(keys), {}
-    query = orm.QueryBuilder().append(
-        LabelsData,
-        filters={'attributes.level_hash': level_hash, 'attributes.variant': variant},
-        project=['*', 'attributes.keys', 'attributes.records'],
-    )
-    # The oldest label of a structure is used, so that the answer does not change when others are added.
-    query.order_by({LabelsData: ['id']})
-    for node, stored, records in query.iterall():
+    for node, stored, records in _query(level_hash, method_version, variant, 'keys', 'records'):
         for index, (key, record) in enumerate(zip(stored, records, strict=True)):
             if key in wanted and key not in found and record.get('rule') in rules:
                 found[key] = (node, index)
     return found
+
+
+def _query(level_hash: str, method_version: str, variant: Variation, *names: str) -> Iterator[list[Any]]:
+    """Yield stored nodes and some of their attributes.
+
+    The oldest nodes are first, so that the label that is found does not change when others are added.
+    """
+    query = orm.QueryBuilder().append(
+        LabelsData,
+        filters={'attributes.level_hash': level_hash, 'attributes.variant': variant},
+        project=['attributes.method_version', '*', *(f'attributes.{name}' for name in names)],
+    )
+    query.order_by({LabelsData: ['id']})
+    for version, *found in query.iterall():
+        if (version or FIRST_METHOD_VERSION) == method_version:
+            yield found
 
 
 def _arrays(

@@ -8,6 +8,7 @@ import json
 import numpy as np
 from aiida.orm import StructureData
 
+from aiida_mlip_autopipe.core.reading.arrays import open_npz
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.structures.seed import Seed
 
@@ -62,6 +63,6 @@ class SeedData(StructureData):
             If the node was written by a version of the package that this version cannot read.
         """
         check_schema(self, SEED_VERSION)
-        with self.base.repository.open(self._ARRAYS, mode='rb') as handle, np.load(handle) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
+        with open_npz(io.BytesIO(self.base.repository.get_object_content(self._ARRAYS, mode='rb'))) as arrays:
+            content = dict(arrays)
         return Seed.from_arrays(content, json.loads(self.base.repository.get_object_content(self._RECORD)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,19 +62,60 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
     SchemaVersionError
         If the node was written by a version of the package that this version cannot read.
     """
-    check_schema(node, TRAJECTORY_VERSION)
-    names = node.get_arraynames()
-    extra = {name: node.get_array(name) for name in sorted(names) if name.startswith(EXTRA_PREFIX)}
-    if 'times' in names:
-        extra[EXTRA_PREFIX + 'time_fs'] = node.get_times() * 1e3
+    (trajectory,) = trajectories_from_nodes([node])
+    return trajectory
+
+
+def trajectories_from_nodes(nodes: Sequence[TrajectoryData]) -> list[Trajectory]:
+    """Return the frames of several nodes. Their files are read together, because AiiDA opens its repository for each.
+
+    Raises
+    ------
+    SchemaVersionError
+        If a node was written by a version of the package that this version cannot read.
+    FileNotFoundError
+        If a file is missing in the repository.
+    """
+    for node in nodes:
+        check_schema(node, TRAJECTORY_VERSION)
+    stored = [node for node in nodes if node.is_stored]
+    arrays = dict(zip((node.uuid for node in stored), _read_arrays(stored), strict=True))
+    return [
+        _make_trajectory(node, arrays.get(node.uuid) or {name: node.get_array(name) for name in node.get_arraynames()})
+        for node in nodes
+    ]
+
+
+def _read_arrays(nodes: Sequence[TrajectoryData]) -> list[dict[str, np.ndarray]]:
+    """Return all arrays of stored nodes by their names."""
+    if not nodes:
+        return []
+    keys = [
+        {name: str(node.base.repository.get_object(f'{name}.npy').key) for name in node.get_arraynames()}
+        for node in nodes
+    ]
+    wanted = sorted({key for of_node in keys for key in of_node.values()})
+    arrays = {
+        key: np.load(BytesIO(stream.read()), allow_pickle=False)
+        for key, stream in nodes[0].backend.get_repository().iter_object_streams(wanted)
+    }
+    if missing := set(wanted) - arrays.keys():
+        raise FileNotFoundError(f"AiiDA's repository has no object {min(missing)}")
+    return [{name: arrays[key] for name, key in of_node.items()} for of_node in keys]
+
+
+def _make_trajectory(node: TrajectoryData, arrays: Mapping[str, np.ndarray]) -> Trajectory:
+    extra = {name: arrays[name] for name in sorted(arrays) if name.startswith(EXTRA_PREFIX)}
+    if 'times' in arrays:
+        extra[EXTRA_PREFIX + 'time_fs'] = arrays['times'] * 1e3
     return Trajectory(
         seed_id=node.base.attributes.get('seed_id'),
         numbers=np.array([atomic_numbers[symbol] for symbol in node.symbols]),
         pbc=np.array(node.pbc),
-        steps=node.get_stepids(),
-        positions=node.get_positions(),
-        cells=node.get_cells(),
-        **{name: node.get_array(name) for name in LABEL_ARRAYS},
+        steps=arrays['steps'],
+        positions=arrays['positions'],
+        cells=arrays['cells'],
+        **{name: arrays[name] for name in LABEL_ARRAYS},
         extra={name.removeprefix(EXTRA_PREFIX): array for name, array in extra.items()},
     )
 

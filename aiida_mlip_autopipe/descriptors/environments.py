@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, choose_c
 # The PCA has at least this many components, and more if the omitted ones would contain more than this fraction of the
 # variance. A fraction alone is not sufficient, because the variance within a group of similar structures may be much
 # smaller than that between elements.
-MIN_COMPONENTS, LOST_FRACTION = 64, 1e-5
+MIN_COMPONENTS, LOST_FRACTION = 128, 1e-5
 # Environments within this distance belong to the same cluster. Components that change distances by much less than this
 # contain only rounding errors and are always omitted.
 ALIKE = 1e-4

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from aiida_mlip_autopipe.calculators.base import Describer
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.arrays import open_npz, require_array
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, DescriptorsJob
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
@@ -81,7 +82,7 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
 def _read_structures(path: Path, job: DescriptorsJob) -> Structures:
     try:
         structures = Structures(path)
-    except Exception as error:  # NumPy raises various errors for missing and truncated files
+    except (OSError, ValueError) as error:
         raise JobRefusedError(Code.FILE_UNREADABLE, f'the structures in {path.name} cannot be read: {error}') from error
     unknown = structures.numbers - set(job.species)
     if unknown:
@@ -92,9 +93,11 @@ def _read_structures(path: Path, job: DescriptorsJob) -> Structures:
 
 def _read_pca(path: Path) -> PCA:
     try:
-        with np.load(path) as arrays:
-            return PCA(arrays['mean'], arrays['directions'], arrays['variances'])
-    except Exception as error:  # NumPy raises various errors for missing and truncated files
+        with open_npz(path) as arrays:
+            mean = require_array(arrays, 'mean', 'float', None, finite=True)
+            directions = require_array(arrays, 'directions', 'float', len(mean), None, finite=True)
+            return PCA(mean, directions, require_array(arrays, 'variances', 'float', len(mean), finite=True))
+    except (OSError, ValueError) as error:
         raise JobRefusedError(
             Code.FILE_UNREADABLE, f'the principal components in {path.name} cannot be read: {error}'
         ) from error

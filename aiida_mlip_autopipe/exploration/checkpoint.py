@@ -6,14 +6,17 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.arrays import open_npz, require_array
 
 CHECKPOINT_VERSION = 2
 
@@ -27,6 +30,22 @@ N_DIGITS = 64
 
 class CheckpointError(AutopipeError):
     """A checkpoint that cannot be read."""
+
+
+class _Scalars(BaseModel):
+    """The values in a file that are not arrays; see `Checkpoint`."""
+
+    model_config = ConfigDict(extra='forbid', strict=True)
+
+    checkpoint_version: int
+    job_hash: str
+    step: int = Field(ge=0)
+    time_fs: float
+    energy: float
+    cell_momentum: float | list[float]
+    rng_state: dict[str, Any]
+    recoveries: int = Field(ge=0)
+    counters: dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -112,39 +131,38 @@ class Checkpoint:
             data, digits = content[:-N_DIGITS], content[-N_DIGITS:]
             if hashlib.sha256(data).hexdigest().encode() != digits:
                 raise ValueError('its content does not match its sha256')
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                scalars = json.loads(str(archive['scalars']))
-                arrays = {key: archive[key] for key in ARRAYS}
-                names = [name for name in archive.files if name.startswith(OPTIONAL)]
-                optional = {name.removeprefix(OPTIONAL): archive[name] for name in names}
-        except Exception as error:
+            with open_npz(io.BytesIO(data)) as archive:
+                scalars = _read_scalars(str(archive['scalars']))
+                arrays = _read_arrays(archive)
+                optional = {name.removeprefix(OPTIONAL): archive[name] for name in archive if name.startswith(OPTIONAL)}
+        except (OSError, ValueError) as error:
             raise CheckpointError(
                 Code.CHECKPOINT_UNREADABLE, f'the checkpoint {path.name} cannot be read: {error}'
             ) from error
-        found = scalars.pop('checkpoint_version')
-        if found != CHECKPOINT_VERSION:
-            raise CheckpointError(
-                Code.CHECKPOINT_UNREADABLE,
-                f'the checkpoint {path.name} has version {found}, but this package reads version {CHECKPOINT_VERSION}',
-            )
-        _check_shapes(path, arrays)
-        if isinstance(scalars['cell_momentum'], list):
-            scalars['cell_momentum'] = np.array(scalars['cell_momentum'])
         return cls(**scalars, **arrays, optional=optional)
 
 
-def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    per_atom = (len(arrays['numbers']), 3)
-    expected = dict.fromkeys(('positions', 'momenta', 'forces', 'last_frame'), per_atom) | {
-        'cell': (3, 3),
-        'stress': (6,),
+def _read_scalars(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    version = content.get('checkpoint_version') if isinstance(content, dict) else None
+    if version != CHECKPOINT_VERSION:
+        raise ValueError(f'it has version {version}, but this package reads version {CHECKPOINT_VERSION}')
+    scalars = _Scalars.model_validate(content).model_dump(exclude={'checkpoint_version'})
+    n_frames = scalars['counters']['leg']['n_frames']
+    if not isinstance(n_frames, int) or n_frames < 0:
+        raise ValueError(f'its number of frames is {n_frames!r}')
+    if isinstance(scalars['cell_momentum'], list):
+        scalars['cell_momentum'] = np.array(scalars['cell_momentum'])
+    return scalars
+
+
+def _read_arrays(archive: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    numbers = require_array(archive, 'numbers', 'integer', None)
+    shapes = dict.fromkeys(ARRAYS[1:], (len(numbers), 3)) | {'cell': (3, 3), 'stress': (6,)}
+    return {'numbers': numbers} | {
+        name: require_array(archive, name, 'float', *shape, finite=name in ('positions', 'cell'))
+        for name, shape in shapes.items()
     }
-    for name, shape in expected.items():
-        if arrays[name].shape != shape:
-            raise CheckpointError(
-                Code.CHECKPOINT_UNREADABLE,
-                f'the checkpoint {path.name} has {name} of shape {arrays[name].shape}, expected {shape}',
-            )
 
 
 def hash_job(identity: dict[str, Any]) -> str:

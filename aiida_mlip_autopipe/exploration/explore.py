@@ -71,8 +71,8 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         )
         started = time.monotonic()
         loaded = load_calculator(prepared)
-        check_environment(job.environment, loader, loaded.device)
-        facts.update(describe_loaded(job.environment, loader, loaded, time.monotonic() - started))
+        environment = check_environment(job.environment, loader, loaded.device, may_differ=job.environment_may_differ)
+        facts.update(describe_loaded(environment, loader, loaded, time.monotonic() - started))
     has_stress = 'stress' in loaded.calculator.implemented_properties
     try:
         seed = job.seeds[0]

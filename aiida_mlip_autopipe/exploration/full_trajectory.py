@@ -17,10 +17,13 @@ from typing import IO, Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.arrays import require_array
+from aiida_mlip_autopipe.core.reading.json_text import parse_json
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.jobs.contract import FullTrajectory
 
@@ -29,10 +32,27 @@ FULL_TRAJECTORY_VERSION = 2
 
 FORMAT = f'mlip-autopipe full trajectory {FULL_TRAJECTORY_VERSION}'
 READ_BYTES = 2**20
+MAX_HEADER_BYTES = 2**26
 
 
 class FullTrajectoryError(AutopipeError):
     """A file that is not a full trajectory, or a step that the file does not contain."""
+
+
+def _record_of(n_atoms: int) -> np.dtype[Any]:
+    return np.dtype(
+        [
+            ('step', '<i8'),
+            ('time_fs', '<f8'),
+            ('energy_eV', '<f8'),
+            ('temperature_K', '<f8'),
+            ('cell_A', '<f8', (3, 3)),
+            ('stress_eV_A3', '<f8', (6,)),
+            ('positions_A', '<f8', (n_atoms, 3)),
+            ('momenta', '<f8', (n_atoms, 3)),
+            ('forces_eV_A', '<f8', (n_atoms, 3)),
+        ]
+    )
 
 
 class FullTrajectoryFile:
@@ -51,19 +71,7 @@ class FullTrajectoryFile:
     def __init__(self, path: Path, seed_id: str, atoms: Atoms):
         self.path = path
         self.n_frames = 0
-        self._record = np.dtype(
-            [
-                ('step', '<i8'),
-                ('time_fs', '<f8'),
-                ('energy_eV', '<f8'),
-                ('temperature_K', '<f8'),
-                ('cell_A', '<f8', (3, 3)),
-                ('stress_eV_A3', '<f8', (6,)),
-                ('positions_A', '<f8', (len(atoms), 3)),
-                ('momenta', '<f8', (len(atoms), 3)),
-                ('forces_eV_A', '<f8', (len(atoms), 3)),
-            ]
-        )
+        self._record = _record_of(len(atoms))
         about = {
             'format': FORMAT,
             'seed_id': seed_id,
@@ -173,13 +181,19 @@ class FullTrajectoryReader:
     def __init__(self, path: str | Path):
         try:
             with open(path, 'rb') as file:
-                about = json.loads(file.readline())
+                about = parse_json(file.readline(MAX_HEADER_BYTES))
                 start = file.tell()
             if about['format'] != FORMAT:
                 raise ValueError(f'its format is {about["format"]!r}')
-            self.seed_id: str = about['seed_id']
-            self.numbers, self.pbc = np.array(about['numbers']), np.array(about['pbc'])
-            record = np.dtype([(name, kind, *map(tuple, shape)) for name, kind, *shape in about['record']])
+            self.seed_id: str = str(about['seed_id'])
+            structure = {name: np.array(about[name]) for name in ('numbers', 'pbc')}
+            self.numbers = require_array(structure, 'numbers', 'integer', None)
+            self.pbc = require_array(structure, 'pbc', 'Boolean', 3)
+            record = _record_of(len(self.numbers))
+            if not np.isin(self.numbers, np.arange(len(chemical_symbols))).all():
+                raise ValueError('an atomic number is invalid')
+            if json.dumps(about['record']) != json.dumps(record.descr):
+                raise ValueError('its records have unexpected fields')
             # A truncated last frame is ignored.
             n_frames = (os.path.getsize(path) - start) // record.itemsize
             self.records: np.ndarray = np.memmap(path, record, 'r', start, (n_frames,))

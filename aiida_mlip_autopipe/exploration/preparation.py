@@ -65,9 +65,7 @@ class PreparedJob:
 
         The schedule of later steps is omitted, so that a finished run can be extended.
         """
-        segments = [asdict(segment) for segment in self._nominal_schedule.until(step)]
-        highest = self._nominal_schedule.max_temperature_K
-        return hash_job(self._identity | {'schedule': segments, 'max_temperature_K': highest})
+        return _hash_until(step, self._identity, self._nominal_schedule)
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
@@ -76,6 +74,29 @@ class PreparedJob:
     @cached_property
     def _nominal_schedule(self) -> Schedule:
         return Schedule(self.settings)
+
+
+def expected_hash(job: Job, step: int) -> str:
+    """Return the identity of the run of a job up to a step, without its folder.
+
+    The settings of the calculator must contain the sha256 of each model.
+
+    Parameters
+    ----------
+    job
+        The job.
+    step
+        Absolute step.
+    """
+    settings = read_exploration(job.exploration)
+    loader = make_loader(job.calculator, job.environment.device)
+    model_sha256 = getattr(loader.labelling.settings, 'model_sha256', None)
+    return _hash_until(step, identify(job, settings, loader, model_sha256), Schedule(settings))
+
+
+def _hash_until(step: int, identity: dict[str, Any], schedule: Schedule) -> str:
+    segments = [asdict(segment) for segment in schedule.until(step)]
+    return hash_job(identity | {'schedule': segments, 'max_temperature_K': schedule.max_temperature_K})
 
 
 def read_job(path: Path) -> Job:
@@ -98,7 +119,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         schedule = Schedule(settings, factors.temperature_factor**job.recoveries)
     loader = make_loader(job.calculator, job.environment.device)
     model_sha256 = loader.check()
-    check_environment(job.environment, loader)
+    check_environment(job.environment, loader, may_differ=job.environment_may_differ)
     needing = committee_settings(settings)
     if needing and loader.settings.kind != COMMITTEE_KIND:
         raise JobRefusedError(

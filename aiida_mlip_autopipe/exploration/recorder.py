@@ -149,5 +149,5 @@ def _check_kept(what: str, kept: int, expected: int, step: int) -> None:
     if kept != expected:
         raise LostFramesError(
             Code.FILE_UNREADABLE,
-            f'the {what} has {kept} frames up to step {step}, but the checkpoint records {expected}',
+            f'the number of frames in the {what} up to step {step} is {kept}, but the checkpoint records {expected}',
         )

@@ -157,7 +157,7 @@ class Simulation:
 
     def _loop(self) -> Outcome:
         settings, state, system = self.settings, self.state, self.system
-        full_interval = self.prepared.job.full_trajectory_interval
+        full_interval, until_step = self.prepared.job.full_trajectory_interval, self.prepared.job.until_step
         progress = time.monotonic()
         self.interruptions.restart_stopwatch()
         while state.step < self.schedule.n_steps and not self.integrator.converged and not state.left:
@@ -166,6 +166,10 @@ class Simulation:
                 self.message = f'{self.interruptions.message} after step {state.step} of {self.schedule.n_steps}'
                 self._write_checkpoint()
                 return reason
+            if state.step == until_step and not self.integrator.n_substeps:
+                self.message = f'stopped as requested at step {state.step} of {self.schedule.n_steps}'
+                self._write_checkpoint()
+                return 'stopped'
             segment = self.schedule.segment(state.step)
             temperature, pressure = self.schedule.targets(state.step)
             temperature *= state.temperature_factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,21 +43,28 @@ def code_label(kind: str) -> str:
 
 
 def ensure_computer() -> tuple[orm.Computer, bool]:
-    """Return the computer ``localhost`` and whether it was created. An existing one is not changed."""
-    try:
-        return orm.load_computer(LOCAL_COMPUTER), False
-    except NotExistent:
-        pass
+    """Return the computer ``localhost`` and whether it was set up now. A configured one is not changed.
+
+    An archive that was imported before may have brought the ``localhost`` of another machine, which is not configured.
+    """
     profile = get_manager().get_profile()
     assert profile is not None
-    computer = orm.Computer(
-        label=LOCAL_COMPUTER,
-        hostname=LOCAL_COMPUTER,
-        description='This machine',
-        transport_type='core.local',
-        scheduler_type='core.direct',
-        workdir=str(Path(get_config().dirpath) / 'scratch' / profile.name),
-    ).store()
+    work_folder = str(Path(get_config().dirpath) / 'scratch' / profile.name)
+    try:
+        computer = orm.load_computer(LOCAL_COMPUTER)
+    except NotExistent:
+        computer = orm.Computer(
+            label=LOCAL_COMPUTER,
+            hostname=LOCAL_COMPUTER,
+            description='This machine',
+            transport_type='core.local',
+            scheduler_type='core.direct',
+            workdir=work_folder,
+        ).store()
+    else:
+        if computer.is_configured or computer.transport_type != 'core.local':
+            return computer, False
+        computer.set_workdir(work_folder)
     computer.configure(safe_interval=0)
     computer.set_minimum_job_poll_interval(1)
     computer.set_default_mpiprocs_per_machine(1)
@@ -165,24 +173,28 @@ def read_code_environment(code: orm.AbstractCode, calculator: dict[str, Any]) ->
         ) from error
 
 
-def run_local_job(code: orm.AbstractCode, package: str, folder: Path) -> str:
+def run_local_job(code: orm.AbstractCode | str, package: str, folder: Path, threads: int | None = None) -> str:
     """Run a job in a folder with a local code, and return the last line that it printed to stderr.
 
     Parameters
     ----------
     code
-        The code.
+        The code, or the path of an interpreter.
     package
         The package that runs the job, such as ``aiida_mlip_autopipe.labelling``.
     folder
         The folder with ``job.json``.
+    threads
+        Number of threads of the numerical libraries; by default, that of this environment.
 
     Raises
     ------
     AutopipeError
         If the interpreter of the code does not start.
     """
-    return _last_line(_run([*_start_command(code), '-m', package, JOB_FILE], code.full_label, str(folder)))
+    start, where = ([code], code) if isinstance(code, str) else (_start_command(code), code.full_label)
+    environ = None if threads is None else {**os.environ, 'OMP_NUM_THREADS': str(threads)}
+    return _last_line(_run([*start, '-m', package, JOB_FILE], where, str(folder), environ))
 
 
 def is_local(code: orm.AbstractCode) -> bool:
@@ -261,10 +273,12 @@ def _run_test(calculator: dict[str, Any], start: list[str], where: str, folder: 
     return report
 
 
-def _run(command: list[str], where: str, folder: str | None) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], where: str, folder: str | None, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     # PYTHONPATH is inherited, as in jobs on this machine.
     try:
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     except OSError as error:
         raise AutopipeError(Code.CODE_BROKEN, f'the interpreter {where} does not start: {error.strerror}') from error
 

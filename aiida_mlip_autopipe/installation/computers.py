@@ -61,7 +61,7 @@ def load_computer(label: str) -> orm.Computer:
         computer = orm.load_computer(label)
     except NotExistent as error:
         known = sorted(orm.QueryBuilder().append(orm.Computer, project='label').all(flat=True))
-        hint = f'the computers are {", ".join(known)}' if known else 'the profile has no computers'
+        hint = f'existing computers: {", ".join(known)}' if known else 'the profile has no computers'
         raise AutopipeError(
             Code.COMPUTER_MISSING,
             f"the computer {label!r} does not exist; {hint}; add it with 'mlip-autopipe computer add {label}'",

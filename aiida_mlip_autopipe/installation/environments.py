@@ -79,7 +79,7 @@ def build_image(kind: str, options: Sequence[str]) -> None:
     if not script.is_file():
         raise AutopipeError(
             Code.CHECKOUT_MISSING,
-            'images are built from a checkout of the project, and this package is not installed from one; '
+            'images are built from a checkout of the project, but this package was not installed from one; '
             f"check out version {__version__} and run 'containers/build.sh {kind}' there",
         )
     name = 'base' if kind == 'emt' else kind

@@ -62,7 +62,8 @@ def _run(code: orm.AbstractCode, arguments: list[str]) -> str:
     program = [*code.get_prepend_cmdline_params(), *code.get_executable_cmdline_params(arguments)]
     lines = [code.computer.get_prepend_text(), code.prepend_text, ' '.join(map(quote, program)) + ' < /dev/null']
     with code.computer.get_transport() as transport:
-        _, output, errors = transport.exec_command_wait('\n'.join(lines), workdir='/tmp')
+        # The program only prints its version there.
+        _, output, errors = transport.exec_command_wait('\n'.join(lines), workdir='/tmp')  # nosec B108
     # If the program starts, its version is in stdout; otherwise, the reason is in stderr.
     return str(output if output.strip() else errors)
 

@@ -12,7 +12,7 @@ from aiida.manage.configuration.settings import AiiDAConfigDir
 from sqlalchemy.exc import SQLAlchemyError
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError, first_line
 
 DEFAULT_PROFILE = 'mlip-autopipe'
 
@@ -77,7 +77,7 @@ def open_profile(name: str | None) -> Profile:
     if chosen is None:
         raise AutopipeError(Code.PROFILE_MISSING, "no AiiDA profile exists; create one with 'mlip-autopipe setup'")
     if chosen not in names:
-        hint = f'the profiles are {", ".join(names)}' if names else "create one with 'mlip-autopipe setup'"
+        hint = f'existing profiles: {", ".join(names)}' if names else "create one with 'mlip-autopipe setup'"
         raise AutopipeError(Code.PROFILE_MISSING, f'the AiiDA profile {chosen!r} does not exist; {hint}')
     return _load(chosen)
 
@@ -92,7 +92,7 @@ def _read_config() -> Config | None:
         path = AiiDAConfigDir.get() / 'config.json'
         raise AutopipeError(
             Code.FILE_UNREADABLE,
-            f'the configuration of AiiDA, {path}, cannot be read: {_first_line(error)}; its folder has older copies',
+            f'the configuration of AiiDA, {path}, cannot be read: {first_line(error)}; its folder has older copies',
         ) from error
 
 
@@ -104,14 +104,10 @@ def _load(name: str, *, allow_switch: bool = False) -> Profile:
     except (ConfigurationError, SQLAlchemyError) as error:
         raise AutopipeError(
             Code.FILE_UNREADABLE,
-            f'the storage of the profile {name!r} cannot be opened: {_first_line(error)}; '
+            f'the storage of the profile {name!r} cannot be opened: {first_line(error)}; '
             f"update an older storage with 'verdi -p {name} storage migrate', or restore a damaged one from a backup",
         ) from error
     return profile
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def is_daemon_running() -> bool:
@@ -138,15 +134,28 @@ def open_profile_if_any(name: str | None) -> Profile | None:
         return None
 
 
-def ensure_daemon() -> bool:
-    """Start the daemon of the loaded profile if it is not running; return whether it was started.
+def ensure_daemon(*, restart: bool = False) -> bool:
+    """Start the daemon of the loaded profile if it is not running or does not work; return whether it was started.
+
+    Parameters
+    ----------
+    restart
+        Whether to restart a daemon that runs. Otherwise, it is restarted only if its workers have lost the broker.
 
     Raises
     ------
     AutopipeError
         If the profile has no broker or the daemon does not start.
     """
-    from aiida_mlip_autopipe.aiida_internals import DaemonException, forget_dead_broker, has_live_daemon, start_daemon
+    from aiida_mlip_autopipe.aiida_internals import (
+        DaemonException,
+        end_orphaned_parts,
+        forget_dead_broker,
+        has_live_daemon,
+        has_lost_broker,
+        start_daemon,
+        stop_daemon,
+    )
 
     profile = get_manager().get_profile()
     if profile is None or profile.process_control_backend is None:
@@ -156,7 +165,11 @@ def ensure_daemon() -> bool:
             "add one with 'verdi profile configure-broker core.zeromq'",
         )
     if has_live_daemon(profile):
-        return False
+        if not restart and not has_lost_broker(profile):
+            return False
+        stop_daemon(profile)
+    # Parts of a daemon that was killed alone would never end, and would compete with those of the new one.
+    end_orphaned_parts(profile)
     forget_dead_broker(profile)
     try:
         start_daemon(profile)

@@ -33,4 +33,5 @@ def use_allocated_threads() -> None:
     threads = str(allocated_threads(os.environ))
     if os.environ.get('OMP_NUM_THREADS') != threads:
         os.environ['OMP_NUM_THREADS'] = threads
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        # The command-line arguments of this process are passed on unchanged.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # nosec B606

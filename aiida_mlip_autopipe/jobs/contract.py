@@ -11,10 +11,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.reading.json_text import parse_json
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.jobs.environment import Environment
 
-CONTRACT_VERSION = 6
+CONTRACT_VERSION = 7
 
 JOB_FILE = 'job.json'
 SEED_FILE = 'seed.traj'
@@ -42,7 +43,7 @@ class JobSeed(Settings):
     structure: str = SEED_FILE
     """File with the structure, in ASE's binary trajectory format."""
     random_seed: int = Field(ge=0)
-    """Seed of the random number generator of this exploration."""
+    """The random seed of this exploration."""
     perturbed: bool = False
     """Whether the structure was strained or rattled; if so, it is not relaxed."""
     form: Literal['slab', 'wire', 'cluster', 'molecule'] | None = None
@@ -60,6 +61,9 @@ class AnyJob(Settings):
     """Version of this contract in the package that wrote the file."""
     environment: Environment
     """The expected environment. A different one may give different results."""
+    environment_may_differ: bool = False
+    """Whether the job also runs in a different environment, which its result records. Otherwise it is refused. This is
+    only set to compare the results of two environments."""
     image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
     """sha256 of the expected container image; None without a container."""
     max_wallclock_s: float | None = Field(default=None, gt=0)
@@ -84,22 +88,25 @@ class Job(AnyJob):
     recoveries: int = Field(default=0, ge=0)
     """Number of recoveries of the run so far. If it exceeds the number in the checkpoint, the run resumes from its last
     good frame, with temperatures and time step reduced by the factors of ``exploration.recovery``."""
+    until_step: int | None = Field(default=None, ge=0)
+    """Absolute step at which the run is stopped with a checkpoint; None to run to the end. The frames up to this step
+    are the same as those of the whole run."""
 
 
 class FullTrajectory(Settings):
     """The valid part of the full trajectory of a leg. A killed job may have written further frames."""
 
-    file: str = FULL_TRAJECTORY_FILE
-    """Name of the file in the folder of the job."""
+    file: str = Field(default=FULL_TRAJECTORY_FILE, pattern=r'^\w[\w.-]*$')
+    """Name of the file in the folder of the job. It is used in paths and shell commands."""
     n_frames: int
     """Number of frames."""
     first_step: int
     """Absolute step of the first frame."""
     last_step: int
     """Absolute step of the last frame."""
-    size_bytes: int
+    size_bytes: int = Field(ge=0)
     """Size of this part of the file."""
-    sha256: str
+    sha256: str = Field(pattern='^[0-9a-f]{64}$')
     """sha256 of this part of the file."""
 
 
@@ -140,11 +147,11 @@ class Result(Settings):
     message: str = ''
     """The reason, unless the outcome is ``completed``."""
     code: Code | None = None
-    """Code of the error, if the outcome is ``refused``."""
+    """Code of the error, if the outcome is ``refused`` or a trainer failed."""
     traceback: str | None = None
     """Traceback of the error, if the outcome is ``failed``."""
-    seed_id: str | None = None
-    """Identity of the seed."""
+    seed_id: str | None = Field(default=None, pattern=r'^[\w-]+$')
+    """Identity of the seed, which is part of the path of a copy of the full trajectory."""
     ensemble: str | None = None
     """The sampled ensemble."""
     ensemble_reason: str = ''
@@ -153,7 +160,7 @@ class Result(Settings):
     """Absolute step at which this leg started."""
     last_step: int = 0
     """Absolute step that this leg reached."""
-    n_frames: int = 0
+    n_frames: int = Field(default=0, ge=0)
     """Number of frames in the trajectory file of this leg."""
     full_trajectory: FullTrajectory | None = None
     """The full trajectory in the folder of the job, if it was requested and has frames."""
@@ -177,6 +184,9 @@ class Result(Settings):
     """Device of the calculator."""
     threads: int | None = None
     """Number of threads of the numerical libraries."""
+    processor: str | None = None
+    """Architecture, vendor, family and model of the processor; None if the job was run by an earlier version. Numerical
+    libraries choose their algorithms accordingly."""
     image_sha256: str | None = None
     """sha256 of the container image of the job."""
     precision: str = 'float64'
@@ -191,6 +201,18 @@ class Result(Settings):
     """Events during the run."""
     statistics: dict[str, Any] = Field(default_factory=dict)
     """Further statistics, such as the acceptance of each move."""
+
+
+def read_result(data: bytes) -> Result:
+    """Return the result in a ``result.json``.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    parse_json(data)
+    return Result.model_validate_json(data)
 
 
 def has_progressed(result: Mapping[str, Any]) -> bool:

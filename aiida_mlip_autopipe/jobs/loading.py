@@ -48,10 +48,21 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
         return loader(loader.settings_class.model_validate(content))
 
 
-def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
-    """Refuse an environment that differs from the record of the job.
+def check_environment(
+    expected: Environment, loader: CalculatorLoader | None, device: str | None = None, *, may_differ: bool = False
+) -> Environment:
+    """Refuse an environment that differs from the record of the job, and return the record of this environment.
 
-    The loader is None for a job without a calculator. The device is None while the calculator is not loaded.
+    Parameters
+    ----------
+    expected
+        The record of the job.
+    loader
+        The calculator; None for a job without a calculator.
+    device
+        The device of the calculator; None while it is not loaded.
+    may_differ
+        Whether a different environment is accepted.
 
     Raises
     ------
@@ -63,8 +74,9 @@ def check_environment(expected: Environment, loader: CalculatorLoader | None, de
     except SourceNotFoundError as error:
         raise JobRefusedError(Code.CALCULATOR_MISSING, str(error)) from error
     differences = compare_environments(expected, found)
-    if differences:
+    if differences and not may_differ:
         raise JobRefusedError(Code.ENVIRONMENT_CHANGED, '; '.join(map(str, differences)))
+    return found
 
 
 def load_model(loader: CalculatorLoader) -> Loaded:
@@ -127,7 +139,7 @@ def describe_loaded(
     Parameters
     ----------
     environment
-        The environment record of the job.
+        The record of the environment in which the job runs.
     loader, loaded
         The calculator.
     load_s

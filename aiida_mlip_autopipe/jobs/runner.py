@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 from aiida_mlip_autopipe.jobs.contract import RESULT_FILE, STOP_FILE, Event, Result, Versions
 from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
+from aiida_mlip_autopipe.jobs.processor import read_processor
 from aiida_mlip_autopipe.jobs.reserve import space_reserved
 
 Work = Callable[[Path, dict[str, Any], Interruptions], None]
@@ -40,7 +41,11 @@ def run_job(job_file: Path, work: Work) -> Result:
     folder = job_file.parent
     # If the job was requeued, the result of its earlier process is out of date, and this process may be killed.
     (folder / RESULT_FILE).unlink(missing_ok=True)
-    facts: dict[str, Any] = {'outcome': 'failed', 'threads': allocated_threads(os.environ)}
+    facts: dict[str, Any] = {
+        'outcome': 'failed',
+        'threads': allocated_threads(os.environ),
+        'processor': read_processor(),
+    }
     interruptions = Interruptions(folder / STOP_FILE)
     with interruptions.listening():
         try:

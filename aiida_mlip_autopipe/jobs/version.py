@@ -9,3 +9,6 @@ increases this version. """
 LABELLING_VERSION = '1'
 """Increased by every change that affects the results of a labelling job, which also evaluates frames for a committee.
 Results of other versions are ignored."""
+
+TRAINING_VERSION = '1'
+"""Increased by every change that affects the model of a training job. Results of other versions are ignored."""

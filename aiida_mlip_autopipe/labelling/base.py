@@ -34,7 +34,7 @@ class LabellingSettings(Settings):
     structures_per_job: int = Field(default=20, ge=1)
     """Maximum number of structures per job."""
     time_limit_s: float | None = Field(default=None, gt=0)
-    """Time limit of each structure in seconds; by default, only the wall time of the job limits it."""
+    """Time limit for each structure in seconds; by default, only the wall time of the job limits it."""
     max_atoms: int | None = Field(default=None, ge=1)
     """Maximum number of atoms per structure; larger structures are not labelled. By default, there is no limit."""
     budget_core_hours: float | None = Field(default=None, gt=0)

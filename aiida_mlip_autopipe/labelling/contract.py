@@ -23,7 +23,7 @@ class LabellingRequest(Settings):
     with_stress: bool = True
     """Whether the stress of periodic structures is computed."""
     time_limit_s: float | None = Field(default=None, gt=0)
-    """Time limit of each structure in seconds; None for no limit."""
+    """Time limit for each structure in seconds; None for no limit."""
     isolated_atoms: tuple[str, ...] = ()
     """Symbols of the elements whose isolated atoms are computed."""
     variant: Variation = ''

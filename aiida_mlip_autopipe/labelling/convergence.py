@@ -151,9 +151,7 @@ def choose_structures(structures: Sequence[Atoms], n_structures: int, max_atoms:
     condensed = [index for index in allowed if not is_few_atoms(structures[index])]
     candidates = condensed or allowed
     if not candidates:
-        raise AutopipeError(
-            Code.TOO_MANY_ATOMS, f'all {len(structures)} structures exceed the limit max_atoms: {max_atoms}'
-        )
+        raise AutopipeError(Code.TOO_MANY_ATOMS, f'no structure is within the limit max_atoms: {max_atoms}')
     features = _features([structures[index] for index in candidates])
     chosen = [int(np.argmin([len(structures[index]) for index in candidates]))]
     distances = np.full(len(candidates), np.inf)

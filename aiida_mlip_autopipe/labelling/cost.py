@@ -1,6 +1,6 @@
 """The cost of a label in core seconds, predicted before anything is computed and corrected using labels already made.
 
-The cost model of GPAW counts what a plane-wave code does in an SCF cycle: a fixed part of each structure, the exchange
+The cost model of GPAW counts what a plane-wave code does in an SCF cycle: a fixed cost for each structure, the exchange
 and correlation in the PAW spheres of the atoms, the density on the grid, Fourier transforms of each band at each
 k-point, and products of pairs of bands.
 
@@ -12,7 +12,7 @@ mean square) and 1.8 (largest, for iron); if the predicted calculation is left o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -118,7 +118,7 @@ NOT_CALIBRATED = Calibration()
 
 
 def calibrate(predicted_core_s: Sequence[float], measured_core_s: Sequence[float]) -> Calibration:
-    """Return the correction of predictions by labels that were made on a computer.
+    """Return the correction of predictions, from labels that were made on a computer.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def predict_core_s(
     calculator
         The settings of the calculator; None for a calculator without a cost model.
     calibration
-        The correction by labels that were made before.
+        The correction, from earlier labels.
     """
     if not isinstance(calculator, GPAWSettings) and not calibration.n_labels:
         return None
@@ -202,3 +202,55 @@ def within_budget(core_s: Sequence[float], budget_core_hours: float) -> Screenin
             kept.append(index)
             left_h -= seconds / 3600
     return Screening(tuple(kept), {RULE_BUDGET: tuple(left_out)} if left_out else {})
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What labels are predicted to cost.
+
+    Attributes
+    ----------
+    screening
+        The structures that the budget allows, and those that it does not.
+    core_s
+        Core seconds of the structures that the budget allows and of the isolated atoms.
+    """
+
+    screening: Screening
+    core_s: float
+
+
+def predict_labels(
+    structures: Sequence[Atoms],
+    calculator: CalculatorSettings | None,
+    calibration: Calibration = NOT_CALIBRATED,
+    *,
+    isolated_atoms: Collection[str] = (),
+    budget_core_hours: float | None = None,
+) -> Prediction | None:
+    """Return what labels cost, and which of them a budget allows; None without a cost model and without labels.
+
+    Parameters
+    ----------
+    structures
+        The structures that have no label yet.
+    calculator
+        The settings of the calculator; None for a labeller without a cost model.
+    calibration
+        The correction by labels that were made before.
+    isolated_atoms
+        Symbols of the isolated atoms that are computed, too. The budget is spent on them first. The cost model
+        treats such an atom as a spin-polarised structure in its box.
+    budget_core_hours
+        Maximum cost in core hours; None for no limit.
+    """
+    core_s = [predict_core_s(atoms, calculator, calibration) for atoms in structures]
+    core_s_of_atoms = [predict_core_s(Atoms(symbol), calculator, calibration) for symbol in isolated_atoms]
+    known = [cost for cost in core_s if cost is not None]
+    total_s = sum(cost for cost in core_s_of_atoms if cost is not None)
+    if len(known) < len(core_s) or None in core_s_of_atoms:
+        return None
+    screening = Screening(tuple(range(len(known))), {})
+    if budget_core_hours is not None:
+        screening = within_budget(known, max(0.0, budget_core_hours - total_s / 3600))
+    return Prediction(screening, float(total_s + sum(known[index] for index in screening.kept)))

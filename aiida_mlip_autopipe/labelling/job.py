@@ -56,7 +56,7 @@ def label_structures(job_file: Path, facts: dict[str, Any], interruptions: Inter
         loader = make_loader(job.calculator, job.environment.device)
         interruptions.set_limit(job.max_wallclock_s, None)
         facts.update(model_name=loader.model_name(), model_sha256=loader.check())
-        check_environment(job.environment, loader)
+        check_environment(job.environment, loader, may_differ=job.environment_may_differ)
         structures = _read_structures(folder / job.structures)
         loaded = _load(job, loader, structures, facts)
     points = SinglePoints(loaded.calculator, job, facts['threads'], interruptions)
@@ -76,6 +76,13 @@ def label_structures(job_file: Path, facts: dict[str, Any], interruptions: Inter
             outcome, message = 'no_frame', facts['events'][0].message
         facts.update(outcome=outcome, message=message)
 
+    def save() -> None:
+        # A process that is killed can no longer write a result. The first missing label is the one that it was
+        # computing.
+        describe('killed', 'the process was killed')
+        write_result(make_result(facts), folder / RESULT_FILE)
+
+    save()
     interruptions.restart_stopwatch()
     for key, compute in (of_structures | of_atoms).items():
         if key in labels.outcomes:
@@ -86,9 +93,7 @@ def label_structures(job_file: Path, facts: dict[str, Any], interruptions: Inter
             describe(interruptions.reason or 'stopped', interruptions.message)
             return
         if time.monotonic() - written > RESULT_INTERVAL_S:
-            # A process that is killed can no longer write a result.
-            describe('killed', 'the process was killed')
-            write_result(make_result(facts), folder / RESULT_FILE)
+            save()
             written = time.monotonic()
     describe('completed', '')
 
@@ -116,14 +121,14 @@ def _compute(compute: Compute, points: SinglePoints, interruptions: Interruption
 def _read_structures(path: Path) -> Structures:
     try:
         return Structures(path)
-    except Exception as error:  # NumPy raises various errors for missing and truncated files
+    except (OSError, ValueError) as error:
         raise JobRefusedError(Code.FILE_UNREADABLE, f'the structures in {path.name} cannot be read: {error}') from error
 
 
 def _load(job: LabellingJob, loader: CalculatorLoader, structures: Structures, facts: dict[str, Any]) -> Loaded:
     started = time.monotonic()
     loaded = load_model(loader)
-    check_environment(job.environment, loader, loaded.device)
+    environment = check_environment(job.environment, loader, loaded.device, may_differ=job.environment_may_differ)
     # All elements are checked now, because a refusal after hours would waste them.
     check_elements(
         loader, loaded, Atoms(sorted(structures.numbers | {atomic_numbers[one] for one in job.isolated_atoms}))
@@ -134,7 +139,7 @@ def _load(job: LabellingJob, loader: CalculatorLoader, structures: Structures, f
                 Code.SETTINGS_REFUSED, f'variant: the calculator {loader.settings.kind!r} cannot change {job.variant!r}'
             )
         loaded.calculator.vary(job.variant)
-    facts.update(describe_loaded(job.environment, loader, loaded, time.monotonic() - started))
+    facts.update(describe_loaded(environment, loader, loaded, time.monotonic() - started))
     return loaded
 
 

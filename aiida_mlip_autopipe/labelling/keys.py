@@ -40,3 +40,8 @@ def label_key(atoms: Atoms, level_hash: str) -> str:
 def isolated_atom_key(symbol: str) -> str:
     """Return the key of an isolated atom in the files of a job."""
     return f'isolated-{symbol}'
+
+
+def is_isolated(key: str) -> bool:
+    """Return whether a key in the files of a job is that of an isolated atom."""
+    return key.startswith(isolated_atom_key(''))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
 
 from aiida_mlip_autopipe.calculators.attempts import Attempt
 
@@ -20,7 +22,8 @@ Rule = Literal['not_converged', 'time_limit', 'out_of_memory', 'killed', 'raised
 LASTING_FAILURES: frozenset[Rule] = frozenset({'not_converged', 'raised', 'not_finite'})
 """Failures that the same calculation would have again. The others depend on the resources of the job."""
 
-ARRAYS = ('forces_eV_A', 'stress_eV_A3', 'magnetic_moments_muB')
+ARRAYS = {'forces_eV_A': (-1, 3), 'stress_eV_A3': (6,), 'magnetic_moments_muB': (-1,)}
+"""The fields of a label that are arrays, with their shapes; -1 is any length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,8 @@ class Label:
     threads
         Number of threads.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(arbitrary_types_allowed=True, extra='forbid')
 
     energy_eV: float
     energy_kind: EnergyKind
@@ -88,6 +93,8 @@ class Failure:
         Number of threads.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra='forbid')
+
     reason: str
     rule: Rule
     attempts: tuple[Attempt, ...] = ()
@@ -100,11 +107,31 @@ class Failure:
 
 
 def outcome_from_json(content: Mapping[str, Any]) -> Label | Failure:
-    """Return the label or the failure that ``to_json`` wrote."""
-    fields = {**content, 'attempts': tuple(Attempt(**one) for one in content['attempts'])}
-    if 'rule' in fields:
-        return Failure(**fields)
-    for name in ARRAYS:
-        if fields[name] is not None:
-            fields[name] = np.array(fields[name], dtype=float).reshape((-1, 3) if name == 'forces_eV_A' else -1)
-    return Label(**fields)
+    """Return the label or the failure that ``to_json`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, is unknown or has the wrong type.
+    """
+    if 'rule' in content:
+        return _failure().validate_python(content)
+    try:
+        arrays = {
+            name: np.array(content[name], dtype=float).reshape(shape)
+            for name, shape in ARRAYS.items()
+            if content.get(name) is not None
+        }
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    return _label().validate_python({**content, **arrays})
+
+
+@cache
+def _failure() -> TypeAdapter[Failure]:
+    return TypeAdapter(Failure)
+
+
+@cache
+def _label() -> TypeAdapter[Label]:
+    return TypeAdapter(Label)

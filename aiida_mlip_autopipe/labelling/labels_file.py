@@ -6,6 +6,9 @@ import json
 import os
 from pathlib import Path
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.json_text import parse_json
 from aiida_mlip_autopipe.labelling.label import Failure, Label, outcome_from_json
 
 
@@ -17,6 +20,11 @@ class LabelsFile:
     path
         The file. If it exists, its content is read, and a truncated last line, which a killed process leaves, is
         removed.
+
+    Raises
+    ------
+    AutopipeError
+        If the file is damaged.
     """
 
     def __init__(self, path: Path):
@@ -43,7 +51,7 @@ def read_labels(path: Path) -> dict[str, Label | Failure]:
 
     Raises
     ------
-    ValueError, KeyError, TypeError
+    AutopipeError
         If the file is damaged.
     """
     return _read(path)[0]
@@ -52,11 +60,18 @@ def read_labels(path: Path) -> dict[str, Label | Failure]:
 def _read(path: Path) -> tuple[dict[str, Label | Failure], int]:
     """Return the content of a file and the size in bytes of its complete lines."""
     outcomes, size = {}, 0
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else ()):
         if not line.endswith(b'\n'):
             break
-        content = json.loads(line)
-        key = str(content.pop('key'))
-        outcomes[key] = outcome_from_json(content)
+        try:
+            content = parse_json(line)
+            if not isinstance(content, dict) or not isinstance(key := content.pop('key', None), str):
+                raise ValueError('it has no key')
+            outcomes[key] = outcome_from_json(content)
+        except ValueError as error:
+            reason = ' '.join(str(error).split())
+            raise AutopipeError(
+                Code.FILE_UNREADABLE, f'{path.name}, line {number + 1}: the label cannot be read: {reason}'
+            ) from error
         size += len(line)
     return outcomes, size

@@ -91,9 +91,9 @@ class SinglePoints:
         evaluation = evaluator.evaluate(atoms.positions, atoms.cell.array)
         self.calls += evaluator.calls
         if evaluation.forces.shape != (len(atoms), 3):
-            return self.fail('raised', f'the forces have the shape {evaluation.forces.shape}, for {len(atoms)} atoms')
+            return self.fail('raised', f'the forces have the shape {evaluation.forces.shape}, not ({len(atoms)}, 3)')
         if not evaluation.is_finite(needs_stress=evaluator.with_stress):
-            return self.fail('not_finite', 'the energy, the forces or the stress are not finite')
+            return self.fail('not_finite', 'the energy, a force or the stress is not finite')
         if getattr(self.calculator, 'converged', None) is False:
             return self.fail('not_converged', 'the calculator reports that it did not converge')
         results = self.calculator.results

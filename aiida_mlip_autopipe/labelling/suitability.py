@@ -17,7 +17,6 @@ from aiida_mlip_autopipe.core.errors import Fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.structures.magnetism import high_spin_moments, magnetic_elements
-from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.vacuum import is_few_atoms
 
 # Initial charges are floats whose sum may not be exactly zero.
@@ -92,10 +91,9 @@ def labelling_warnings(
         Place of the settings, for the messages.
     """
     compositions = [set(atoms.symbols) for atoms in structures]
-    periodic = [atoms for atoms in structures if atoms.pbc.all()]
     found = [
         describe_other_hubbard_U(compositions, explorers, settings, place=place),
-        _describe_missing_stress(periodic, settings, place),
+        describe_missing_stress(structures, settings, place=place),
     ]
     return [sentence for sentence in found if sentence is not None]
 
@@ -133,27 +131,23 @@ def describe_other_hubbard_U(
     return describe_missing_U(models[0], missing, f'{place}.hubbard_U_eV') if missing else None
 
 
-def has_accurate_stress(atoms: Atoms, level: LevelOfTheory) -> bool:
-    """Return whether the stress of a label is accurate enough for training.
-
-    GPAW's stress of hard elements is not, if the cutoff of the plane waves is small; see `hard_elements`.
+def describe_missing_stress(structures: Sequence[Atoms], settings: Settings, *, place: str) -> str | None:
+    """Return a sentence if labels would have no stress because the cutoff is too low; see `has_accurate_stress`.
 
     Parameters
     ----------
-    atoms
-        The structure.
-    level
-        The level of theory of the label.
+    structures
+        The structures. Those that are not periodic in all directions have no stress anyway.
+    settings
+        Settings of the calculator that labels them.
+    place
+        Place of these settings.
     """
-    cutoff_eV = level.parameters.get('plane_wave_cutoff_eV') if level.code == 'gpaw' else None
-    return cutoff_eV is None or not hard_elements(atoms.symbols, cutoff_eV)
-
-
-def _describe_missing_stress(structures: Sequence[Atoms], settings: Settings, place: str) -> str | None:
     if not isinstance(settings, GPAWSettings):
         return None
     cutoff_eV = settings.plane_wave_cutoff_eV
-    hard = hard_elements(set().union(*(atoms.symbols for atoms in structures)), cutoff_eV)
+    periodic = [atoms for atoms in structures if atoms.pbc.all()]
+    hard = hard_elements(set().union(*(atoms.symbols for atoms in periodic)), cutoff_eV)
     if not hard:
         return None
     return (

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 
+from aiida_mlip_autopipe.core.errors import first_line
+from aiida_mlip_autopipe.core.reading.arrays import read_npy, require_array
 from aiida_mlip_autopipe.data.descriptors import node_from_features
 from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE
 from aiida_mlip_autopipe.descriptors.describe import Of
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.parsers.job import JobParser
 
 
 class DescriptorsParser(JobParser):
@@ -31,10 +32,10 @@ class DescriptorsParser(JobParser):
         n_rows = {trajectory_id(leg): _count_rows(leg, inputs) for leg in _legs(inputs)}
         n_expected = sum(n_rows.values()) if n_rows else _count_reference_rows(inputs)
         try:
-            features = np.load(path)
-            if len(features) != n_expected:
-                raise ValueError(f'number of descriptors: {len(features)}; number expected: {n_expected}')
-        except Exception as error:  # NumPy raises various errors for truncated files
+            features = require_array(
+                {'descriptors': read_npy(path)}, 'descriptors', 'float', n_expected, None, finite=True
+            )
+        except (OSError, ValueError) as error:
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include={'calculator_name', 'model_name', 'model_sha256', 'statistics'})
         request: dict[str, Any] = {'of': _target(inputs), 'descriptor': inputs.descriptor.get_dict()}

@@ -11,11 +11,13 @@ from aiida.engine import ExitCode
 from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import first_line
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
-from aiida_mlip_autopipe.exploration.files.trajectory_file import TrajectoryFile, read_trajectory
+from aiida_mlip_autopipe.exploration.files.trajectory_file import TrajectoryFile, TrajectoryFileError, read_trajectory
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.parsers.job import JobParser
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 # Fields of the result that each row of the dataset records; stored with the trajectory.
 ABOUT = (
@@ -60,7 +62,8 @@ class ExplorationParser(JobParser):
                 return self.exit_codes.ERROR_TRAJECTORY_MISSING
             try:
                 trajectory = read_trajectory(path, self.node.inputs.seed.seed_id)
-            except Exception as error:  # the reader raises various errors for truncated files
+                self._check_frames(trajectory, result, checkpoint)
+            except TrajectoryFileError as error:
                 return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
             if result.outcome == 'unstable' and result.timestep_fs:
                 trajectory.extra['time_to_crash_fs'] = (result.last_step - trajectory.steps) * result.timestep_fs
@@ -71,6 +74,12 @@ class ExplorationParser(JobParser):
             if (folder / name).is_file():
                 self.out(label, orm.SinglefileData(folder / name, filename=Path(name).name))
         return None
+
+    def _check_frames(self, trajectory: Trajectory, result: contract.Result, checkpoint: Checkpoint | None) -> None:
+        """Do nothing, because the job itself wrote the frames.
+
+        Subclasses raise an error if the frames do not belong to the job.
+        """
 
     def _read_checkpoint(self, result: contract.Result, folder: Path) -> Checkpoint | None:
         """Return the checkpoint of the job; None if it is missing and the next leg does not need it.

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
-from pydantic import ValidationError
 
+from aiida_mlip_autopipe.core.errors import AutopipeError, first_line
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.jobs.environment import self_test_command
 from aiida_mlip_autopipe.jobs.failures import accounting_state, find_failure
@@ -35,12 +35,12 @@ class JobParser(Parser):
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Attach the outputs, and return an exit code if the job failed."""
         try:
-            text = self.retrieved.base.repository.get_object_content(contract.RESULT_FILE)
+            data = self.retrieved.base.repository.get_object_content(contract.RESULT_FILE, mode='rb')
         except FileNotFoundError:
             return self._find_cause(self.exit_codes.ERROR_RESULT_MISSING)
         try:
-            result = contract.Result.model_validate_json(text)
-        except ValidationError as error:
+            result = contract.read_result(data)
+        except ValueError as error:
             return self.exit_codes.ERROR_RESULT_UNREADABLE.format(reason=first_line(error))
         self.out('result', orm.Dict(result.model_dump(mode='json')))
         return self.attach(result, Path(kwargs['retrieved_temporary_folder'])) or self._find_exit_code(result)
@@ -56,7 +56,7 @@ class JobParser(Parser):
             return self.exit_codes.ERROR_TRAJECTORY_MISSING
         try:
             return read_labels(path)
-        except Exception as error:  # a damaged file raises various errors
+        except AutopipeError as error:
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
 
     def _find_exit_code(self, result: contract.Result) -> ExitCode | None:
@@ -97,14 +97,9 @@ class JobParser(Parser):
 
 
 def read_text(retrieved: orm.FolderData, name: str) -> str:
-    """Return the text of a retrieved file, or an empty string if it does not exist."""
+    """Return the text of a retrieved file, with bytes that are not text replaced; empty if the file does not exist."""
     try:
-        content: str = retrieved.base.repository.get_object_content(name)
+        content: bytes = retrieved.base.repository.get_object_content(name, mode='rb')
     except FileNotFoundError:
         return ''
-    return content
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of the message of an error, or its class if the message is empty."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return content.decode(errors='replace')

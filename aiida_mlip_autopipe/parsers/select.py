@@ -6,10 +6,11 @@ from pathlib import Path
 
 from aiida.engine import ExitCode
 
+from aiida_mlip_autopipe.core.errors import first_line
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
 from aiida_mlip_autopipe.data.trajectory import sort_trajectories
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.parsers.job import JobParser
 from aiida_mlip_autopipe.sampling.job import read_selection
 
 
@@ -23,7 +24,7 @@ class SelectionParser(JobParser):
         try:
             selection = read_selection(folder)
             nodes = nodes_from_selection(selection, sort_trajectories(self.node.inputs.legs.values()))
-        except Exception as error:  # the reader raises various errors for missing or truncated files
+        except (OSError, ValueError, IndexError) as error:
             return self.exit_codes.ERROR_SELECTION_UNREADABLE.format(reason=first_line(error))
         for label, node in nodes.items():
             self.out(label, node)

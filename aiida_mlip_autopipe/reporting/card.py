@@ -29,6 +29,7 @@ from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.rows.contents import describe_rows, tabulate_sets
 from aiida_mlip_autopipe.structures.rows.level import describe_difference
+from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS
 from aiida_mlip_autopipe.structures.rows.row import Row, isolated_atom_energies
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -238,6 +239,8 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
     lines += ['', '## Origin', '']
     for origin in card['origins']:
         lines.append(f'- {counted(origin["n_rows"], "row")}: {_facts(origin)}')
+        if EXTENDS in origin:
+            lines.append(f'    - extends: {_facts(origin[EXTENDS])}')
         same = origin['explored'].items() <= origin['labelled'].items()
         if origin['explored'] and not same:
             lines.append(f'    - explored by: {_facts(origin["explored"])}')

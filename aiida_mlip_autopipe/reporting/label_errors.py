@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.structures.rows.row import Row
 FORCE_EDGES_eV_A = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, np.inf)
 """Limits of the intervals of the magnitude of a force."""
 N_WORST = 10
-"""Number of the structures with the largest errors that are listed."""
+"""Number of structures with the largest errors that are listed."""
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ def render_label_errors(errors: Mapping[str, Any], n_rows: int) -> list[str]:
     n_compared = errors['all']['n_structures']
     parts = [
         f'<h2>Errors of {escape(errors["compared"])}</h2>',
-        f'<p>Reference: {escape(errors["reference"])}. {counted(n_compared, "row")} of {n_rows} have both labels. '
-        'Energies of different levels have different reference points, so an offset per element was removed from the '
-        'differences by a robust fit (the smallest sum of absolute deviations). Errors of forces and stresses are '
-        'those of the components. The last rows of the table group the atoms by the magnitude of the reference '
-        'force.</p>',
+        f'<p>Reference: {escape(errors["reference"])}. Both labels are known for {n_compared} of '
+        f'{counted(n_rows, "row")}. Energies of different levels have different reference points, so an offset per '
+        'element was removed from the differences by a robust fit (the smallest sum of absolute deviations). Errors of '
+        'forces and stresses are computed per component. The last rows of the table group the atoms by the magnitude '
+        'of the reference force.</p>',
         _table_of_errors(errors),
     ]
     for name, title in WORST.items():

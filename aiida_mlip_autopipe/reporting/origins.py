@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.calculators.licences import licence_of
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.labels import other_labels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
-from aiida_mlip_autopipe.structures.rows.provenance import Software
+from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS, Software
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 
@@ -34,8 +34,10 @@ def _origin(row: Row) -> dict[str, Any]:
     else:
         explored, labelled = {}, {name: pairs.get(name) for name in Software.model_fields}
     source = {name: pairs.get(name) for name in ('label_source', LEVEL)}
+    extends = row.data.get('provenance', {}).get(EXTENDS)
     return {
         **{name: pairs.get(name) for name in ('file', 'file_sha256', 'campaign', 'random_seed', 'config_sha256')},
+        **({} if extends is None else {EXTENDS: extends}),
         'explored': explored,
         'labelled': {**source, **labelled},
     }

@@ -203,9 +203,16 @@ def _compare(assessment: Mapping[str, Any]) -> list[str]:
         ]
     return [
         '<h2>Comparison with a random selection of the same size</h2>',
-        f'<p>{counted(assessment["n_candidates"], "candidate frame")}.</p>',
+        f'<p>{_count_candidates(assessment)}.</p>',
         render_table(['', 'this selection', 'random'], scores),
     ]
+
+
+def _count_candidates(assessment: Mapping[str, Any]) -> str:
+    text = counted(assessment['n_candidates'], 'candidate frame')
+    if assessment['n_compared'] == assessment['n_candidates']:
+        return text
+    return f'{text}, of which {assessment["n_compared"]} random ones are compared with the selections and shown'
 
 
 def _draw(

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.core.threads import one_thread
+from aiida_mlip_autopipe.descriptors.describe import Descriptors
 from aiida_mlip_autopipe.descriptors.pca import fit_pca
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.coverage.entropy import describe_by_quests, entropy_and_diversity
 from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore
-from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
+from aiida_mlip_autopipe.sampling.pool.describe import describe_ahead, describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.select import Selection
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# Maximum number of unchosen frames on the map.
-MAX_MAPPED = 4000
+# Maximum number of candidates with which the selections are compared, and which the map shows.
+MAX_COMPARED = 2000
 # Maximum number of structures for the Vendi score, whose cost grows with the cube of this number.
 MAX_VENDI = 1000
 # Maximum numbers of structures and of environments for the entropy. The cost grows with the square of the latter.
@@ -33,6 +35,7 @@ def assess_selection(
     selection: Selection,
     descriptor: SoapSettings | None = None,
     *,
+    described: Mapping[str, Descriptors] | None = None,
     random_seed: int,
     n_random: int = 5,
 ) -> dict[str, Any]:
@@ -46,8 +49,10 @@ def assess_selection(
         The selection, with its frames in the order in which they were chosen.
     descriptor
         The descriptor for the distances.
+    described
+        Descriptors of the trajectories that jobs computed, by the key of the descriptor. Others are computed here.
     random_seed
-        The random seed of the random selections.
+        The random seed of the random selections, and of the candidates that are compared.
     n_random
         The number of random selections. The result contains the medians over them.
 
@@ -56,7 +61,10 @@ def assess_selection(
     dict
         The following entries, as JSON.
 
-        ``curve`` and ``random_curve``: maximum and mean distance of a candidate to the nearest chosen frame
+        ``n_candidates`` and ``n_compared``: the number of candidates, and of those with which the selections are
+        compared: all of them, or `MAX_COMPARED` random ones.
+
+        ``curve`` and ``random_curve``: maximum and mean distance of a compared candidate to the nearest chosen frame
         (``radius``, ``mean``) after ``n`` choices.
 
         ``scores`` and ``random_scores``: ``vendi`` (the effective number of different structures: Friedman and Dieng,
@@ -68,75 +76,116 @@ def assess_selection(
         ``map``: the first two principal components of candidates and chosen frames, with their names and their indices
         (``trajectory``, ``frame``).
     """
+    settings = descriptor or SoapSettings()
     pool = collect_frames(trajectories)
-    described = describe_pool(pool, descriptor or SoapSettings())
-    features = described.candidates.points
-    components = fit_pca(features).keep(N_COMPONENTS).apply(features)
     positions = {pair: i for i, pair in enumerate(zip(pool.trajectory_indices, pool.frame_indices, strict=True))}
     chosen = np.array(
         [positions[pair] for pair in zip(selection.trajectory_indices, selection.frame_indices, strict=True)]
     )
-    steps = sorted({int(n) for n in np.geomspace(1, len(chosen), 20).round()})
-    curves, scores = [], []
-    for number in range(n_random):
-        rng = make_rng(random_seed, 'assessment', str(number))
-        drawn = rng.permutation(len(pool))[: len(chosen)]
-        curves.append(_curve(features, drawn, steps))
-        scores.append(_descriptor_scores(features, components, drawn) | _environment_and_cost_scores(pool, drawn))
+    draws = [
+        make_rng(random_seed, 'assessment', str(number)).permutation(len(pool))[: len(chosen)]
+        for number in range(n_random)
+    ]
+    compared = np.arange(len(pool))
+    if len(pool) > MAX_COMPARED:
+        compared = make_rng(random_seed, 'assessment', 'compared').permutation(len(pool))[:MAX_COMPARED]
+    # Only the descriptors of these frames are needed.
+    used = np.unique(np.concatenate([compared, chosen, *draws]))
+    described_pool = describe_ahead(pool, {'descriptor': settings.model_dump(mode='json')}, described or {})
+    features = describe_pool(described_pool.subset(used), settings)
+    space = _Space(pool, used, features.candidates.points, np.sort(compared))
+    curves = [space.curve(drawn) for drawn in draws]
+    scores = [space.scores(drawn) for drawn in draws]
     return {
-        'descriptor': described.report,
+        'descriptor': features.report,
         'n_candidates': len(pool),
-        'curve': _curve(features, chosen, steps),
+        'n_compared': len(compared),
+        'curve': space.curve(chosen),
         'random_curve': {name: np.median([curve[name] for curve in curves], axis=0).tolist() for name in curves[0]},
-        'scores': _descriptor_scores(features, components, chosen) | _environment_and_cost_scores(pool, chosen),
+        'scores': space.scores(chosen),
         'random_scores': {name: float(np.median([score[name] for score in scores])) for name in scores[0]},
-        'map': _map(pool, components, chosen),
+        'map': space.map(chosen),
     }
 
 
-def _curve(features: np.ndarray, chosen: np.ndarray, steps: Sequence[int]) -> dict[str, list[float]]:
-    centred = features - features.mean(axis=0)
-    norms = np.einsum('ij,ij->i', centred, centred)
-    squared = np.full(len(features), np.inf, dtype=np.float32)
-    curve: dict[str, list[float]] = {'n': [], 'radius': [], 'mean': []}
-    for n, index in enumerate(chosen, start=1):
-        np.minimum(squared, norms + norms[index] - 2.0 * (centred @ centred[index]), out=squared)
-        if n in steps:
+class _Space:
+    """The descriptors of frames of a pool, in which selections are compared with a part of the candidates.
+
+    Parameters
+    ----------
+    pool
+        The candidates.
+    used
+        Indices of the candidates with a descriptor, in ascending order (u,).
+    features
+        Their descriptors (u, d).
+    compared
+        Indices of the candidates with which the selections are compared, in ascending order. They have a descriptor.
+    """
+
+    def __init__(self, pool: FramePool, used: np.ndarray, features: np.ndarray, compared: np.ndarray):
+        self._pool, self._used, self._features, self._compared = pool, used, features, compared
+        of_compared = features[self._places(compared)]
+        self._mean = of_compared.mean(axis=0)
+        self._centred = of_compared - self._mean
+        self._components = fit_pca(of_compared).keep(N_COMPONENTS).apply(features)
+        self._coverage = CoverageScore(self._components[self._places(compared)])
+
+    def _places(self, indices: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._used, indices)
+
+    def curve(self, chosen: np.ndarray) -> dict[str, list[float]]:
+        """Return the distances from the compared candidates to the nearest chosen frame, by the number of choices."""
+        steps = sorted({int(n) for n in np.geomspace(1, len(chosen), 20).round()})
+        points = self._features[self._places(chosen)] - self._mean
+        norms, chosen_norms = (np.einsum('ij,ij->i', these, these) for these in (self._centred, points))
+        squared = np.full(len(norms), np.inf, dtype=np.float32)
+        curve: dict[str, list[float]] = {'n': [], 'radius': [], 'mean': []}
+        for start, n in pairwise([0, *steps]):
+            products = self._centred @ points[start:n].T
+            np.minimum(squared, norms + (chosen_norms[start:n] - 2.0 * products).min(axis=1), out=squared)
             distances = np.sqrt(np.maximum(squared, 0.0))
             for name, value in (('n', n), ('radius', distances.max()), ('mean', distances.mean())):
                 curve[name].append(float(value))
-    return curve
+        return curve
+
+    def scores(self, chosen: np.ndarray) -> dict[str, float]:
+        """Return the scores of a selection."""
+        places = self._places(chosen)
+        occupied = self._coverage.of(self._components[places])
+        return _descriptor_scores(self._features[places], occupied) | _environment_and_cost_scores(self._pool, chosen)
+
+    def map(self, chosen: np.ndarray) -> dict[str, Any]:
+        """Return the points of the compared candidates that were not chosen, and of the chosen frames."""
+        others = np.setdiff1d(self._compared, chosen)
+        return {
+            name: _points(self._pool, self._components[self._places(indices)], indices)
+            for name, indices in (('candidates', others), ('chosen', chosen))
+        }
 
 
-def _descriptor_scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    subset = features[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_VENDI)).astype(np.int64)]]
+def _descriptor_scores(chosen: np.ndarray, occupied: float) -> dict[str, float]:
+    subset = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_VENDI)).astype(np.int64)]
     similarity = (subset @ subset.T).astype(np.float64)
     eigenvalues = np.clip(np.linalg.eigvalsh(similarity / len(subset)), 1e-300, None)
     others = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0)) + np.diag(np.full(len(subset), np.inf))
     return {
         'vendi': float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())),
-        'occupied': CoverageScore(components).of(components[chosen]),
+        'occupied': occupied,
         'nearest': float(np.median(others.min(axis=1))) if len(subset) > 1 else 0.0,
     }
 
 
 def _environment_and_cost_scores(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
     subset = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_SAMPLED)).astype(np.int64)]
-    environments = describe_by_quests(pool.subset(subset).structures())
-    sample = np.linspace(0, len(environments) - 1, min(len(environments), MAX_ENVIRONMENTS)).astype(np.int64)
-    entropy, diversity = entropy_and_diversity(environments[sample])
+    environments = describe_by_quests(list(pool.subset(subset).structures()), MAX_ENVIRONMENTS)
+    entropy, diversity = entropy_and_diversity(environments)
     return {
         'entropy': entropy,
         'diversity': diversity,
         'force_95_eV_A': float(np.quantile(pool.subset(chosen).largest_forces(), 0.95)),
         'atoms_cubed': cubed_atoms(pool.n_atoms()[chosen]),
     }
-
-
-def _map(pool: FramePool, components: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
-    others = np.setdiff1d(np.arange(len(pool)), chosen)
-    shown = others[np.linspace(0, len(others) - 1, min(len(others), MAX_MAPPED)).astype(np.int64)]
-    return {'candidates': _points(pool, components, shown), 'chosen': _points(pool, components, chosen)}
 
 
 def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dict[str, list[Any]]:
@@ -150,7 +199,7 @@ def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dic
         strict=True,
     )
     coordinates = np.zeros((len(indices), 2))
-    coordinates[:, : components.shape[1]] = components[indices, :2]
+    coordinates[:, : components.shape[1]] = components[:, :2]
     return {
         'x': [round(float(x), 6) for x in coordinates[:, 0]],
         'y': [round(float(y), 6) for y in coordinates[:, 1]],

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 # Increase this if a change to this subpackage changes the chosen frames. Caching then ignores older results.
-STAGE_VERSION = '13'
+STAGE_VERSION = '14'
 
 
 class SamplerSettings(Settings):

@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.arrays import open_npz, require_array
+from aiida_mlip_autopipe.core.reading.json_text import parse_json
 from aiida_mlip_autopipe.descriptors.describe import Descriptors
 from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refusing_settings
@@ -20,6 +22,7 @@ from aiida_mlip_autopipe.sampling import STAGE_VERSION, Selection, SelectionRequ
 from aiida_mlip_autopipe.sampling.contract import REPORT_FILE, SELECTION_FILE, SelectionJob
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset
 from aiida_mlip_autopipe.sampling.trajectories_file import read_features, read_trajectories
+from aiida_mlip_autopipe.structures.rows.splits import Split
 
 
 def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
@@ -86,9 +89,17 @@ def read_selection(folder: Path) -> Selection:
 
     Raises
     ------
-    Exception
-        If a file is missing or truncated. NumPy raises errors of various classes.
+    OSError, ValueError
+        If a file cannot be read or is damaged.
     """
-    content = json.loads((folder / REPORT_FILE).read_text())
-    with np.load(folder / SELECTION_FILE) as arrays:
-        return Selection(**arrays, splits=tuple(content['splits']), report=content['report'])
+    content = parse_json((folder / REPORT_FILE).read_bytes())
+    if not isinstance(content, dict) or not isinstance(content.get('report'), dict):
+        raise ValueError(f'{REPORT_FILE} has no report')
+    splits = TypeAdapter(tuple[Split | None, ...]).validate_python(content.get('splits'))
+    with open_npz(folder / SELECTION_FILE) as arrays:
+        n = len(splits)
+        indices = {name: require_array(arrays, name, 'integer', n) for name in ('trajectory_indices', 'frame_indices')}
+        if any((one < 0).any() for one in indices.values()):
+            raise ValueError('an index is negative')
+        values = {name: require_array(arrays, name, 'number', n) for name in ('distances', 'gains')}
+        return Selection(**indices, **values, splits=splits, report=content['report'])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aiida_mlip_autopipe.core.reading.arrays import open_npz, require_array
 from aiida_mlip_autopipe.descriptors.describe import Descriptors
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
@@ -24,17 +25,21 @@ def write_trajectories(path: Path, trajectories: Sequence[Trajectory]) -> None:
 
 
 def read_trajectories(path: Path, seed_ids: Sequence[str]) -> list[Trajectory]:
-    """Read the trajectories of a file. The ids of their seeds must be in the order of the trajectories."""
-    with np.load(path) as arrays:
-        extra: list[dict[str, np.ndarray]] = [{} for _ in seed_ids]
-        for key in arrays.files:
-            number, kind, *name = key.split(' ', 2)
-            if kind == 'extra':
-                extra[int(number)][name[0]] = arrays[key]
-        return [
-            Trajectory(seed_id, **{name: arrays[f'{number} {name}'] for name in ARRAYS}, extra=extra[number])
-            for number, seed_id in enumerate(seed_ids)
-        ]
+    """Read the trajectories of a file. The ids of their seeds must be in the order of the trajectories.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read or is damaged, or its arrays do not describe the trajectories.
+    """
+    found = []
+    with open_npz(path) as arrays:
+        for number, seed_id in enumerate(seed_ids):
+            start = f'{number} extra '
+            extra = {key.removeprefix(start): arrays[key] for key in arrays if key.startswith(start)}
+            found.append(Trajectory(seed_id, **{name: arrays[f'{number} {name}'] for name in ARRAYS}, extra=extra))
+            found[-1].check()
+    return found
 
 
 def write_features(path: Path, described: Mapping[str, Descriptors]) -> None:
@@ -48,7 +53,18 @@ def write_features(path: Path, described: Mapping[str, Descriptors]) -> None:
 
 
 def read_features(path: Path, key: str, n_trajectories: int) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Read the vectors of a descriptor: those of each trajectory and, if present, those of the reference dataset."""
-    with np.load(path) as arrays:
-        reference = arrays[f'{key} {REFERENCE}'] if f'{key} {REFERENCE}' in arrays.files else None
-        return [arrays[f'{key} {number}'] for number in range(n_trajectories)], reference
+    """Read the vectors of a descriptor: those of each trajectory and, if present, those of the reference dataset.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read or is damaged, or its arrays are not vectors of one length.
+    """
+    with open_npz(path) as arrays:
+        features: list[np.ndarray] = []
+        for number in range(n_trajectories):
+            length = features[0].shape[1] if features else None
+            features.append(require_array(arrays, f'{key} {number}', 'float', None, length, finite=True))
+        name = f'{key} {REFERENCE}'
+        length = features[0].shape[1] if features else None
+        return features, require_array(arrays, name, 'float', None, length, finite=True) if name in arrays else None

@@ -63,7 +63,8 @@ class BulkInsert:
         """Insert the rows that were added."""
         insert, pairs = self._connection.executemany, self._pairs
         if self._systems:
-            insert(f'INSERT INTO systems VALUES ({", ".join("?" * len(self._systems[0]))})', self._systems)
+            marks = ', '.join('?' * len(self._systems[0]))
+            insert(f'INSERT INTO systems VALUES ({marks})', self._systems)  # nosec B608: only question marks
         insert('INSERT INTO species VALUES (?, ?, ?)', self._species)
         insert(
             'INSERT INTO text_key_values VALUES (?, ?, ?)',

@@ -16,6 +16,8 @@ from ase import Atoms
 from ase.db.core import parse_selection
 from ase.db.sqlite import VERSION, SQLite3Database
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.rows.keys import current_pairs
 from aiida_mlip_autopipe.structures.rows.results import StoredResults
 from aiida_mlip_autopipe.structures.rows.row import Row
@@ -45,8 +47,24 @@ def select_rows(database: SQLite3Database, selection: Any, **equal: Any) -> Iter
         A query in the syntax of ASE, or a list of its parts.
     equal
         Required key-value pairs.
+
+    Raises
+    ------
+    AutopipeError
+        If a row cannot be read.
     """
     keys, comparisons = parse_selection(selection, **equal)
+    try:
+        yield from _select_rows(database, keys, comparisons)
+    except (AutopipeError, OSError):
+        raise
+    except Exception as error:  # SQLite, ASE and NumPy raise various errors for damaged files
+        raise AutopipeError(
+            Code.FILE_UNREADABLE, f'{database.filename} has a row that cannot be read: {error or type(error).__name__}'
+        ) from error
+
+
+def _select_rows(database: SQLite3Database, keys: Any, comparisons: Any) -> Iterator[Row]:
     names = ', '.join(f'systems.{name}' for name in database.columnnames[:N_COLUMNS])
     with database.managed_connection() as connection:
         statement, values = database.create_select_statement(keys, comparisons, what=names)

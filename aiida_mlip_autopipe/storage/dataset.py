@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -64,16 +66,20 @@ class Dataset:
         self._database.__enter__()
         try:
             # At the first access, ASE checks the format of the file, or creates the tables of a new file.
-            self._database.count()
-        except (sqlite3.DatabaseError, OSError) as error:
+            with self._full_disk():
+                self._database.count()
+        except Exception as error:  # SQLite and ASE raise various errors for damaged files
             self._database.__exit__(type(error), error, None)
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise
             raise AutopipeError(Code.FILE_UNREADABLE, f'{self.path} cannot be opened as a dataset: {error}') from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._database.__exit__(kind, error, traceback)
+        with self._full_disk():
+            self._database.__exit__(kind, error, traceback)
 
     def __len__(self) -> int:
         return int(self._database.count())
@@ -90,8 +96,10 @@ class Dataset:
         ------
         AutopipeError
             If the database refuses a key or a value. The message names the row.
+        OSError
+            If the disk is full.
         """
-        with self._database.bulk_insert() as insert:
+        with self._full_disk(), self._database.bulk_insert() as insert:
             return [self._insert(insert, row, f'row {position}') for position, row in enumerate(rows)]
 
     def read(self, row_id: int) -> Row:
@@ -167,6 +175,16 @@ class Dataset:
     def _insert(self, insert: BulkInsert, row: Row, where: str) -> int:
         with self._refusal_of(where):
             return insert.add(to_entry(row, where), row.key_value_pairs, row.data)
+
+    @contextmanager
+    def _full_disk(self) -> Iterator[None]:
+        """Raise the error of the system if the disk is full; SQLite has a different one."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if getattr(error, 'sqlite_errorcode', None) != sqlite3.SQLITE_FULL:
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
 
     @contextmanager
     def _refusal_of(self, where: str) -> Iterator[None]:

@@ -10,8 +10,8 @@ import numpy as np
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.row import Row
 
-# The UUID of a run changes when it is repeated, and a path says only where content was found.
-_NOT_CONTENT = {'exploration', 'file'}
+# The UUIDs of runs and datasets change when they are repeated, and a path says only where content was found.
+_NOT_CONTENT = {'exploration', 'file', 'uuid', 'dataset_uuid'}
 _SCALARS = {str, int, float, bool, type(None)}
 
 

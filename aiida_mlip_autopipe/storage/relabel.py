@@ -117,11 +117,11 @@ def _describe_lack(rows: Sequence[Row], lacking: Sequence[int], choice: str) -> 
         present = present_labels(row)
         for labels in (*([present] if present is not None else []), *other_labels(row).values()):
             levels[labels.level.hash] = labels.level.name
-    known = ', '.join(f'{name} ({key})' for key, name in levels.items()) or 'no known level'
+    known = ', '.join(f'{name} ({key})' for key, name in levels.items()) or 'none known'
     first = rows[lacking[0]]
     return (
-        f'{counted(len(lacking), "row")} of {len(rows)} have no labels that match {choice}, such as {_name(first)}; '
-        f'the levels in the dataset are {known}'
+        f'no labels match {choice} in {len(lacking)} of {counted(len(rows), "row")}, such as {_name(first)}; '
+        f'levels in the dataset: {known}'
     )
 
 

@@ -39,7 +39,7 @@ class Comparison:
     Attributes
     ----------
     key, operator, value
-        Such as ``kind``, ``=`` and ``surface``.
+        For example, ``kind``, ``=`` and ``surface``.
     """
 
     key: str

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
+from aiida_mlip_autopipe.core.reading.arrays import open_npz, require_array
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 OPTIONAL = ('tags', 'initial_magmoms', 'initial_charges')
@@ -53,12 +55,35 @@ class Structures:
     ----------
     path
         The file.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read or is damaged, or its arrays do not describe structures.
     """
 
     def __init__(self, path: Path):
-        with np.load(path) as arrays:
-            self._arrays = {name: arrays[name] for name in ('n_atoms', 'numbers', 'positions', 'cells', 'pbc')}
-            self._optional = {name: arrays[name] for name in OPTIONAL if name in arrays}
+        with open_npz(path) as arrays:
+            sizes = require_array(arrays, 'n_atoms', 'integer', None)
+            if (sizes < 0).any():
+                raise ValueError('a number of atoms is negative')
+            # Python's integers do not overflow.
+            n, m = sum(sizes.tolist()), len(sizes)
+            numbers = require_array(arrays, 'numbers', 'integer', n)
+            if not np.isin(numbers, np.arange(len(chemical_symbols))).all():
+                raise ValueError('an atomic number is invalid')
+            self._arrays = {
+                'n_atoms': sizes,
+                'numbers': numbers,
+                'positions': require_array(arrays, 'positions', 'float', n, 3, finite=True),
+                'cells': arrays['cells'] if not m else require_array(arrays, 'cells', 'float', m, 3, 3, finite=True),
+                'pbc': arrays['pbc'] if not m else require_array(arrays, 'pbc', 'Boolean', m, 3),
+            }
+            self._optional = {
+                name: require_array({name: arrays[name]}, name, 'number', n, *arrays[name].shape[1:2])
+                for name in OPTIONAL
+                if name in arrays
+            }
 
     def __len__(self) -> int:
         return len(self._arrays['n_atoms'])

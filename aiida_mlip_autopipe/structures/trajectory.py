@@ -9,6 +9,9 @@ from functools import cached_property
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
+
+from aiida_mlip_autopipe.core.reading.arrays import require_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,34 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    def check(self) -> None:
+        """Check frames that come from a file.
+
+        Raises
+        ------
+        ValueError
+            If the type or the shape of an array is wrong, a position or a cell is not finite, an atomic number is
+            invalid, or the steps do not increase.
+        """
+        f, n, arrays = len(self.steps), len(self.numbers), {**vars(self), **self.extra}
+        for name, kind, shape in (
+            ('numbers', 'integer', (None,)),
+            ('pbc', 'Boolean', (3,)),
+            ('steps', 'integer', (None,)),
+            ('positions', 'float', (f, n, 3)),
+            ('cells', 'float', (f, 3, 3)),
+            ('energies', 'number', (f,)),
+            ('forces', 'float', (f, n, 3)),
+            ('stresses', 'float', (f, 6)),
+            ('temperatures', 'number', (f,)),
+            *((name, 'number', (f, *np.shape(array)[1:])) for name, array in self.extra.items()),
+        ):
+            require_array(arrays, name, kind, *shape, finite=name in ('positions', 'cells'))
+        if not np.isin(self.numbers, np.arange(len(chemical_symbols))).all():
+            raise ValueError('an atomic number is invalid')
+        if (np.diff(self.steps) <= 0).any():
+            raise ValueError('the steps do not increase')
 
     @cached_property
     def trajectory_id(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
@@ -11,26 +12,19 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
 from aiida_mlip_autopipe import generation, storage
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
-from aiida_mlip_autopipe.calculations.explore import (
-    ExplorationCalculation,
-    entry_key,
-    exploration_inputs,
-    read_settings,
-)
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.trajectory import link_labels, sort_trajectories, trajectory_id
-from aiida_mlip_autopipe.exploration import DEFAULT_KIND
-from aiida_mlip_autopipe.structures.seed import Place
+from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
-from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
-from aiida_mlip_autopipe.workflows.graph import is_stop_requested
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.graph import RESUMES, is_stop_requested, why_ended
 from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
-from aiida_mlip_autopipe.workflows.inputs.codes import choose_code
 from aiida_mlip_autopipe.workflows.inputs.environments import Notify
+from aiida_mlip_autopipe.workflows.inputs.exploration import inputs_of_seed
 from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
 from aiida_mlip_autopipe.workflows.selection import SelectionWorkChain
 
@@ -157,28 +151,14 @@ class DatasetWorkChain(SelectionWorkChain):
 
     def submit_one(self, label: str) -> orm.WorkChainNode:
         """Submit the exploration of a seed."""
-        job = self.exposed_inputs(ExplorationCalculation, 'job')
-        *place, entry = self.ctx.places[label]
-        job.update(self.inputs.get('overrides', {}).get(entry_key(entry), {}))
-        settings = read_settings(job)
-        job.update(self.reference_input(label))
-        seed_settings = settings.for_seed(Place(*place))
-        if seed_settings != settings:
-            job.exploration = exploration_inputs(seed_settings)['exploration']
-        if settings.kind != DEFAULT_KIND:
-            job.pop('full_trajectory_interval', None)  # only dynamics has a full trajectory
-        job.seed = orm.load_node(self.ctx.seeds[label])
-        job.random_seed = self.inputs.random_seed
-        key = choose_code(job.random_seed.value, label, self.inputs.codes)
-        code = dict(self.inputs.codes[key])
-        job.metadata = {'options': code.pop('options').get_dict()}
-        stash = code.pop('stash', None)
-        job.update(code)
+        seed = orm.load_node(self.ctx.seeds[label])
+        job, code = inputs_of_seed(self.inputs, seed, self.ctx.places[label], self.reference_input(label))
+        job['metadata'] = {'options': code['options'].get_dict()}
         optional = {}
         if 'committee' in self.inputs:
             optional['committee'] = self.exposed_inputs(EvaluationCalculation, 'committee')
-        if stash is not None:
-            metadata = {'computer': job.code.computer, 'options': stash['options'].get_dict()}
+        if (stash := code.get('stash')) is not None:
+            metadata = {'computer': code['code'].computer, 'options': stash['options'].get_dict()}
             optional['stash'] = {'folder': stash['folder'], 'metadata': metadata}
         return self.submit(
             ExplorationWorkChain,
@@ -188,15 +168,22 @@ class DatasetWorkChain(SelectionWorkChain):
             clean_workdir=self.ctx.clean_workdir,
             retry_memory_factor=self.inputs.retry_memory_factor,
             reuse_finished=self.inputs.reuse_finished,
+            **self._earlier_campaign(),
             metadata={'call_link_label': f'explore_{label}'},
         )
+
+    def _earlier_campaign(self) -> dict[str, Any]:
+        """Return the input that names the campaign whose killed jobs may be recovered, if there is one."""
+        uuid = self.inputs.get(RESUMES) or self.inputs.get(EXTENDS)
+        return {} if uuid is None else {RESUMES: uuid}
 
     def inspect_explorations(self) -> ExitCode | None:
         """Report how the explorations ended; fail only if too few succeeded."""
         ended = {label: orm.load_node(self.ctx.ended[label]) for label in sorted(self.ctx.ended)}
         failed = {label: node for label, node in ended.items() if not node.is_finished_ok}
+        reasons = why_ended([node.pk for node in failed.values()])
         for label, node in failed.items():
-            self.report(f'{label}: {why_ended(node)}')
+            self.report(f'{label}: {reasons[node.pk]}')
         n_ok, n = len(ended) - len(failed), len(ended)
         self.report(f'{n_ok} of {n} explorations succeeded')
         if is_stop_requested(self.node.pk):
@@ -247,6 +234,7 @@ class DatasetWorkChain(SelectionWorkChain):
             labelling=self.submit(
                 LabellingWorkChain,
                 **self.exposed_inputs(LabellingWorkChain, 'labelling'),
+                **self._earlier_campaign(),
                 dataset=self.ctx.dataset,
                 max_concurrent_jobs=self.inputs.max_concurrent_jobs,
                 reuse_finished=self.inputs.reuse_finished,

@@ -11,13 +11,14 @@ from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.workflows.graph import RESUMES, define_extends, define_resumes
 from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
 
 
 def define_inputs(spec: WorkChainSpec) -> None:
     """Define the inputs, each with a validator."""
     spec.input('config', valid_type=orm.Dict, help='The complete config, for provenance.')
-    spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`, which each row records.')
+    spec.input('campaign', valid_type=orm.Dict, help='`name`, `config_hash` and `extends`, which each row records.')
     spec.input('random_seed', valid_type=orm.Int, help='The random seed, from which all random numbers are derived.')
     spec.input(
         'generation', valid_type=orm.Dict, help='`entries`, with keys of `files` instead of paths, and `cutoff_A`.'
@@ -77,7 +78,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.expose_inputs(
         LabellingWorkChain,
         namespace='labelling',
-        exclude=('dataset', 'max_concurrent_jobs', 'reuse_finished', 'metadata'),
+        exclude=('dataset', 'max_concurrent_jobs', 'reuse_finished', RESUMES, 'metadata'),
         namespace_options=dict(optional),
     )
     # All explorations share this node.
@@ -101,6 +102,8 @@ def define_inputs(spec: WorkChainSpec) -> None:
         ('reuse_finished', bool, 'Reuse finished calculations with equal inputs.', {'default': False}),
     ):
         spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
+    define_resumes(spec)
+    define_extends(spec)
     validators.set_validators(spec.inputs, validators.DATASET, validators.dataset)
 
 
@@ -127,7 +130,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
         (402, 'ERROR_NO_FRAMES', 'No exploration produced a good frame.'),
         (403, 'ERROR_SAMPLING', 'The frames cannot be selected: {reason}'),
         (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
-        (405, 'ERROR_STOPPED', 'Stopped by a user; run the same file again to continue.'),
+        (405, 'ERROR_STOPPED', 'Stopped by a user; continue it with `mlip-autopipe resume`.'),
         (406, 'ERROR_DESCRIPTORS', 'The descriptors cannot be computed: {reason}'),
         (407, 'ERROR_REFERENCE_DATASET', 'The explorations cannot be compared with the reference dataset: {reason}'),
         (408, 'ERROR_LABELLING', 'The dataset cannot be labelled: {reason}'),

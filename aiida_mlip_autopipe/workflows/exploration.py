@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import ExitCode, ToContext, while_
+from aiida.engine import ExitCode, ToContext, append_, while_
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.remote.recover import RecoverCalculation
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
 from aiida_mlip_autopipe.jobs.contract import has_progressed
-from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
+from aiida_mlip_autopipe.workflows.graph import RESUMES, define_resumes
+from aiida_mlip_autopipe.workflows.legs.earlier import find_earlier_legs
+from aiida_mlip_autopipe.workflows.legs.killed import (
+    find_killed_job,
+    folder_inputs,
+    folder_of,
+    is_leg,
+    why_not_recovered,
+)
 from aiida_mlip_autopipe.workflows.restarts import RestartedLegs
 
 
@@ -30,6 +39,7 @@ class ExplorationWorkChain(RestartedLegs):
             default=False,
             help='Take legs from the cache.',
         )
+        define_resumes(spec)
         validators.set_validators(spec.inputs, validators.EXPLORATIONS)
         spec.expose_inputs(
             EvaluationCalculation,
@@ -87,6 +97,8 @@ class ExplorationWorkChain(RestartedLegs):
         self.ctx.failure = None
         self.ctx.legs_to_evaluate = []
         self.ctx.legs_to_stash = []
+        # The pks of killed jobs whose files were already requested.
+        self.ctx.killed = []
         if self.inputs.reuse_finished:
             self._take_earlier_legs()
 
@@ -108,13 +120,37 @@ class ExplorationWorkChain(RestartedLegs):
         self.report(f'continuing exploration {legs.exploration} from step {legs.step}')
 
     def run_process(self) -> ToContext:
-        """Submit the next leg."""
+        """Submit the next leg, or recover it from the folder of a killed job with the same inputs."""
+        killed = self._find_killed_job()
+        if killed is not None:
+            return self._recover(killed)
         with use_cache('mlip_autopipe.explore', self.inputs.reuse_finished):
             return super().run_process()
+
+    def _find_killed_job(self) -> orm.CalcJobNode | None:
+        if not self.inputs.reuse_finished:
+            return None
+        return find_killed_job(self.ctx.inputs, self.inputs.get(RESUMES), self.ctx.killed)
+
+    def _recover(self, killed: orm.CalcJobNode) -> ToContext:
+        """Recover a leg from the folder of a killed job, in place of the job that would compute it again."""
+        self.ctx.killed.append(killed.pk)
+        self.ctx.iteration += 1
+        inputs = folder_inputs(self.ctx.inputs, killed, f'recover_{len(self.ctx.killed):02d}')
+        with use_cache('mlip_autopipe.explore.recover'):
+            recovery = self.submit(RecoverCalculation, inputs)
+        self.report(f'recovering the files of job {killed.pk}, which was {killed.process_state.value}')
+        return ToContext(children=append_(recovery))
 
     def inspect_process(self) -> ExitCode | None:
         """Keep the outputs of the leg, however it ended, then let the handlers decide whether another leg follows."""
         job = self.ctx.children[-1]
+        if job.process_class is RecoverCalculation and not is_leg(job) and not self._is_stop_requested():
+            self.report(why_not_recovered(job))
+            # The next iteration runs the leg that could not be recovered.
+            self.ctx.children.pop()
+            self.ctx.iteration -= 1
+            return None
         if 'result' in job.outputs:
             self.ctx.result = job.outputs.result
         if _is_leg(job):
@@ -175,7 +211,7 @@ class ExplorationWorkChain(RestartedLegs):
         leg = self.ctx.legs_to_stash[0]
         job = self._job_of(leg)
         inputs = self.exposed_inputs(StashCalculation, 'stash')
-        inputs.source, inputs.result = job.outputs.remote_folder, job.outputs.result
+        inputs.source, inputs.result = folder_of(job), job.outputs.result
         inputs.metadata['call_link_label'] = f'stash_{leg:02d}'
         with use_cache('mlip_autopipe.stash', self.inputs.reuse_finished):
             return ToContext(stashed=self.submit(StashCalculation, inputs))
@@ -194,13 +230,6 @@ class ExplorationWorkChain(RestartedLegs):
     def conclude(self) -> ExitCode | None:
         """End with the exit code of the last leg."""
         return self.ctx.failure
-
-
-def why_ended(node: orm.WorkChainNode) -> str:
-    """Return why an exploration ended: the message of its last job, otherwise that of the exploration."""
-    jobs = [job for job in node.called if job.process_class is ExplorationCalculation]
-    last = max(jobs, key=lambda job: job.pk, default=node)
-    return last.exit_message or node.exit_message or node.process_status or str(node.process_state)
 
 
 def _is_leg(job: orm.CalcJobNode) -> bool:

@@ -2,20 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from aiida import orm
 
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS, ExtendedCampaign
 
 CAMPAIGN = 'aiida.workflows:mlip_autopipe.dataset'
 """The process type of a campaign."""
+EXPLORATION = 'aiida.workflows:mlip_autopipe.exploration'
+"""The process type of the exploration of a seed."""
+EXPLORATION_JOB = 'aiida.calculations:mlip_autopipe.explore'
+"""The process type of a job that explores a seed."""
+RECOVERY = 'aiida.calculations:mlip_autopipe.explore.recover'
+"""The process type of a job that recovers the files of a killed job."""
+LEG_TYPES = (EXPLORATION_JOB, RECOVERY)
+"""The process types of the jobs that make legs."""
+SEED_LINK = 'job__seed'
+"""The label of the link from a seed to its exploration."""
 LABELLING = 'aiida.workflows:mlip_autopipe.labelling'
 """The process type of a labelling run. It may be part of a campaign, or run without one."""
+LABELLING_JOB = 'aiida.calculations:mlip_autopipe.label'
+"""The process type of a job that labels structures."""
+LABELS_RECOVERY = 'aiida.calculations:mlip_autopipe.label.recover'
+"""The process type of a job that recovers the labels of a killed job."""
 LABELLING_COUNTS = 'mlip_autopipe_labelling'
 """Key of the extra of a labelling run with its number of structures and of known labels."""
 STOP_REQUESTED = 'mlip_autopipe_stop_asked'
+RESUMES = 'resumes'
+"""The metadata input with the uuid of the campaign that a campaign resumes."""
+
+
+@dataclass(frozen=True)
+class Extended:
+    """The campaign that a campaign extends.
+
+    Attributes
+    ----------
+    pk
+        The node; None if the profile or the archive does not contain it.
+    name, uuid
+        Its name and UUID.
+    dataset_uuid, dataset_checksum
+        The UUID of its dataset, and the checksum of the content of this dataset; None if it had none.
+    """
+
+    pk: int | None
+    name: str
+    uuid: str
+    dataset_uuid: str | None
+    dataset_checksum: str | None
+
+    def __str__(self) -> str:
+        return f'campaign {self.name}, ' + (f'uuid {self.uuid}' if self.pk is None else f'id {self.pk}')
+
+
+def define_extends(spec: WorkChainSpec) -> None:
+    """Define the metadata input with which a campaign names the campaign that it extends."""
+    spec.input(
+        EXTENDS,
+        valid_type=str,
+        is_metadata=True,
+        required=False,
+        help='The uuid of the campaign that is being extended. Legs of its killed jobs are recovered.',
+    )
+
+
+def define_resumes(spec: WorkChainSpec) -> None:
+    """Define the metadata input with which a campaign, or a part of it, names the campaign that it resumes."""
+    spec.input(
+        RESUMES,
+        valid_type=str,
+        is_metadata=True,
+        required=False,
+        help='The uuid of the campaign that is being resumed. Legs of its killed jobs are recovered.',
+    )
 
 
 def load_campaign(identifier: str) -> orm.WorkChainNode:
@@ -97,3 +163,110 @@ def find_work_chains(campaign: orm.WorkChainNode, state: dict[str, Any] | None =
         level = query.append(orm.WorkChainNode, with_incoming='chain', filters=state or {}, project='id').all(flat=True)
         found += level
     return found
+
+
+def previous_job(job: orm.CalcJobNode) -> orm.CalcJobNode | None:
+    """Return the job that a job continues; None if it starts from its seed, or its checkpoint was not made by a job.
+
+    A job that recovers the files of a killed job continues that job, whose folder is its input ``parent_folder``.
+    """
+    inputs = job.inputs
+    node = next((inputs[name] for name in ('parent_folder', 'checkpoint') if name in inputs), None)
+    creator = None if node is None else node.creator
+    return creator if isinstance(creator, orm.CalcJobNode) else None
+
+
+def why_ended(explorations: Collection[int]) -> dict[int, str]:
+    """Return why explorations ended: the message of the last job of each, otherwise that of the exploration.
+
+    Parameters
+    ----------
+    explorations
+        Their pks.
+    """
+    if not explorations:  # AiiDA refuses a filter with an empty list
+        return {}
+    reasons = ['attributes.exit_message', 'attributes.process_status', 'attributes.process_state']
+    query = orm.QueryBuilder()
+    query.append(orm.WorkChainNode, filters={'id': {'in': list(explorations)}}, project=['id', *reasons])
+    found = {pk: next((one for one in about if one), '') for pk, *about in query.iterall()}
+    jobs = orm.QueryBuilder()
+    jobs.append(orm.WorkChainNode, filters={'id': {'in': list(explorations)}}, project='id', tag='exploration')
+    jobs.append(
+        orm.CalcJobNode,
+        with_incoming='exploration',
+        filters={'process_type': {'in': list(LEG_TYPES)}},
+        project=['id', 'attributes.exit_message'],
+    )
+    last = {pk: message for pk, _, message in sorted(jobs.all(), key=lambda row: row[:2])}
+    return found | {pk: message for pk, message in last.items() if message}
+
+
+def earlier_campaign(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
+    """Return the campaign that a campaign resumes; None if it resumes none, or if the node was deleted."""
+    return _named_campaign(campaign, RESUMES)
+
+
+def extended_campaign(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
+    """Return the campaign that a campaign extends; None if it extends none, or if the profile does not contain it."""
+    return _named_campaign(campaign, EXTENDS)
+
+
+def read_extended(campaign: orm.WorkChainNode) -> Extended | None:
+    """Return the campaign that a campaign extends; None if it extends none."""
+    if EXTENDS not in (campaign.get_metadata_inputs() or {}):
+        return None
+    node = extended_campaign(campaign)
+    found = ExtendedCampaign(**campaign.inputs.campaign[EXTENDS])
+    return Extended(pk=None if node is None else node.pk, **found.model_dump())
+
+
+def _named_campaign(campaign: orm.WorkChainNode, metadata_input: str) -> orm.WorkChainNode | None:
+    uuid = (campaign.get_metadata_inputs() or {}).get(metadata_input)
+    if uuid is None:
+        return None
+    return orm.QueryBuilder().append(orm.WorkChainNode, filters={'uuid': uuid}).first(flat=True)
+
+
+def later_campaigns(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """Return the campaigns that resume a campaign, oldest first."""
+    return _campaigns_naming(campaign, RESUMES)
+
+
+def extending_campaigns(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """Return the campaigns that extend a campaign, oldest first."""
+    return _campaigns_naming(campaign, EXTENDS)
+
+
+def _campaigns_naming(campaign: orm.WorkChainNode, metadata_input: str) -> list[orm.WorkChainNode]:
+    # The explorations and the labelling of a campaign also name the campaign that it resumes.
+    filters = {
+        'process_type': {'in': [CAMPAIGN, LABELLING]},
+        f'attributes.metadata_inputs.{metadata_input}': campaign.uuid,
+    }
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters, tag='later')
+    found = query.order_by({'later': {'id': 'asc'}}).all(flat=True)
+    return [node for node in found if node.process_type == CAMPAIGN or is_labelling_run(node)]
+
+
+def resumed_campaigns(uuid: str) -> list[orm.WorkChainNode]:
+    """Return a campaign, the campaign that it resumes or extends, the one that this resumes or extends, and so on.
+
+    Parameters
+    ----------
+    uuid
+        The uuid of the first one.
+    """
+    found = []
+    campaign = orm.QueryBuilder().append(orm.WorkChainNode, filters={'uuid': uuid}).first(flat=True)
+    while campaign is not None:
+        found.append(campaign)
+        campaign = earlier_campaign(campaign) or extended_campaign(campaign)
+    return found
+
+
+def last_resumed(campaign: orm.WorkChainNode) -> orm.WorkChainNode:
+    """Return the campaign with which a campaign was last resumed; the campaign itself if it was not."""
+    while later := later_campaigns(campaign):
+        campaign = later[-1]
+    return campaign

@@ -19,47 +19,29 @@ from aiida_mlip_autopipe.calculations.labelling.decisions import (
     screen_rows,
 )
 from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
+from aiida_mlip_autopipe.calculations.processes.base import PROCESSES_VERSION
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.labelling import LabellingSettings, Variation, label_key
 from aiida_mlip_autopipe.labelling.contract import isolated_atom_message
-from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Calibration, modelled, predict_core_s, within_budget
+from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Calibration, modelled, predict_labels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
-from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
+from aiida_mlip_autopipe.workflows.legs.killed_labels import RecoveredLabels
+from aiida_mlip_autopipe.workflows.lost_jobs import INTERRUPTED, LOST, MAX_LOST, RULE_OF_STRUCTURE, lost_message
 from aiida_mlip_autopipe.workflows.process_label import ProcessLabellingWorkChain
-from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # The prefix of the labels of jobs that compute isolated atoms.
 ISOLATED_ATOMS = 'isolated_atoms'
-CODES = LabellingCalculation.exit_codes
 # Exit codes of a process that could compute none of its isolated atoms. The structures keep their labels.
 NO_ISOLATED_ATOM = {
     ProcessLabellingWorkChain.exit_codes.ERROR_ISOLATED_ATOM.status,
-    CODES.ERROR_NO_FRAME.status,
+    LabellingCalculation.exit_codes.ERROR_NO_FRAME.status,
 }
-# Exit codes of a job that may have ended early because of the structure that it was computing. If the next job also
-# ends at this structure, the structure has no label; the value is the rule of its failure.
-OF_A_STRUCTURE = {
-    CODES.ERROR_OUT_OF_WALLTIME.status: 'time_limit',
-    CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME.status: 'time_limit',
-    CODES.ERROR_SCHEDULER_OUT_OF_MEMORY.status: 'out_of_memory',
-    CODES.ERROR_DEVICE_OUT_OF_MEMORY.status: 'out_of_memory',
-    CODES.ERROR_KILLED.status: 'killed',
-    CODES.ERROR_RESULT_MISSING.status: 'killed',
-}
-# Exit codes of a job that is repeated if it computed nothing.
-LOST = {
-    CODES.ERROR_KILLED.status,
-    CODES.ERROR_RESULT_MISSING.status,
-    CODES.ERROR_CANCELLED.status,
-    CODES.ERROR_SCHEDULER_NODE_FAILURE.status,
-}
-# Exit codes of a job whose remaining structures are computed by another job.
-INTERRUPTED = LOST | OF_A_STRUCTURE.keys()
+KILLED = LabellingCalculation.exit_codes.ERROR_KILLED.status
 
 
-class LabellingWorkChain(ThrottledWorkChain):
+class LabellingWorkChain(RecoveredLabels):
     """Labels the structures of a dataset. A structure that has a label at this level of theory is not computed again.
 
     A job that ends before its last structure keeps the labels that it has computed, and another job computes the rest.
@@ -96,13 +78,15 @@ class LabellingWorkChain(ThrottledWorkChain):
         validators.set_validators(spec.inputs, validators.LABELLING)
         spec.output('dataset', valid_type=DatasetData, help='The dataset with the new labels.')
         spec.output_namespace('labels', valid_type=LabelsData, help='The labels, for each job.')
-        spec.output_namespace('repeats', valid_type=LabelsData, help='Labels that were computed once more.')
+        spec.output_namespace('repeats', valid_type=LabelsData, help='Labels that were recomputed.')
         spec.output('report', valid_type=orm.Dict, help='The numbers of labels, and why rows were left out.')
         spec.exit_code(400, 'ERROR_JOB', message='A labelling job failed: {reason}')
         spec.exit_code(401, 'ERROR_NO_LABELS', message='The labels cannot be attached: {reason}')
         spec.exit_code(402, 'ERROR_LEVEL', message='A job computed another level of theory: {reason}')
         spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; all labels are kept.')
         spec.outline(
+            cls.queue_recoveries,
+            while_(cls.has_unfinished)(cls.fill_slots),
             cls.plan,
             while_(cls.has_unfinished)(cls.fill_slots),
             cls.plan_repeats,
@@ -116,6 +100,11 @@ class LabellingWorkChain(ThrottledWorkChain):
         return LevelOfTheory.model_validate(self.inputs.level.get_dict())
 
     @property
+    def method_version(self) -> str:
+        """The version of the method that computes the labels; labels of other versions are not reused."""
+        return PROCESSES_VERSION if 'plugin' in self.inputs else str(self.inputs.job.labelling_version.value)
+
+    @property
     def settings(self) -> LabellingSettings:
         """Which structures are labelled, and which labels are kept."""
         return read_settings(self.inputs.settings)
@@ -127,6 +116,8 @@ class LabellingWorkChain(ThrottledWorkChain):
         self.ctx.jobs = {}
         # What the jobs that repeat labels change, by the label of the job.
         self.ctx.variations = {}
+        # The structures and atoms that a killed job was computing.
+        self.ctx.suspects = []
         # Number of jobs that continued another one.
         self.ctx.n_again = {}
         self.ctx.labels, self.ctx.repeats = [], []
@@ -136,9 +127,11 @@ class LabellingWorkChain(ThrottledWorkChain):
         rows = self.inputs.dataset.rows()
         kept = screen_rows(rows, self.settings).kept
         self.ctx.label_keys = {index: label_key(rows[index].atoms, self.level.hash) for index in kept}
-        self.ctx.n_known = self._plan_jobs('labels', self.ctx.label_keys)
-        self._keep_within_budget([row.atoms for row in rows])
-        self._plan_isolated_atoms({symbol for index in kept for symbol in rows[index].atoms.symbols})
+        missing, self.ctx.n_known = self._find_missing(self.ctx.label_keys)
+        atoms = self._find_missing_atoms({symbol for index in kept for symbol in rows[index].atoms.symbols})
+        affordable = self._keep_within_budget(missing, atoms, [rows[index].atoms for index in missing])
+        self._queue('labels', affordable, self.inputs.structures_per_job)
+        self._queue(ISOLATED_ATOMS, atoms, 1 if 'plugin' in self.inputs else len(atoms) or 1)
         n_structures = len(set(self.ctx.label_keys.values()))
         known = {'n_known': self.ctx.n_known, 'n_failed_before': self.ctx.n_failed_before}
         self.node.base.extras.set(LABELLING_COUNTS, {'n_structures': n_structures, **known})
@@ -147,24 +140,27 @@ class LabellingWorkChain(ThrottledWorkChain):
             f'{self.ctx.n_known}; failed in earlier runs: {self.ctx.n_failed_before}; jobs: {len(self.ctx.jobs)}'
         )
 
-    def _keep_within_budget(self, structures: list[Atoms]) -> None:
-        """Remove structures that exceed the budget from the jobs."""
-        budget = self.settings.budget_core_hours
-        if budget is None:
-            return
-        calculator = modelled(self.inputs.job.calculator.get_dict())
-        missing = [item for items in self.ctx.jobs.values() for item in items]
-        calibration = Calibration(**self.inputs.get('calibration', {}))
-        costs = [predict_core_s(structures[index], calculator, calibration) for index in missing]
-        screening = within_budget([cost for cost in costs if cost is not None], budget)
-        for found in screening.left_out.get(RULE_BUDGET, ()):
-            reason = f'its predicted cost is {found.value:.3g} core hours, and {found.limit:.3g} of the budget are left'
+    def _keep_within_budget(self, missing: list[int], atoms: list[str], structures: list[Atoms]) -> list[int]:
+        """Return the rows whose structures the budget allows, and record why the others have no label."""
+        if self.settings.budget_core_hours is None:
+            return missing
+        calculator = None if 'plugin' in self.inputs else modelled(self.inputs.job.calculator.get_dict())
+        prediction = predict_labels(
+            structures,
+            calculator,
+            Calibration(**self.inputs.get('calibration', {})),
+            isolated_atoms=atoms,
+            budget_core_hours=self.settings.budget_core_hours,
+        )
+        if prediction is None:
+            return missing
+        for found in prediction.screening.left_out.get(RULE_BUDGET, ()):
+            reason = f'its predicted cost is {found.value:.3g} core hours, but only {found.limit:.3g} core hours remain'
             self.ctx.failures['labels'][self._key(missing[found.index])] = {'rule': RULE_BUDGET, 'reason': reason}
-        self.ctx.jobs, self.ctx.variations, self.ctx.waiting = {}, {}, []
-        self._queue('labels', [missing[place] for place in screening.kept], self.inputs.structures_per_job)
+        return [missing[place] for place in prediction.screening.kept]
 
     def plan_repeats(self) -> None:
-        """Compute suspicious labels once more."""
+        """Recompute suspicious labels."""
         if self.ctx.exit_code is not None or self._is_stop_requested():
             return
         found = collect_labels(self._nodes(self.ctx.labels), self.ctx.failures['labels'])
@@ -172,20 +168,22 @@ class LabellingWorkChain(ThrottledWorkChain):
         repeats = choose_repeats(rows, find_suspicions(rows, self.ctx.label_keys, found), self.settings)
         for variation in sorted(set(repeats.values())):
             of_this = [index for index, one in repeats.items() if one == variation]
-            self._plan_jobs(f'repeats_{variation}', {index: self.ctx.label_keys[index] for index in of_this}, variation)
+            missing, _ = self._find_missing({index: self.ctx.label_keys[index] for index in of_this}, variation)
+            self._queue(f'repeats_{variation}', missing, self.inputs.structures_per_job, variation)
         if repeats:
-            self.report(f'suspicious labels that are computed once more: {len(repeats)}')
+            self.report(f'suspicious labels that are recomputed: {len(repeats)}')
 
-    def _plan_jobs(self, name: str, keys: dict[int, str], variation: Variation = '') -> int:
-        """Keep the known labels of some rows, queue jobs for the others, and return the number of known labels.
+    def _find_missing(self, keys: dict[int, str], variation: Variation = '') -> tuple[list[int], int]:
+        """Keep the known labels of some rows; return the rows that must be computed, and the number of known labels.
 
         Failures that would happen again are kept, too, unless they are to be computed again.
         """
         wanted, known, failed = set(keys.values()), {}, {}
         if self.inputs.reuse_finished:
-            known = find_labels(wanted, self.level.hash, variant=variation)
+            known = find_labels(wanted, self.level.hash, self.method_version, variant=variation)
         if self.inputs.reuse_finished and not self.inputs.retry_failed:
-            failed = find_failures(wanted - known.keys(), self.level.hash, variant=variation)
+            missing_keys = wanted - known.keys()
+            failed = find_failures(missing_keys, self.level.hash, self.method_version, variant=variation)
         for node in {node.pk: node for node, _ in (*known.values(), *failed.values())}.values():
             self._keep(node)
         if not variation:
@@ -193,8 +191,7 @@ class LabellingWorkChain(ThrottledWorkChain):
         # Rows with the same structure share one label.
         first = {key: index for index, key in reversed(keys.items())}
         missing = sorted(index for key, index in first.items() if key not in known and key not in failed)
-        self._queue(name, missing, self.inputs.structures_per_job, variation)
-        return len(known)
+        return missing, len(known)
 
     def _queue(self, name: str, items: list[Any], size: int, variation: Variation = '') -> None:
         """Queue jobs, each of which computes at most a number of items."""
@@ -204,17 +201,16 @@ class LabellingWorkChain(ThrottledWorkChain):
             self.ctx.variations[label] = variation
             self.ctx.waiting.append(label)
 
-    def _plan_isolated_atoms(self, symbols: set[str]) -> None:
-        """Queue the isolated atoms whose energies are unknown."""
+    def _find_missing_atoms(self, symbols: set[str]) -> list[str]:
+        """Keep the known energies of isolated atoms, and return the atoms that must be computed."""
         if not self.settings.isolated_atoms:
-            return
-        known = find_isolated_atoms(symbols, self.level.hash) if self.inputs.reuse_finished else {}
+            return []
+        known = find_isolated_atoms(symbols, self.level.hash, self.method_version) if self.inputs.reuse_finished else {}
         for node in {node.pk: node for node in known.values()}.values():
             self._keep(node)
-        missing = sorted(symbols - known.keys())
-        self._queue(ISOLATED_ATOMS, missing, 1 if 'plugin' in self.inputs else len(missing) or 1)
+        return sorted(symbols - known.keys())
 
-    def submit_one(self, label: str) -> orm.ProcessNode:
+    def submit_job(self, label: str) -> orm.ProcessNode:
         """Submit a job of this program for many structures, or the process of another plugin for one."""
         items, variation = self.ctx.jobs[label], self.ctx.variations[label]
         metadata = {'call_link_label': self.link_label(label)}
@@ -237,7 +233,7 @@ class LabellingWorkChain(ThrottledWorkChain):
         n = self.ctx.n_again.get(label, 0)
         return f'{label}_again_{n}' if n else label
 
-    def runs_again(self, label: str, node: orm.ProcessNode) -> bool:
+    def job_runs_again(self, label: str, node: orm.ProcessNode) -> bool:
         """Keep the labels of a job that has ended, and return whether another job computes the rest."""
         items, done = self.ctx.jobs[label], self._keep_outputs(node)
         rest = [item for item in items if self._key(item) not in done]
@@ -247,7 +243,9 @@ class LabellingWorkChain(ThrottledWorkChain):
         if node.is_finished_ok or not rest or self.ctx.exit_code is not None or self._is_stop_requested():
             return False
         n_lost = self.ctx.n_lost.pop(label, 0)
-        if len(rest) < len(items):
+        if node.exit_status == KILLED:
+            again = self._suspect(label, rest[0], node) or self._give_up(label, rest.pop(0), node)
+        elif len(rest) < len(items):
             again = node.exit_status in INTERRUPTED
         elif node.exit_status in LOST and n_lost < MAX_LOST:
             self.report(lost_message(node))
@@ -297,9 +295,18 @@ class LabellingWorkChain(ThrottledWorkChain):
             kept.append(labels.pk)
             self.out(f'{kind}.{kind}_{len(kept):04d}', labels)
 
+    def _suspect(self, label: str, item: int | str, node: orm.ProcessNode) -> bool:
+        """Remember what a killed job was computing; return whether no other job was killed while computing it."""
+        suspect = f'{self.ctx.variations[label]} {self._key(item)}'
+        if suspect in self.ctx.suspects:
+            return False
+        self.ctx.suspects.append(suspect)
+        self.report(f'job {node.pk} was killed while it was computing {self._key(item)}; trying once more')
+        return True
+
     def _give_up(self, label: str, item: int | str, node: orm.ProcessNode) -> bool:
         """Record a structure as failed if it may be the reason why its job ended; return whether this is so."""
-        rule = OF_A_STRUCTURE.get(node.exit_status)
+        rule = RULE_OF_STRUCTURE.get(node.exit_status)
         if rule is None:
             return False
         reason = f'job {node.pk} ended while it was computing this structure: {node.exit_message}'

@@ -5,9 +5,30 @@ from __future__ import annotations
 from aiida import orm
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
 
 # A job is submitted again at most this many times in a row. After that, a cancellation is considered intentional.
 MAX_LOST = 2
+
+CODES = LabellingCalculation.exit_codes
+# Exit codes of a labelling job that may have ended early because of the structure that it was computing. If the next
+# job also ends at this structure, the structure has no label; the value is the rule of its failure.
+RULE_OF_STRUCTURE = {
+    CODES.ERROR_OUT_OF_WALLTIME.status: 'time_limit',
+    CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME.status: 'time_limit',
+    CODES.ERROR_SCHEDULER_OUT_OF_MEMORY.status: 'out_of_memory',
+    CODES.ERROR_DEVICE_OUT_OF_MEMORY.status: 'out_of_memory',
+    CODES.ERROR_KILLED.status: 'killed',
+    CODES.ERROR_RESULT_MISSING.status: 'killed',
+}
+# Exit codes of a labelling job that is repeated if it computed nothing.
+LOST = {
+    CODES.ERROR_RESULT_MISSING.status,
+    CODES.ERROR_CANCELLED.status,
+    CODES.ERROR_SCHEDULER_NODE_FAILURE.status,
+}
+# Exit codes of a labelling job whose remaining structures are computed by another job.
+INTERRUPTED = LOST | RULE_OF_STRUCTURE.keys()
 
 
 def is_lost(node: orm.ProcessNode) -> bool:

@@ -14,8 +14,8 @@ from choices import CHOICES
 from labelled import Pool
 
 from aiida_mlip_autopipe.storage.formats.extxyz import write_extxyz
-from aiida_mlip_autopipe.storage.trainers.write import write_trainer_config
 from aiida_mlip_autopipe.structures.rows.row import Row
+from aiida_mlip_autopipe.training.write import write_trainer_config
 
 
 def main():

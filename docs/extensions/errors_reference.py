@@ -42,10 +42,12 @@ def render_exit_codes() -> str:
     with_calculator = set(_codes(CalculatorJob)) - shared
     sections = [
         f'### Every job\n\n{_exit_codes(jobs[0], shared)}',
-        f'### Explorations, evaluations, descriptors and selections\n\n{_exit_codes(CalculatorJob, with_calculator)}',
+        '### Explorations, evaluations, labels, descriptors and selections\n\n'
+        f'{_exit_codes(CalculatorJob, with_calculator)}',
     ]
     for name, process in sorted(found.items()):
-        further = set(_codes(process)) - (shared | with_calculator if issubclass(process, CalcJob) else set())
+        common = shared | with_calculator if issubclass(process, CalcJob) else set()
+        further = {label for label in _codes(process) if label not in common or _is_special(process, label)}
         if further:
             sections.append(f'### {process.__name__}\n\nEntry point `{name}`.\n\n{_exit_codes(process, further)}')
     return '\n\n'.join(sections)
@@ -59,6 +61,11 @@ def processes() -> Iterable[tuple[str, type[Process]]]:
                 process = point.load()
                 if inspect.isclass(process) and issubclass(process, Process):
                     yield point.name, process
+
+
+def _is_special(process: type[Process], label: str) -> bool:
+    """Return whether an exit code that all jobs share means something else for this job."""
+    return explain(process.__name__, label) != explain(CalculatorJob.__name__, label)
 
 
 def _codes(process: type[Process]) -> dict[str, ExitCode]:

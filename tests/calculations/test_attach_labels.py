@@ -39,6 +39,7 @@ def test_a_stress_with_too_few_plane_waves_is_not_attached(tmp_path):
         [label_key(atoms, level.hash) for atoms in structures],
         [Label(-1.0, 'free_energy', 0 * atoms.positions, stress_eV_A3=STRESS_EV_A3) for atoms in structures],
         level,
+        '1',
         isolated_atom_energies_eV={},
         about={SOFTWARE: {'architecture': 'gpaw'}},
     )

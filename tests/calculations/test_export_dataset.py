@@ -262,13 +262,13 @@ def test_a_row_has_the_structure_and_the_labels_of_the_selected_frame(campaign, 
     assert row.data['isolated_atoms'] == abouts[place]['isolated_atom_energies_eV']
 
 
-def export_with(calculator: dict[str, Any], path: Path) -> None:
+def export_with(calculator: dict[str, Any], path: Path, element: str = 'Ar') -> None:
     """Write the dataset of a campaign with a leg whose job has a calculator as an input."""
-    seed = Seed(bulk('Ar', 'fcc', a=5.3, cubic=True), {'kind': 'alloy', 'parent': 'argon'})
-    leg = make_leg(1, seed, 0)
-    about = make_about('lj') | {'calculator_name': 'lj', 'model_name': None, 'model_sha256': None}
-    about['environment'] = environment_of(calculator).model_dump(mode='json')
-    settings = CALCULATORS.load('lj').settings_class.model_validate(calculator)
+    seed = Seed(bulk(element, 'fcc', a=5.3, cubic=True), {'kind': 'alloy', 'parent': 'argon'})
+    leg, kind = make_leg(1, seed, 0), calculator['kind']
+    about = make_about(kind) | {'calculator_name': kind, 'model_name': None, 'model_sha256': None}
+    about['environment'] = environment_of({'kind': 'lj'}).model_dump(mode='json')
+    settings = CALCULATORS.load(kind).settings_class.model_validate(calculator)
     job = orm.CalcJobNode(process_type='aiida.calculations:mlip_autopipe.explore')
     job.base.links.add_incoming(orm.Dict(settings.model_dump(mode='json')).store(), LinkType.INPUT_CALC, 'calculator')
     node = node_from_trajectory(leg, about)
@@ -311,3 +311,12 @@ def test_the_settings_of_the_calculator_of_a_job_distinguish_levels_with_the_sam
     with refused(Code.LEVELS_MIXED, 'shallow.db', 'deep.db', 'mlip:lj', 'epsilon_eV: 0.0104 and 0.0208'):
         merge_datasets([tmp_path / 'shallow.db', tmp_path / 'deep.db'], tmp_path / 'all.db')
     assert merge_datasets([tmp_path / 'shallow.db', tmp_path / 'again.db'], tmp_path / 'all.db').n_rows == 1
+
+
+@pytest.mark.parametrize(('cutoff_eV', 'has_stress'), [(450.0, False), (500.0, True)])
+def test_the_stress_of_gpaw_with_too_few_plane_waves_is_not_exported(aiida_profile, tmp_path, cutoff_eV, has_stress):
+    export_with({'kind': 'gpaw', 'plane_wave_cutoff_eV': cutoff_eV}, tmp_path / 'copper.db', 'Cu')
+    with Dataset(tmp_path / 'copper.db') as dataset:
+        (row,) = dataset.query()
+    assert row.level.name == 'dft:gpaw:pbe'
+    assert ('stress' in row.labels) is has_stress

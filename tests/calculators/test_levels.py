@@ -5,7 +5,8 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
-from aiida_mlip_autopipe.calculators.levels import level_of_calculator
+from aiida_mlip_autopipe.calculators.levels import has_accurate_stress, level_of_calculator
+from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 SHA256 = 'a' * 64
 
@@ -98,3 +99,15 @@ def test_sources_with_the_same_file_name_are_all_part_of_the_level():
 
     assert len({with_sources('1', '2'), with_sources('3', '2'), with_sources('1', '3')}) == 3
     assert with_sources('1', '2') == with_sources('2', '1')
+
+
+def test_only_the_stress_of_hard_elements_at_a_low_cutoff_is_inaccurate():
+    def is_accurate(atoms, code, **parameters):
+        level = LevelOfTheory(method='dft', code=code, name='dft:x', parameters=parameters)
+        return has_accurate_stress(atoms, level)
+
+    assert not is_accurate(bulk('MgO', 'rocksalt', 4.2), 'gpaw', plane_wave_cutoff_eV=500.0)
+    assert is_accurate(bulk('MgO', 'rocksalt', 4.2), 'gpaw', plane_wave_cutoff_eV=700.0)
+    assert is_accurate(bulk('Si'), 'gpaw', plane_wave_cutoff_eV=400.0)
+    # The pseudopotentials of other codes need other cutoffs.
+    assert is_accurate(bulk('MgO', 'rocksalt', 4.2), 'espresso', plane_wave_cutoff_eV=500.0)

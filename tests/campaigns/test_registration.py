@@ -58,7 +58,7 @@ def test_a_code_is_registered_if_its_self_test_passes_and_hidden_if_it_fails(reg
     assert orm.load_code(f'autopipe-emt-{created.code.pk}@bench').pk == created.code.pk
 
     monkeypatch.setattr(self_tests, 'CONTRACT_VERSION', 99)
-    with refused(Code.VERSION_MISMATCH, 'contract_version 6', '99'):
+    with refused(Code.VERSION_MISMATCH, 'contract_version 7', '99'):
         register()
     assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
 

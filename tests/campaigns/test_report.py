@@ -3,8 +3,9 @@ import json
 import pytest
 from ase.build import bulk
 
-from aiida_mlip_autopipe.campaigns.account import collect_events, count_crashes, describe_campaign
+from aiida_mlip_autopipe.campaigns.account import describe_campaign
 from aiida_mlip_autopipe.campaigns.export import read_rows
+from aiida_mlip_autopipe.campaigns.history.events import collect_events, count_crashes
 from aiida_mlip_autopipe.campaigns.report import read_campaign_report, selection_warnings, write_campaign_report
 from aiida_mlip_autopipe.core.plain import to_json
 from aiida_mlip_autopipe.reporting.card import describe_dataset

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiida import orm
-from aiida.tools.archive import import_archive
 from support.errors import refused
+from support.stored import import_campaign
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
 from aiida_mlip_autopipe.campaigns.export import read_rows, write_dataset
@@ -17,7 +16,6 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 STORED = Path(__file__).parent / 'stored'
 ARCHIVES = sorted(STORED.glob('*.aiida'))
@@ -29,10 +27,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope='module', params=ARCHIVES, ids=lambda path: path.stem)
 def campaign(request, aiida_profile):
     """The only campaign of an archive."""
-    known = set(orm.QueryBuilder().append(DatasetWorkChain, project='uuid').all(flat=True))
-    import_archive(request.param, create_group=False)
-    (uuid,) = set(orm.QueryBuilder().append(DatasetWorkChain, project='uuid').all(flat=True)) - known
-    return orm.load_node(uuid)
+    return import_campaign(request.param)
 
 
 def explorations(campaign):

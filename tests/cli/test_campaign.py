@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 from ase.build import bulk
+from support.chaos import read_content
 from support.errors import assert_refused
 from support.home import BIN, Home
+from support.waiting import wait_for
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset
@@ -63,25 +65,8 @@ def config(empty_folder):
     return path
 
 
-def read_content(path):
-    """Return the content of a database without ids, uuids and times."""
-    with Dataset(path) as dataset:
-        return [
-            (
-                row.atoms.numbers.tolist(),
-                row.atoms.positions.tobytes(),
-                row.atoms.cell.array.tobytes(),
-                row.atoms.get_potential_energy(),
-                row.atoms.get_forces().tobytes(),
-                row.atoms.get_stress().tobytes(),
-                {key: value for key, value in row.data['provenance'].items() if key != 'exploration'},
-                row.data['seed'],
-            )
-            for row in dataset.query()
-        ]
-
-
 @pytest.mark.long
+@pytest.mark.chaos
 def test_a_campaign_whose_daemon_broker_and_workers_were_killed_gives_the_same_result(make_home, config):
     home = make_home()
     campaign = home.submit(config)
@@ -126,9 +111,10 @@ def test_a_paused_job_is_shown_with_the_reason_and_can_be_resumed(make_home, con
     scratch.unlink()
     assert re.search(r'\b[234] jobs resumed', home('mlip-autopipe', 'resume', campaign).stdout)
     home.wait_for(campaign, r'stage\s+finished')
-    assert re.match(r'0 jobs\b', home('mlip-autopipe', 'resume', campaign).stdout)
+    assert 'nothing was done' in home('mlip-autopipe', 'resume', campaign).stdout
 
 
+@pytest.mark.chaos
 def test_ctrl_c_does_not_stop_the_campaign_and_prints_how_to_follow_it(shared_home, config):
     running = subprocess.Popen(
         [BIN / 'mlip-autopipe', 'run', config], env=shared_home.environment, stdout=subprocess.PIPE, text=True
@@ -260,6 +246,7 @@ def test_a_campaign_with_a_kind_from_another_package_finishes(make_home, empty_f
 
 
 @pytest.mark.long
+@pytest.mark.chaos
 def test_a_killed_campaign_is_continued_from_its_checkpoints(make_home, config):
     home = make_home()
     # The run is too long to finish, and it writes a checkpoint every few steps.
@@ -357,3 +344,44 @@ def test_full_trajectories_are_stashed_and_listed_and_clean_keeps_the_only_copie
     cleaned = home('mlip-autopipe', 'clean', first).stdout
     assert re.findall(r'^(\d+) folder', cleaned, re.MULTILINE) == ['1', '1']
     assert '--force' in cleaned
+
+
+@pytest.mark.long
+def test_a_campaign_that_was_killed_through_aiida_is_resumed_from_the_checkpoints_in_its_folders(make_home, config):
+    """AiiDA retrieves nothing from a killed job. The process of one job is stopped, so it outlives its job."""
+    home = make_home()
+    changes = ('exploration.n_steps=4000', 'exploration.checkpoint_interval=100', 'generation[0].perturb.n_variants=2')
+    campaign = home.submit(config, *changes)
+    scratch = home.folder / '.aiida' / 'scratch'
+    wait_for(lambda: len(list(scratch.rglob('checkpoint.npz'))) == 2, 120, 'two checkpoints')
+    runners = [
+        process
+        for process in psutil.process_iter(['cwd', 'cmdline'])
+        if (process.info['cwd'] or '').startswith(str(scratch)) and 'job.json' in (process.info['cmdline'] or ())
+    ]
+    assert len(runners) == 2
+    runners[0].send_signal(signal.SIGSTOP)
+    home('verdi', 'process', 'kill', campaign)
+    home.wait_for(campaign, r'stage\s+failed')
+    assert runners[0].is_running()
+
+    output = home('mlip-autopipe', 'resume', campaign, '--wait', 2).stdout
+    resumed = re.search(r'submitted again, id (\d+)', output).group(1)
+    psutil.wait_procs(runners, timeout=20)
+    assert not any(one.is_running() for one in runners)
+    assert re.search(rf'resumed as\s+campaign {resumed}', home('mlip-autopipe', 'status', campaign).stdout)
+    home.wait_for(resumed, r'stage\s+finished')
+    first_steps = home.ask(f"""
+        jobs = [job for job in orm.load_node({resumed}).called_descendants if isinstance(job, orm.CalcJobNode)]
+        print(json.dumps([
+            (job.process_label, job.outputs.result['first_step']) for job in jobs if 'result' in job.outputs
+        ]))
+    """)
+    assert sorted(label for label, _ in first_steps) == ['ExplorationCalculation'] * 2 + ['RecoverCalculation'] * 2
+    assert all(step >= 100 for label, step in first_steps if label == 'ExplorationCalculation')
+    assert 'nothing was done' in home('mlip-autopipe', 'resume', campaign).stdout
+    home('mlip-autopipe', 'export', 'aluminium', '-o', 'killed.db')
+    assert '12 of 12 rows identical' in home('mlip-autopipe', 'reproduce', 'killed.db', '--sample', '100%').stdout
+    undisturbed_home = make_home()
+    undisturbed_home('mlip-autopipe', 'run', config, *changes)
+    assert read_content(Path('killed.db')) == read_content(Path('aluminium.db'))

@@ -5,9 +5,11 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 
 import psutil
 import pytest
+from sqlalchemy.exc import DBAPIError
 from support.errors import assert_refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -141,6 +143,7 @@ def generating(campaign, program):
         process.kill()
 
 
+@pytest.mark.chaos
 def test_ctrl_c_ends_with_status_130_and_leaves_no_file(generating):
     process, _ = generating
     process.send_signal(signal.SIGINT)
@@ -150,6 +153,7 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_file(generating):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.chaos
 def test_no_process_outlives_the_program(generating, number):
     process, workers = generating
     process.send_signal(number)
@@ -179,6 +183,7 @@ def test_an_old_name_on_the_command_line_is_refused_with_the_new_name(run, argum
     assert f'is now called {name}.' in ' '.join(result.stderr.replace('│', ' ').split())
 
 
+@pytest.mark.chaos
 def test_a_full_disk_is_reported_without_a_traceback(campaign, program):
     def limit_file_size():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -188,6 +193,28 @@ def test_a_full_disk_is_reported_without_a_traceback(campaign, program):
     assert done.returncode == 2
     assert_refused(done.stderr, Code.FILE_UNWRITABLE)
     assert os.listdir() == ['campaign.yaml']
+
+
+def full_database():
+    """Return the error of a database whose disk is full, as SQLite raises it and as SQLAlchemy does."""
+    with closing(sqlite3.connect(':memory:')) as connection:
+        connection.execute('PRAGMA max_page_count = 2')
+        connection.execute('CREATE TABLE rows (content)')
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            connection.execute('INSERT INTO rows VALUES (zeroblob(100000))')
+    return caught.value, DBAPIError.instance('INSERT', (), caught.value, sqlite3.Error)
+
+
+@pytest.mark.parametrize('error', full_database())
+def test_a_full_database_is_not_a_bug(run, campaign, monkeypatch, error):
+    def fails(*arguments):
+        raise error
+
+    monkeypatch.setattr('aiida_mlip_autopipe.config.load_config', fails)
+    result = run('config', 'check', 'campaign.yaml')
+    assert result.exit_code == 2
+    assert_refused(result.stderr, Code.FILE_UNWRITABLE, 'database or disk is full')
+    assert 'INSERT' not in result.stderr
 
 
 @pytest.mark.parametrize(

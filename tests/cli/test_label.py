@@ -87,7 +87,7 @@ def test_a_campaign_labels_its_frames_and_a_labelling_run_of_its_dataset_reuses_
     Path('label.yaml').write_text('labelling: {kind: calculator, calculator: {kind: emt}}\n')
     label = ('label', 'run', 'aluminium.db', '--settings', 'label.yaml')
     plan = home('mlip-autopipe', *label, '--dry-run').stdout
-    assert re.search(r'structures\s+4, of which 4 ', plan)
+    assert re.search(r'structures\s+4, 4 of them ', plan)
     assert re.search(r'cost\s+about 0 core seconds.*corrected\s+using\s+4\s+labels', plan, re.DOTALL)
     refused = home('mlip-autopipe', *label, '-o', 'aluminium.db', check=False)
     assert_refused(refused.stderr, Code.FILE_EXISTS, 'aluminium.db')
@@ -101,7 +101,7 @@ def test_a_campaign_labels_its_frames_and_a_labelling_run_of_its_dataset_reuses_
 
 
 class SlowRun:
-    """A labelling run of a dataset with n structures, each of which takes half a second.
+    """A labelling run of a dataset with n structures, each of which takes half a second by default.
 
     Attributes
     ----------
@@ -111,14 +111,14 @@ class SlowRun:
         The hashes of the structures.
     """
 
-    def __init__(self, home, folder, n):
+    def __init__(self, home, folder, n, delay_s=0.5):
         self.home, self.hashes, self._log = home, write_dataset(Path('al.db'), n), folder / 'log.txt'
         Path('label.yaml').write_text(
             'labelling:\n'
             '  kind: custom\n'
             '  code: autopipe-emt@localhost\n'
             '  calculator: counting_emt:CountingEMT\n'
-            f'  parameters: {{log: {self._log}, delay_s: 0.5}}\n'
+            f'  parameters: {{log: {self._log}, delay_s: {delay_s}}}\n'
             '  level_name: mlip:counting\n'
             '  energy: total\n'
             '  structures_per_job: 6\n'
@@ -148,6 +148,7 @@ class SlowRun:
 
 
 @pytest.mark.long
+@pytest.mark.chaos
 def test_after_the_daemon_and_a_job_were_killed_no_structure_is_computed_twice(make_home, empty_folder):
     slow = SlowRun(make_home('emt', PYTHONPATH=str(COUNTING)), empty_folder, 9)
     run = slow.submit()
@@ -163,9 +164,10 @@ def test_after_the_daemon_and_a_job_were_killed_no_structure_is_computed_twice(m
 
 @pytest.mark.long
 def test_a_stopped_run_keeps_its_labels_and_the_same_command_computes_the_rest(make_home, empty_folder):
-    slow = SlowRun(make_home('emt', PYTHONPATH=str(COUNTING)), empty_folder, 9)
+    # The command that stops the run takes seconds to start, and the job must not finish meanwhile.
+    slow = SlowRun(make_home('emt', PYTHONPATH=str(COUNTING)), empty_folder, 9, delay_s=5)
     run = slow.submit()
-    assert re.match(r'1 job\b.* 0 killed', slow.home('mlip-autopipe', 'kill', run).stdout)
+    assert re.match(r'1 job\b.* 0 killed', slow.home('mlip-autopipe', 'kill', run, '--wait', '240').stdout)
     status = json.loads(slow.home('mlip-autopipe', 'status', run, '--json').stdout)['progress']
     assert status['stage'] == 'failed'
     n_kept = status['labels']['n_labelled']
@@ -174,3 +176,19 @@ def test_a_stopped_run_keeps_its_labels_and_the_same_command_computes_the_rest(m
     slow.finish(again)
     labels = json.loads(slow.home('mlip-autopipe', 'status', again, '--json').stdout)['progress']['labels']
     assert (labels['n_known'], labels['n_labelled']) == (n_kept, 9 - n_kept)
+
+
+@pytest.mark.long
+@pytest.mark.chaos
+def test_labels_of_a_job_that_was_killed_through_aiida_are_recovered(make_home, empty_folder):
+    """AiiDA retrieves nothing from a killed job. It takes seconds to start the command that kills it."""
+    slow = SlowRun(make_home('emt', PYTHONPATH=str(COUNTING)), empty_folder, 9, delay_s=4.0)
+    run = slow.submit()
+    slow.home('verdi', 'process', 'kill', run)
+    slow.home.wait_for(run, r'stage\s+failed')
+    output = slow.home('mlip-autopipe', 'resume', run).stdout
+    resumed = re.search(r'submitted again, id (\d+)', output).group(1)
+    slow.finish(resumed)
+    labels = json.loads(slow.home('mlip-autopipe', 'status', resumed, '--json').stdout)['progress']['labels']
+    assert 2 <= labels['n_known'] < 6
+    assert labels['n_known'] + labels['n_labelled'] == 9

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.alloy_rows import alloy_rows
@@ -70,3 +71,30 @@ def test_a_command_for_datasets_imports_neither_the_config_nor_matplotlib(tmp_pa
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (0, '')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'also_heavy'), [(['status'], ('scipy',)), (['explain'], ('scipy',)), (['trace', '1'], ())]
+)
+def test_a_command_that_reads_a_campaign_imports_neither_the_generators_nor_the_work_chains(arguments, also_heavy):
+    heavy = (
+        'aiida_mlip_autopipe.config',
+        'aiida_mlip_autopipe.generation.generate',
+        'aiida_mlip_autopipe.workflows.dataset',
+        'matplotlib',
+        'pandas',
+        'pymatgen',
+        *also_heavy,
+    )
+    archive = Path(__file__).parents[1] / 'campaigns' / 'stored' / 'campaign_1.aiida'
+    command = [arguments[0], str(archive), *arguments[1:]]
+    code = (
+        'import sys, atexit\n'
+        f'atexit.register(lambda: print(*(name for name in {heavy} if name in sys.modules), file=sys.stderr))\n'
+        f'sys.argv = ["mlip-autopipe", *{command}]\n'
+        'from aiida_mlip_autopipe.cli import main\n'
+        'main()\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, '')
+    assert done.stdout

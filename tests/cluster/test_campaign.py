@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.cluster import IMAGES
+from support.cluster import IMAGES, why_ended
 from support.tiny_campaign import CAMPAIGN
 
 from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.workflows.exploration import why_ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

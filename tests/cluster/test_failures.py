@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiida import orm
-from support.cluster import IMAGES
+from support.cluster import IMAGES, why_ended
 from support.waiting import wait_for
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.generation import generate_seeds
-from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.inputs.codes import choose_code, job_codes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -210,6 +210,7 @@ def find_random_seed(random_seeds, codes, config):
     raise AssertionError('no random seed assigns the seeds to two codes')
 
 
+@pytest.mark.chaos
 def test_an_exploration_that_fills_the_disk_keeps_its_frames_and_the_campaign_continues(
     small_disk, emt, make_code, run_campaign, campaign_config
 ):

@@ -1,7 +1,8 @@
-"""The commands of docs/howto/run_on_a_cluster.md, read from the page and run in order, as a reader would."""
+"""The commands of two how-tos on clusters, read from the pages and run in order, as a reader would."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -19,14 +20,16 @@ from aiida_mlip_autopipe.storage import Dataset
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / 'docs' / 'howto' / 'run_on_a_cluster.md').read_text()
+HOW_TOS = ROOT / 'docs' / 'howto'
+PAGE = (HOW_TOS / 'run_on_a_cluster.md').read_text()
 COMMANDS = re.search(r'```shell\n(.*?)```', PAGE, re.DOTALL).group(1).splitlines()
 CAMPAIGN = re.search(r'```yaml\n(.*?)```', PAGE, re.DOTALL).group(1)
 
 # The commands that differ from the page, with the reason.
 ADAPTED = {
     # Without an image registry, the base is a folder. The image is compressed less to save time.
-    'containers/build.sh base': f'containers/build.sh base --base {STACK}/roots/base --fast',
+    f'containers/build.sh {name}': f'containers/build.sh {name} --base {STACK}/roots/{name} --fast'
+    for name in ('base', 'sevennet', 'gpaw')
 }
 SITE_PACKAGES = '.venv/lib/python3.11/site-packages'
 VERDI = '#!%s\\nfrom aiida.cmdline.commands.cmd_verdi import verdi\\nverdi()\\n'
@@ -102,7 +105,11 @@ def shell(cluster, tmp_path):
     terminal = Shell(home, checkout)
     yield terminal
     terminal.close()
-    cluster.ssh('rm -rf base.sif mlip-autopipe')
+    cluster.ssh('rm -rf *.sif mlip-autopipe')
+
+
+def without_comment(line):
+    return re.sub(r'\s+#\s+\d+.*', '', line)
 
 
 def test_the_commands_of_the_page_make_a_dataset(shell, cluster, tmp_path):
@@ -111,7 +118,7 @@ def test_the_commands_of_the_page_make_a_dataset(shell, cluster, tmp_path):
     assert len(COMMANDS) == 10
     outputs = []
     for line in COMMANDS:
-        command = re.sub(r'\s+#\s+\d+.*', '', line)
+        command = without_comment(line)
         outputs.append(shell(ADAPTED.get(command, command)))
         for further in AFTERWARDS.get(command, ()):
             shell(further)
@@ -133,3 +140,40 @@ def test_the_commands_of_the_page_make_a_dataset(shell, cluster, tmp_path):
     assert re.search(r'cu_au .* finished +4 of 4 done', status)
     assert re.search(r'^4 folders\b', clean, re.MULTILINE)
     assert cluster.ssh(f'find {shlex.quote(folder)} -name job.json | wc -l').strip() == '0'
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_commands_of_the_page_on_labels_make_labels_once(shell, cluster, tmp_path):
+    text = (HOW_TOS / 'label_on_a_cluster.md').read_text()
+    campaign = yaml.safe_load(re.search(r'```yaml\n(name: .*?)```', text, re.DOTALL).group(1))
+    # The values of the page take hours on two cores.
+    campaign['exploration']['n_steps'] = 20
+    campaign['sampling'] |= {'kind': 'random', 'n_structures': 3}
+    campaign['labelling'] |= {'plane_wave_cutoff_eV': 200, 'kspacing_per_A': 1.0, 'scf_density': 1.0e-4}
+    # The test cluster runs no longer jobs.
+    campaign['labelling']['resources']['max_wallclock_s'] = 3600
+    checkout = tmp_path / 'checkout'
+    (checkout / 'aluminium.yaml').write_text(yaml.safe_dump(campaign))
+    sections = {name: campaign[name] for name in ('labelling', 'execution')}
+    (checkout / 'gpaw.yaml').write_text(yaml.safe_dump(sections))
+
+    # What the page on clusters says about the environment, the profile and the computer.
+    for line in (*COMMANDS[:3], COMMANDS[5]):
+        command = without_comment(line)
+        shell(command)
+        for further in AFTERWARDS.get(command, ()):
+            shell(further)
+    outputs = {}
+    for block in re.findall(r'```shell\n(.*?)```', text, re.DOTALL):
+        for command in block.splitlines():
+            outputs[command] = shell(ADAPTED.get(command, command), seconds=900)
+
+    for name in ('aluminium.db', 'aluminium_dft.db'):
+        with Dataset(checkout / name) as dataset:
+            rows = list(dataset.query())
+        assert len(rows) == 3
+        assert {row.level.name for row in rows} == {'dft:gpaw:pbe'}
+    # The campaign has labelled all structures.
+    labels = json.loads(shell('mlip-autopipe status aluminium_dft --json'))['progress']['labels']
+    assert (labels['n_known'], labels['n_labelled']) == (3, 0)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from aiida import orm
-from support.cluster import IMAGES
+from support.cluster import IMAGES, why_ended
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.workflows.exploration import why_ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

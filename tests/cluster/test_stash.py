@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from aiida import orm
+from support.cluster import why_ended
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryReader
-from aiida_mlip_autopipe.workflows.exploration import why_ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

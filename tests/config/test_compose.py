@@ -44,6 +44,8 @@ def test_data_without_overrides_are_unchanged():
         ('generation[0].composition={Cu: 0.1, No: 0.9}', ['generation', 0, 'composition'], {'Cu': 0.1, 'No': 0.9}),
         ('generation[0].composition.Cu=.5', ['generation', 0, 'composition', 'Cu'], 0.5),
         ('generation=[{kind: structures}]', ['generation'], [{'kind': 'structures'}]),
+        ('generation[2]={kind: structures}', ['generation', 2], {'kind': 'structures'}),
+        ('generation.2.kind=structures', ['generation', 2], {'kind': 'structures'}),
         ('exploration.temperature_K=[300,600]', ['exploration', 'temperature_K'], [300, 600]),
         ('storage.database=/tmp/a-b_c.db', ['storage', 'database'], '/tmp/a-b_c.db'),
         ('calculator.model=~/models/x#1=é.pth', ['calculator', 'model'], '~/models/x#1=é.pth'),
@@ -60,6 +62,13 @@ def test_an_override_changes_or_adds_a_value(override, path, value):
     for key in path:
         found = found[key]
     assert found == value
+
+
+def test_several_overrides_add_entries_to_a_list():
+    composed = compose('generation[2].kind=a', 'generation[2].n_seeds=1', 'generation[3]={kind: b}')
+    assert composed['generation'] == [*DATA['generation'], {'kind': 'a', 'n_seeds': 1}, {'kind': 'b'}]
+    assert compose('x[2]=5', data={'x': [3, 4]})['x'] == [3, 4, 5]
+    assert len(DATA['generation']) == 2
 
 
 def test_an_override_removes_a_key():

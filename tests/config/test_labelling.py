@@ -2,6 +2,8 @@ import pytest
 from support.errors import refused
 
 from aiida_mlip_autopipe.config import config_hash, config_text, validate_config
+from aiida_mlip_autopipe.config.checks.seeds import check_seeds
+from aiida_mlip_autopipe.config.checks.warnings import campaign_warnings
 from aiida_mlip_autopipe.config.labelling import load_labelling
 from aiida_mlip_autopipe.core.codes import Code
 
@@ -84,3 +86,19 @@ def test_the_settings_of_a_labelling_run_are_two_sections_of_a_config(write):
 def test_invalid_settings_of_a_labelling_run_are_refused_with_their_places(write, text, code, values):
     with refused(code, *values):
         load_labelling(write(text))
+
+
+def test_the_config_of_a_campaign_is_refused_with_the_sections_to_copy(write):
+    path = write('name: a\ngeneration: []\ncalculator: {kind: emt}\nlabelling: {kind: gpaw}\n')
+    with refused(Code.KEY_UNKNOWN, str(path), 'labelling', 'execution'):
+        load_labelling(path)
+
+
+@pytest.mark.parametrize(('cutoff_eV', 'n_warnings'), [(450, 1), (500, 0)])
+def test_an_exploration_by_gpaw_that_will_export_no_stress_is_announced(tmp_path, cutoff_eV, n_warnings):
+    gpaw = {'kind': 'gpaw', 'plane_wave_cutoff_eV': cutoff_eV}
+    config = validate_config({**BASE, 'calculator': gpaw, 'sampling': {'kind': 'random'}}, tmp_path)
+    warnings = campaign_warnings(config, check_seeds(config))
+    found = [text for text in warnings if text.startswith('calculator.plane_wave_cutoff_eV: got 450; ')]
+    assert len(found) == n_warnings
+    assert all('Cu' in text and ' 500' in text for text in found)

@@ -8,6 +8,7 @@ from aiida_mlip_autopipe.core.atomic_write import atomic_write, new_folder
 from aiida_mlip_autopipe.core.codes import Code
 
 
+@pytest.mark.chaos
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / 'out.txt'
     with atomic_write(path, overwrite=False) as unfinished:
@@ -17,6 +18,7 @@ def test_a_file_appears_only_when_it_is_complete(tmp_path):
     assert os.listdir(tmp_path) == ['out.txt']
 
 
+@pytest.mark.chaos
 def test_an_error_leaves_the_existing_file_unchanged(tmp_path):
     path = tmp_path / 'out.txt'
     path.write_text('old')

@@ -7,3 +7,4 @@ from aiida_mlip_autopipe.core.wording import counted
 
 def test_one_has_the_singular_and_other_numbers_have_the_plural() -> None:
     assert [counted(number, 'row') for number in (0, 1, 2)] == ['0 rows', '1 row', '2 rows']
+    assert counted(2, 'process') == '2 processes'

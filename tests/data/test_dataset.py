@@ -1,12 +1,15 @@
 import sqlite3
+from pathlib import Path
 
 import pytest
 from aiida.plugins import DataFactory
 from ase.build import bulk
 from ase.db import connect
 from ase.io import write
+from disk_objectstore import Container
 from support.errors import refused
 
+from aiida_mlip_autopipe.campaigns.export import write_node
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources
@@ -70,3 +73,51 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path):
     (tmp_path / 'bad.xyz').write_text('three\n')
     with refused(Code.FILE_UNREADABLE, str(tmp_path / 'bad.xyz')):
         DatasetData.from_file(tmp_path / 'bad.xyz')
+
+
+@pytest.fixture
+def stored(database, aiida_profile):
+    """Return a stored dataset and the path of its file in AiiDA's repository."""
+    node = DatasetData.from_file(database).store()
+    (one,) = node.base.repository.metadata['o'].values()
+    path = Path(aiida_profile.storage_config['filepath'], 'container', 'loose', one['k'][:2], one['k'][2:])
+    path.chmod(0o600)
+    return node, path
+
+
+@pytest.mark.chaos
+@pytest.mark.integration
+@pytest.mark.parametrize('damage', ['changed', 'truncated', 'missing'])
+def test_a_dataset_that_is_damaged_in_the_repository_is_refused(stored, tmp_path, damage):
+    node, path = stored
+    content = path.read_bytes()
+    path.unlink()
+    if damage == 'truncated':
+        path.write_bytes(content[:-1])
+    elif damage == 'changed':
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for read in (node.rows, node.structures, lambda: write_node(node, tmp_path / 'new.db')):
+        with refused(Code.DATASET_DAMAGED, str(node.pk)):
+            read()
+    assert not (tmp_path / 'new.db').exists()
+    path.write_bytes(content)
+    assert write_node(node, tmp_path / 'new.db') == 3
+
+
+@pytest.mark.chaos
+@pytest.mark.integration
+def test_a_dataset_whose_compressed_copy_is_damaged_is_refused(stored, aiida_profile):
+    node, path = stored
+    with Container(path.parents[2]) as container:
+        container.pack_all_loose(compress=True)
+        container.clean_storage()
+        where = container.get_object_meta(''.join(path.parts[-2:]))
+        pack = path.parents[2] / 'packs' / str(where['pack_id'])
+    assert len(node.structures()) == 3
+    content = bytearray(pack.read_bytes())
+    content[where['pack_offset'] + where['pack_length'] // 2] ^= 1
+    pack.write_bytes(content)
+    with refused(Code.DATASET_DAMAGED, str(node.pk)):
+        node.structures()
+    content[where['pack_offset'] + where['pack_length'] // 2] ^= 1
+    pack.write_bytes(content)

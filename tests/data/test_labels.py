@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.calculators.attempts import Attempt
-from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_labels
+from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.labelling.keys import label_key
 from aiida_mlip_autopipe.labelling.label import Failure, Label
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
@@ -30,7 +30,7 @@ def make_level():
 def store(make_level):
     """Return a function that stores the labels of all structures; the second one failed."""
 
-    def make(number, variant=''):
+    def make(number, variant='', version='1'):
         rng, level = np.random.default_rng(number), make_level(number)
         outcomes = [
             Label(
@@ -49,7 +49,7 @@ def store(make_level):
         numbers = [atoms.numbers for atoms in STRUCTURES]
         isolated = {'Cu': -0.1}
         node = LabelsData.from_outcomes(
-            numbers, keys, outcomes, level, isolated_atom_energies_eV=isolated, variant=variant
+            numbers, keys, outcomes, level, version, isolated_atom_energies_eV=isolated, variant=variant
         )
         return node.store(), outcomes
 
@@ -68,27 +68,27 @@ def test_a_node_returns_the_labels_and_failures_that_it_was_made_from(store, mak
 def test_labels_are_found_by_key_and_level_but_failures_are_not(store, make_level):
     (first, _), (other, _) = store(1), store(2)
     keys = {number: [label_key(atoms, make_level(number).hash) for atoms in STRUCTURES] for number in (1, 2)}
-    found = find_labels([*keys[1], 'label-unknown'], make_level(1).hash)
+    found = find_labels([*keys[1], 'label-unknown'], make_level(1).hash, '1')
     assert {key: (node.uuid, index) for key, (node, index) in found.items()} == {
         keys[1][0]: (first.uuid, 0),
         keys[1][2]: (first.uuid, 2),
     }
-    assert {node.uuid for node, _ in find_labels(keys[2], make_level(2).hash).values()} == {other.uuid}
-    assert find_labels(keys[1], make_level(2).hash) == {}
+    assert {node.uuid for node, _ in find_labels(keys[2], make_level(2).hash, '1').values()} == {other.uuid}
+    assert find_labels(keys[1], make_level(2).hash, '1') == {}
 
 
 def test_failures_are_found_if_they_would_happen_again(store, make_level):
     (node, _), level = store(3), make_level(3)
     keys = [label_key(atoms, level.hash) for atoms in STRUCTURES]
-    assert {key: (found.uuid, index) for key, (found, index) in find_failures(keys, level.hash).items()} == {
+    assert {key: (found.uuid, index) for key, (found, index) in find_failures(keys, level.hash, '1').items()} == {
         keys[1]: (node.uuid, 1)
     }
-    assert find_failures(keys, level.hash, variant='mixing') == {}
+    assert find_failures(keys, level.hash, '1', variant='mixing') == {}
     other = make_level(4)
     key = label_key(STRUCTURES[1], other.hash)
     failure = Failure('out of time', 'time_limit')
-    LabelsData.from_outcomes([STRUCTURES[1].numbers], [key], [failure], other).store()
-    assert find_failures([key], other.hash) == {}
+    LabelsData.from_outcomes([STRUCTURES[1].numbers], [key], [failure], other, '1').store()
+    assert find_failures([key], other.hash, '1') == {}
 
 
 def test_the_oldest_label_of_a_structure_is_found_and_repetitions_are_separate(store, make_level):
@@ -96,5 +96,27 @@ def test_the_oldest_label_of_a_structure_is_found_and_repetitions_are_separate(s
     first, _ = store(1)
     store(1)
     key = label_key(STRUCTURES[0], make_level(1).hash)
-    assert find_labels([key], make_level(1).hash)[key][0].uuid == first.uuid
-    assert find_labels([key], make_level(1).hash, variant='mixing')[key][0].uuid == repeated.uuid
+    assert find_labels([key], make_level(1).hash, '1')[key][0].uuid == first.uuid
+    assert find_labels([key], make_level(1).hash, '1', variant='mixing')[key][0].uuid == repeated.uuid
+
+
+def test_labels_of_another_version_of_the_method_are_not_found(store, make_level):
+    old, _ = store(1)
+    new, _ = store(1, version='2')
+    level = make_level(1).hash
+    keys = [label_key(atoms, level) for atoms in STRUCTURES]
+    for version, node in (('1', old), ('2', new)):
+        assert {found.uuid for found, _ in find_labels(keys, level, version).values()} == {node.uuid}
+        assert {found.uuid for found, _ in find_failures(keys, level, version).values()} == {node.uuid}
+        assert find_isolated_atoms({'Cu'}, level, version)['Cu'].uuid == node.uuid
+    assert find_labels(keys, level, '3') == find_isolated_atoms({'Cu'}, level, '3') == {}
+
+
+def test_labels_that_do_not_record_the_version_of_the_method_have_the_first_one(make_level):
+    level = make_level(1)
+    key = label_key(STRUCTURES[1], level.hash)
+    node = LabelsData.from_outcomes([STRUCTURES[1].numbers], [key], [FAILURE], level, '1')
+    node.base.attributes.delete('method_version')
+    node.store()
+    assert set(find_failures([key], level.hash, '1')) == {key}
+    assert find_failures([key], level.hash, '2') == {}

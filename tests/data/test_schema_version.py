@@ -68,7 +68,7 @@ def make_descriptors():
 def make_labels():
     level = LevelOfTheory(method='dft', code='gpaw', name='dft:gpaw:pbe')
     label = Label(-1.0, 'total', np.zeros((4, 3)))
-    return labels.LabelsData.from_outcomes([COPPER.numbers], ['label-0'], [label], level)
+    return labels.LabelsData.from_outcomes([COPPER.numbers], ['label-0'], [label], level, '1')
 
 
 # For each type of node: a function that makes a node, its version, and a function that reads it.

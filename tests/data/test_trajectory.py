@@ -7,6 +7,7 @@ from ase.build import bulk
 from aiida_mlip_autopipe.data.trajectory import (
     node_from_trajectory,
     sort_trajectories,
+    trajectories_from_nodes,
     trajectory_from_node,
     trajectory_id,
 )
@@ -42,6 +43,22 @@ def test_a_stored_node_keeps_the_frames_exactly():
     np.testing.assert_allclose(back.extra['time_fs'], trajectory.extra['time_fs'], rtol=1e-15)
     assert back.seed_id == trajectory.seed_id
     assert node.base.attributes.get('about') == {'ensemble': 'nvt'}
+
+
+def test_several_nodes_are_read_in_their_order():
+    expected = [make_trajectory(n_frames) for n_frames in (3, 1, 2)]
+    nodes = [node_from_trajectory(trajectory, about={}).store() for trajectory in expected]
+    found = trajectories_from_nodes(nodes)
+    assert [one.trajectory_id for one in found] == [one.trajectory_id for one in expected]
+    assert trajectories_from_nodes([]) == []
+
+
+def test_a_file_that_is_missing_in_the_repository_is_an_error():
+    nodes = [node_from_trajectory(make_trajectory(n_frames), about={}).store() for n_frames in (4, 5)]
+    key = nodes[1].base.repository.get_object('forces.npy').key
+    nodes[1].backend.get_repository().delete_objects([key])
+    with pytest.raises(FileNotFoundError, match=key):
+        trajectories_from_nodes(nodes)
 
 
 def test_the_times_of_a_node_are_in_picoseconds():

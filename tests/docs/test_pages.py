@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.pages import Block, read_blocks, shows
 
 from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.config.training import TrainingConfig
 from aiida_mlip_autopipe.reporting.publication import PublicationFields
 
 DOCS = Path(__file__).parents[2] / 'docs'
@@ -21,20 +23,10 @@ PAGES = [*sorted(DOCS.rglob('*.md')), DOCS.parent / 'README.md']
 TUTORIALS = sorted(page for page in (DOCS / 'tutorial').glob('*.md') if page.stem != 'index')
 # Pages whose commands need no campaign, and pages with calculations that take minutes.
 GUIDES = [DOCS / 'howto' / 'import_a_dataset.md']
-SLOW_GUIDES = [pytest.param(DOCS / 'howto' / 'label_here.md', marks=pytest.mark.long)]
-
-FENCE = re.compile(r'^(?P<fence>`{3,}|:{3,})\s*(?P<info>.*)$')
-OPTION = re.compile(r'^:(?P<name>[\w-]+):\s*(?P<value>.*)$')
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, its caption (the name of its file), its text and the number of its first line."""
-
-    language: str
-    caption: str | None
-    text: str
-    line: int
+SLOW_GUIDES = [
+    pytest.param(DOCS / 'howto' / f'{name}.md', marks=pytest.mark.long)
+    for name in ('extend_a_campaign', 'label_here', 'reproduce_a_row', 'trace_a_row')
+]
 
 
 @dataclass(frozen=True)
@@ -43,26 +35,6 @@ class Command:
 
     text: str
     shown: str
-
-
-def read_blocks(page: Path) -> Iterator[Block]:
-    """Yield the fenced blocks of a page in order."""
-    lines = iter(enumerate(page.read_text().splitlines(), start=1))
-    for number, line in lines:
-        match = FENCE.match(line)
-        if match is None:
-            continue
-        language = match['info'].removeprefix('{code-block}').strip()
-        caption, text = None, []
-        for _, inner in lines:
-            if inner.strip() == match['fence']:
-                break
-            option = OPTION.match(inner) if not text else None
-            if option is None:
-                text.append(inner)
-            elif option['name'] == 'caption':
-                caption = option['value']
-        yield Block(language, caption, '\n'.join(text).strip('\n') + '\n', number)
 
 
 def read_commands(block: Block) -> Iterator[Command]:
@@ -76,12 +48,6 @@ def read_commands(block: Block) -> Iterator[Command]:
         yield Command('\n'.join(command), '\n'.join(rest).strip('\n'))
 
 
-def shows(shown: str, printed: str) -> bool:
-    """Return whether a command printed the output that the page shows, where … matches any text."""
-    pattern = '.*?'.join(re.escape(' '.join(piece.split())) for piece in shown.split('…'))
-    return re.search(pattern, ' '.join(printed.split()), flags=re.DOTALL) is not None
-
-
 CONFIGS = {
     f'{page.stem}:{block.line}': block.text for page in PAGES for block in read_blocks(page) if block.language == 'yaml'
 }
@@ -92,6 +58,9 @@ def test_the_configs_on_the_pages_are_valid(text: str) -> None:
     content = yaml.safe_load(text)
     if 'authors' in content:
         PublicationFields.model_validate(content)
+        return
+    if 'training' in content:
+        TrainingConfig.model_validate(content)
         return
     minimal = {'name': 'shown', 'generation': [{'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}]}
     # Without a folder, the files in the config are not checked.
@@ -123,7 +92,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize('page', [*TUTORIALS, *GUIDES, *SLOW_GUIDES], ids=lambda page: page.stem)
 def test_the_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     if 'mace_run_train' in page.read_text() and 'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ:
-        pytest.skip('there is no environment with MACE')
+        pytest.skip('MACE is not installed in a separate environment')
     folder = tmp_path / 'work'
     folder.mkdir()
     for block in read_blocks(page):

@@ -189,6 +189,7 @@ def test_a_checkpoint_of_another_schedule_is_refused(job_folder, copper, before,
     assert (result.outcome, result.code) == ('refused', Code.CHECKPOINT_MISMATCH)
 
 
+@pytest.mark.chaos
 def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copper, same_frames):
     settings = {'n_steps': 28, 'checkpoint_interval': 10}
     uninterrupted = job_folder('uninterrupted').write(copper, settings)
@@ -213,6 +214,7 @@ def halve(path):
 
 @pytest.mark.parametrize('damaged', [CHECKPOINT_FILE, TRAJECTORY_FILE])
 @pytest.mark.parametrize('has_start', [False, True], ids=['from the seed', 'from the previous leg'])
+@pytest.mark.chaos
 def test_a_leg_with_damaged_files_starts_again_from_its_first_step(
     job_folder, copper, same_frames, stopping_after, damaged, has_start
 ):
@@ -237,6 +239,7 @@ def test_a_leg_with_damaged_files_starts_again_from_its_first_step(
     same_frames(folder.frames(), uninterrupted.frames())
 
 
+@pytest.mark.chaos
 def test_a_changed_byte_anywhere_in_a_checkpoint_is_detected(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 4})
     folder.run()
@@ -354,6 +357,7 @@ def test_the_checkpoint_of_another_job_is_refused(job_folder, copper, change):
     assert CHECKPOINT_FILE in result.message
 
 
+@pytest.mark.chaos
 def test_a_damaged_checkpoint_of_the_previous_leg_is_refused(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20})
     (folder.path / START_FILE).write_bytes(b'PK\x03\x04 nonsense')
@@ -363,6 +367,7 @@ def test_a_damaged_checkpoint_of_the_previous_leg_is_refused(job_folder, copper)
 
 @pytest.mark.integration
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGINT', 'stop file', 'SIGKILL'])
+@pytest.mark.chaos
 def test_a_stopped_run_continues_exactly(job_folder, copper, same_frames, how):
     settings = {'ensemble': 'npt', 'checkpoint_interval': 7, 'frame_interval': 3}
     folder = job_folder('cut').write(copper, settings | {'n_steps': 1_000_000})

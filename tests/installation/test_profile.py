@@ -54,6 +54,7 @@ def damage(prepared):
         ('repository/*/database.sqlite', b'', 'mlip-autopipe'),
     ],
 )
+@pytest.mark.chaos
 def test_damaged_files_of_aiida_are_reported_in_one_sentence(prepared, damage, pattern, content, value):
     damage(pattern, content)
     _, run = prepared

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTSettings
 from aiida_mlip_autopipe.calculators.kinds.gpaw import GPAWSettings
-from aiida_mlip_autopipe.labelling.cost import calibrate, predict_core_s, terms_of_gpaw, within_budget
+from aiida_mlip_autopipe.labelling.cost import (
+    Calibration,
+    calibrate,
+    predict_core_s,
+    predict_labels,
+    terms_of_gpaw,
+    within_budget,
+)
 from aiida_mlip_autopipe.labelling.screening import LeftOut
 
 FAST = GPAWSettings(preset='fast')
@@ -101,3 +109,23 @@ def test_the_budget_is_spent_in_the_order_of_the_structures():
     assert screened.kept == (0, 1, 3)
     assert screened.left_out == {'budget_core_hours': (LeftOut(2, 2.0, 0.5),)}
     assert within_budget([3600.0], budget_core_hours=1.0).left_out == {}
+
+
+def test_isolated_atoms_cost_as_much_as_a_spin_polarised_atom_in_its_box_and_come_first_in_the_budget():
+    silicon = bulk('Si', cubic=True)
+    of_structure, of_atom = predict_core_s(silicon, FAST), predict_core_s(Atoms('Si'), FAST)
+    without = predict_labels([silicon] * 2, FAST)
+    with_atom = predict_labels([silicon] * 2, FAST, isolated_atoms=['Si'])
+    assert without.core_s == pytest.approx(2 * of_structure)
+    assert with_atom.core_s == pytest.approx(2 * of_structure + of_atom)
+    budget = (of_structure + 0.5 * of_atom) / 3600
+    assert predict_labels([silicon] * 2, FAST, budget_core_hours=budget).screening.kept == (0,)
+    limited = predict_labels([silicon] * 2, FAST, isolated_atoms=['Si'], budget_core_hours=budget)
+    assert (limited.screening.kept, limited.core_s) == ((), pytest.approx(of_atom))
+
+
+def test_without_a_cost_model_the_cost_is_unknown_before_the_first_labels():
+    assert predict_labels([bulk('Cu')], None) is None
+    assert predict_labels([], None, isolated_atoms=['Cu']) is None
+    made = Calibration(factor=2.0, n_labels=3)
+    assert predict_labels([bulk('Cu', cubic=True)], None, made, isolated_atoms=['Cu']).core_s == pytest.approx(10.0)

@@ -311,11 +311,13 @@ def test_a_job_that_is_killed_in_the_middle_computes_nothing_twice(folder, monke
     folder.write({'kind': 'custom', 'cutoff_A': 6.0, 'calculator': 'killed_once:Killed'})
     command = [sys.executable, '-m', 'aiida_mlip_autopipe.labelling', JOB_FILE]
     environment = os.environ | {'PYTHONPATH': str(folder.path)}
-    first, second = (
-        subprocess.run(command, cwd=folder.path, env=environment, capture_output=True, text=True) for _ in range(2)
-    )
-    assert (first.returncode, second.returncode) == (-9, 0)
-    assert second.stderr.splitlines()[-1] == 'completed'
+    outcomes = {}
+    for _ in range(2):
+        ended = subprocess.run(command, cwd=folder.path, env=environment, capture_output=True, text=True)
+        outcomes[ended.returncode] = Result.model_validate_json((folder.path / RESULT_FILE).read_text()).outcome
+    # The result of the killed process shows that it had started to compute.
+    assert outcomes == {-9: 'killed', 0: 'completed'}
+    assert ended.stderr.splitlines()[-1] == 'completed'
     formulas = [atoms.get_chemical_formula() for atoms in folder.structures]
     assert (folder.path / 'finished').read_text().split() == formulas
     assert all(isinstance(one, Label) for one in folder.outcomes())

@@ -13,10 +13,8 @@ from aiida_mlip_autopipe.labelling.suitability import (
     Explorer,
     describe_other_hubbard_U,
     find_unsuitable,
-    has_accurate_stress,
     labelling_warnings,
 )
-from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 def with_moments(atoms, moment=1.0):
@@ -124,15 +122,3 @@ def test_labels_without_stress_and_other_U_values_are_announced(structures, sett
     assert len(found) == len(words)
     for text, expected in zip(found, words, strict=True):
         assert [word for word in expected if word not in text] == []
-
-
-def test_only_the_stress_of_hard_elements_at_a_low_cutoff_is_inaccurate():
-    def is_accurate(atoms, code, **parameters):
-        level = LevelOfTheory(method='dft', code=code, name='dft:x', parameters=parameters)
-        return has_accurate_stress(atoms, level)
-
-    assert not is_accurate(OXIDE, 'gpaw', plane_wave_cutoff_eV=500.0)
-    assert is_accurate(OXIDE, 'gpaw', plane_wave_cutoff_eV=700.0)
-    assert is_accurate(SILICON, 'gpaw', plane_wave_cutoff_eV=400.0)
-    # The pseudopotentials of other codes need other cutoffs.
-    assert is_accurate(OXIDE, 'espresso', plane_wave_cutoff_eV=500.0)

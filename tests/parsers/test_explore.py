@@ -217,6 +217,7 @@ def truncate(path):
 
 
 @pytest.mark.parametrize(('scheduler_status', 'status'), [(None, 401), (110, 0)])
+@pytest.mark.chaos
 def test_the_frames_of_a_killed_job_up_to_its_checkpoint_are_kept(parse, scheduler_status, status):
     """The next leg computes the frames after the checkpoint again; a truncated frame is ignored."""
     result = make_result(outcome='killed', last_step=15, message='killed')
@@ -239,6 +240,7 @@ def overwrite(path):
     [[(contract.CHECKPOINT_FILE, overwrite)], [write_checkpoint(15, n_atoms=3)], []],
     ids=['damaged', 'of other atoms', 'missing'],
 )
+@pytest.mark.chaos
 def test_a_leg_with_an_unreadable_checkpoint_is_discarded(parse, checkpoint):
     result = make_result(outcome='killed', n_frames=1, last_step=15, message='killed')
     outputs, process = parse(result, [FRAMES, *checkpoint])

@@ -39,6 +39,7 @@ def parse(emt_code, dataset, tmp_path):
             'rows': orm.List([3, 1, 2]),
             'level': orm.Dict(LEVEL.model_dump(mode='json')),
             'request': orm.Dict({'variant': variant}),
+            'labelling_version': orm.Str('7'),
         }
         for name, data in inputs.items():
             node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, name)
@@ -74,7 +75,14 @@ def test_finished_labels_are_attached_whatever_ended_the_job(parse, dataset, out
     assert [one.to_json() for one in labels.outcomes()] == [one.to_json() for one in OUTCOMES]
     assert (labels.level, labels.isolated_atom_energies_eV) == (LEVEL, {'Cu': -0.5})
     assert labels.base.attributes.get('variant') == 'mixing'
+    assert labels.base.attributes.get('method_version') == '7'
     assert labels.base.attributes.get('about')['calculator_name'] == 'gpaw'
+
+
+def test_labels_of_a_killed_job_that_are_newer_than_its_result_are_attached(parse, dataset):
+    outputs, process = parse(make_result(outcome='killed', n_frames=0), OUTCOMES[:1])
+    assert process.exit_status == 401
+    assert outputs['labels'].keys == [label_key(dataset[1][3], LEVEL.hash)]
 
 
 def test_a_job_that_finished_no_structure_has_no_labels(parse):

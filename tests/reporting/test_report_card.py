@@ -20,6 +20,7 @@ CURVE = {'n': [1, 2], 'radius': [0.4, 0.2], 'mean': [0.2, 0.1]}
 POINTS = {'x': [0.0, 1.0], 'y': [1.0, 0.0], 'name': ['Cu, seed <a>', 'Cu, seed b']}
 ASSESSMENT = {
     'n_candidates': 77,
+    'n_compared': 77,
     'curve': CURVE,
     'random_curve': CURVE | {'radius': [0.5, 0.375]},
     'scores': dict.fromkeys(SCORES, 0.5) | {'vendi': 7.25},
@@ -54,6 +55,13 @@ def test_a_card_contains_the_figures_and_numbers_of_the_rows(path, make_rows):
         'Neighbours',
     ]
     assert json.loads(path.with_suffix('.json').read_text())['dataset']['n_rows'] == 4
+
+
+def test_a_card_says_how_many_candidates_are_compared(path, make_rows):
+    write_report_card(path, make_rows(4), assessment=ASSESSMENT)
+    assert '<p>77 candidate frames.</p>' in path.read_text()
+    write_report_card(path, make_rows(4), assessment=ASSESSMENT | {'n_candidates': 10_900}, overwrite=True)
+    assert '10900 candidate frames, of which 77 random ones are compared' in path.read_text()
 
 
 def test_an_assessment_adds_the_map_and_the_comparison_with_random_selection(path, make_rows):

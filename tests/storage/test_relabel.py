@@ -91,9 +91,9 @@ def test_labels_are_chosen_by_the_name_and_the_hash_of_their_level(row):
 def test_a_row_without_the_chosen_labels_is_refused_and_the_error_lists_the_levels(row):
     labelled = replace(relabel(row, dft_labels(row)), id=1)
     rows = [labelled, replace(row, id=2), replace(row, id=3)]
-    with refused(Code.LABELS_MISSING, '2 rows of 3', 'that match dft', 'row 2', row.level.hash, dft_level().hash):
+    with refused(Code.LABELS_MISSING, '2 of 3 rows', 'match dft', 'row 2', row.level.hash, dft_level().hash):
         choose_labels(rows, 'dft')
-    with refused(Code.LABELS_MISSING, '3 rows of 3', 'dft:vasp'):
+    with refused(Code.LABELS_MISSING, '3 of 3 rows', 'dft:vasp'):
         choose_labels(rows, 'dft:vasp')
     assert len(choose_labels(rows, 'mlip')) == 3
 

@@ -23,7 +23,7 @@ def aiida_profile(aiida_config_factory, tmp_path_factory):  # noqa: F811
 
 
 @pytest.fixture(scope='session')
-def emt_code(aiida_profile):
+def emt_code_uuid(aiida_profile) -> str:
     from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer, store_self_test
 
     computer, _ = ensure_computer()
@@ -32,4 +32,12 @@ def emt_code(aiida_profile):
         calculator = {'kind': kind}
         environment = environment_of(calculator).model_dump(mode='json')
         store_self_test(code, calculator, {'calculator': kind, 'environment': environment})
-    return code
+    return code.uuid
+
+
+@pytest.fixture(scope='module')
+def emt_code(emt_code_uuid):
+    from aiida import orm
+
+    # Tests that open an archive close the storage of all loaded nodes, so each module loads the code again.
+    return orm.load_node(emt_code_uuid)

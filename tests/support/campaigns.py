@@ -21,7 +21,7 @@ def campaign_config(campaign_folder):
 
 
 @pytest.fixture(scope='session')
-def run_campaign(emt_code, campaign_config):
+def run_campaign(emt_code_uuid, campaign_config):
     """Return a function that runs a campaign in this process and returns its node."""
     from aiida.engine import run_get_node
 
@@ -37,6 +37,14 @@ def run_campaign(emt_code, campaign_config):
 
 
 @pytest.fixture(scope='session')
-def tiny_campaign(run_campaign):
+def tiny_campaign_uuid(run_campaign) -> str:
+    return run_campaign().uuid
+
+
+@pytest.fixture(scope='module')
+def tiny_campaign(tiny_campaign_uuid):
     """Return the finished tiny campaign, for tests that only read it."""
-    return run_campaign()
+    from aiida import orm
+
+    # Tests that open an archive close the storage of all loaded nodes, so each module loads the campaign again.
+    return orm.load_node(tiny_campaign_uuid)

@@ -5,12 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 STACK = Path(os.environ.get('MLIP_AUTOPIPE_STACK', '/var/lib/mlip-autopipe-cluster'))
 IMAGES = STACK / 'images'
 SOFTWARE = STACK / 'software'
 SCRIPTS = Path(__file__).parents[1] / 'cluster' / 'stack'
 USER = 'mlipuser'
+
+
+def why_ended(exploration: orm.WorkChainNode) -> str:
+    """Return why an exploration ended."""
+    from aiida_mlip_autopipe.workflows import graph
+
+    return graph.why_ended([exploration.pk])[exploration.pk]
 
 
 class Cluster:

@@ -34,14 +34,16 @@ class Home:
         self.environment = {**os.environ, 'COLUMNS': '250', 'AIIDA_PATH': str(folder), 'PATH': path, **variables}
         self.environment.pop('AIIDA_PROFILE', None)
 
-    def __call__(self, program: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a program; with ``check``, it must succeed."""
+    def __call__(
+        self, program: str, *arguments: object, check: bool = True, seconds: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program within a time limit; with ``check``, it must succeed."""
         done = subprocess.run(
             [BIN / program, *map(str, arguments)],
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=seconds,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr

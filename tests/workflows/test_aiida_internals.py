@@ -17,6 +17,7 @@ import kiwipy
 import psutil
 import pytest
 from aiida import orm
+from aiida.brokers import ZeromqBroker
 from aiida.cmdline.commands import cmd_computer
 from aiida.engine import CalcJob, DaemonClient, Process, WorkChain, get_daemon_client
 from aiida.engine.persistence import get_object_loader
@@ -31,14 +32,18 @@ import aiida_mlip_autopipe
 from aiida_mlip_autopipe.aiida_internals import (
     check_computer,
     clean_folder,
+    end_orphaned_parts,
     forget_dead_broker,
     has_live_daemon,
+    has_lost_broker,
     is_marked_invalid,
     run_stored_process,
     start_daemon,
+    stop_daemon,
     use_cache,
 )
 from aiida_mlip_autopipe.installation.codes import ensure_computer
+from aiida_mlip_autopipe.installation.profile import ensure_daemon
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
@@ -166,6 +171,31 @@ def test_the_pid_file_of_a_killed_daemon_is_ignored(aiida_profile):
     pid_file.unlink()
 
 
+@pytest.mark.chaos
+def test_a_pid_that_now_belongs_to_the_daemon_of_another_profile_is_left_alone(aiida_profile, tmp_path):
+    """After a reboot, the pids in the files of the daemon and of the broker may belong to any process."""
+    client, broker = get_daemon_client(), ZeromqBroker(aiida_profile)
+    command = [sys.executable, '-c', 'import time; time.sleep(600)', '-p', 'other', 'daemon', 'start-circus']
+    other = subprocess.Popen(command, env={**os.environ, 'AIIDA_PATH': str(tmp_path)})
+    try:
+        Path(client.circus_pid_file).write_text(str(other.pid))
+        broker._service_dir.mkdir(parents=True, exist_ok=True)
+        broker._service_pid_file.write_text(f'{broker._PID_SENTINEL} {other.pid}')
+        (broker._service_dir / 'broker.sockets').write_text(str(tmp_path / 'sockets'))
+        assert not client._is_pid_file_stale
+        assert not has_live_daemon(aiida_profile)
+        assert ensure_daemon()
+        assert has_live_daemon(aiida_profile)
+        assert client.get_daemon_pid() != other.pid
+        wait_for(lambda: broker._get_service_pid() not in (None, other.pid), 60, 'the broker')
+        assert other.poll() is None
+    finally:
+        stop_daemon(aiida_profile)
+        assert other.poll() is None
+        other.kill()
+        other.wait()
+
+
 def test_the_daemon_is_started_with_the_program_of_this_environment(aiida_profile, tmp_path, monkeypatch):
     other = tmp_path / 'verdi'
     other.write_text('#!/bin/sh\nexit 1\n')
@@ -184,6 +214,24 @@ def test_the_daemon_is_started_with_the_program_of_this_environment(aiida_profil
         client.stop_daemon(wait=True)
 
 
+@pytest.mark.chaos
+def test_processes_of_a_daemon_are_ended_only_if_it_was_killed(aiida_profile):
+    client = get_daemon_client()
+    start_daemon(aiida_profile)
+    daemon = psutil.Process(client.get_daemon_pid())
+    wait_for(lambda: len(daemon.children()) >= 3, 60, 'worker, broker and statistics')
+    parts = daemon.children()
+    assert end_orphaned_parts(aiida_profile) == 0
+    daemon.kill()
+    daemon.wait(30)
+    assert all(part.is_running() for part in parts)
+    assert not has_live_daemon(aiida_profile)
+    assert end_orphaned_parts(aiida_profile) == len(parts)
+    assert not any(part.is_running() and part.status() != psutil.STATUS_ZOMBIE for part in parts)
+    forget_dead_broker(aiida_profile)
+    Path(client.circus_pid_file).unlink()
+
+
 def test_the_address_of_a_broker_is_removed_only_after_it_was_killed(aiida_profile):
     from aiida.manage.configuration import get_config
 
@@ -200,6 +248,32 @@ def test_the_address_of_a_broker_is_removed_only_after_it_was_killed(aiida_profi
         broker.wait()
     forget_dead_broker(aiida_profile)
     assert not (folder / 'broker.sockets').exists()
+
+
+@pytest.mark.chaos
+@pytest.mark.long
+def test_a_daemon_whose_broker_was_killed_is_restarted(aiida_profile):
+    client = get_daemon_client()
+    assert ensure_daemon()
+    try:
+        daemon = psutil.Process(client.get_daemon_pid())
+        wait_for(lambda: len(daemon.children()) >= 3, 60, 'worker, broker and statistics')
+        broker = ZeromqBroker(aiida_profile)
+        wait_for(broker.check_service_reachable, 60, 'the broker')
+        assert not ensure_daemon()
+        first = psutil.Process(broker._get_service_pid())
+        first.kill()
+        first.wait(30)
+        assert has_lost_broker(aiida_profile)
+        wait_for(lambda: broker._get_service_pid() != first.pid, 60, 'the next broker')
+        assert has_lost_broker(aiida_profile)
+        assert ensure_daemon()
+        assert not daemon.is_running()
+        wait_for(broker.check_service_reachable, 60, 'the broker')
+        assert not has_lost_broker(aiida_profile)
+    finally:
+        stop_daemon(aiida_profile)
+    assert not has_live_daemon(aiida_profile)
 
 
 # Modules whose interfaces AiiDA does not guarantee to be stable.

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.storage.merge import MergeResult, merge_datasets
-from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
+from aiida_mlip_autopipe.training.split_dataset import split_dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 pytestmark = pytest.mark.integration

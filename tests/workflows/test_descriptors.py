@@ -7,6 +7,7 @@ import pytest
 from aiida import orm
 from ase.build import bulk
 
+from aiida_mlip_autopipe.campaigns.report import read_campaign_report
 from aiida_mlip_autopipe.installation.codes import ensure_code
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST
 
@@ -61,6 +62,15 @@ def test_descriptors_from_jobs_give_the_same_selection(in_place, by_job):
         by_job.outputs.selection.get_array('distance'), in_place.outputs.selection.get_array('distance'), rtol=1e-5
     )
     assert by_job.outputs.selection_report['descriptor'] == in_place.outputs.selection_report['descriptor']
+
+
+def test_the_report_uses_the_descriptors_of_the_jobs(in_place, by_job, monkeypatch):
+    computed = read_campaign_report(in_place).assessment
+    monkeypatch.delattr('aiida_mlip_autopipe.sampling.pool.describe.describe_structures')
+    found = read_campaign_report(by_job).assessment
+    for curve in ('curve', 'random_curve'):
+        for name, values in computed[curve].items():
+            assert found[curve][name] == pytest.approx(values, rel=1e-3, abs=1e-4)
 
 
 def test_the_descriptors_of_all_trajectories_are_in_one_node(by_job):

@@ -5,9 +5,20 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 
-from aiida_mlip_autopipe.workflows.graph import find_jobs
+from aiida_mlip_autopipe.workflows.graph import (
+    CAMPAIGN,
+    EXPLORATION_JOB,
+    LABELLING,
+    RECOVERY,
+    RESUMES,
+    find_jobs,
+    last_resumed,
+    later_campaigns,
+    why_ended,
+)
 from aiida_mlip_autopipe.workflows.paused import ENDED, find_paused
 
+LINKS = {orm.WorkChainNode: LinkType.CALL_WORK, orm.CalcJobNode: LinkType.CALL_CALC}
 RUNNING = {'attributes.process_state': {'!in': list(ENDED)}}
 
 
@@ -46,3 +57,41 @@ def test_a_paused_job_of_the_campaign_itself_is_found(campaign):
     node, jobs = campaign
     jobs['own'].pause()
     assert [paused.pk for paused in find_paused([node.pk])] == [jobs['own'].pk]
+
+
+def test_the_last_leg_explains_why_an_exploration_ended_and_otherwise_its_own_message_or_state(emt_code):
+    def end(node, label, state, message=None, caller=None):
+        if message is not None:
+            node.set_exit_message(message)
+        return call(node, caller or campaign, label, LINKS[type(node)], state)
+
+    campaign = orm.WorkChainNode().store()
+    stopped = end(orm.WorkChainNode(), 'stopped', ProcessState.FINISHED, 'stopped')
+    killed = end(orm.WorkChainNode(), 'killed', ProcessState.KILLED)
+    for number, (process_type, message) in enumerate(
+        ((EXPLORATION_JOB, 'out of walltime'), (RECOVERY, 'unstable'), ('another.job', 'not evaluated'))
+    ):
+        job = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
+        end(job, f'iteration_{number}', ProcessState.FINISHED, message, stopped)
+    job = orm.CalcJobNode(computer=emt_code.computer, process_type=EXPLORATION_JOB)
+    end(job, 'iteration_01', ProcessState.KILLED, None, killed)
+    assert why_ended([stopped.pk, killed.pk]) == {stopped.pk: 'unstable', killed.pk: 'killed'}
+    assert why_ended([]) == {}
+
+
+def test_the_labelling_of_a_campaign_is_not_taken_for_a_later_campaign(aiida_profile):
+    """The labelling of a campaign names the campaign whose killed jobs it recovers, as the campaign itself does."""
+
+    def store(process_type, resumes=None, caller=None):
+        node = orm.WorkChainNode(process_type=process_type)
+        node.set_metadata_inputs({} if resumes is None else {RESUMES: resumes.uuid})
+        return node.store() if caller is None else call(node, caller, 'label_dataset', LinkType.CALL_WORK)
+
+    stopped = store(CAMPAIGN)
+    later = store(CAMPAIGN, stopped)
+    store(LABELLING, stopped, caller=later)
+    assert [node.pk for node in later_campaigns(stopped)] == [later.pk]
+    assert last_resumed(stopped).pk == later.pk
+    run = store(LABELLING)
+    assert last_resumed(run).pk == run.pk
+    assert last_resumed(store(LABELLING, run)).pk == last_resumed(run).pk

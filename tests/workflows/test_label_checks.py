@@ -11,7 +11,8 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from support.rows import _make_provenance
 
-from aiida_mlip_autopipe.campaigns.labelling.runs import plan_labelling, read_labelling, read_report
+from aiida_mlip_autopipe.campaigns.labelling.progress import read_labelling
+from aiida_mlip_autopipe.campaigns.labelling.runs import plan_labelling, read_report
 from aiida_mlip_autopipe.config.labelling import LabellingConfig
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.labelling.labellers.custom import CustomLabeller

@@ -46,7 +46,7 @@ def test_a_job_labels_structures_of_a_dataset_and_the_labels_are_found(inputs):
     keys = [label_key(structures[row], level.hash) for row in (2, 0)]
     assert outputs['labels'].keys == keys
     assert set(outputs['labels'].isolated_atom_energies_eV) == {'Al', 'Cu'}
-    found = find_labels([*keys, label_key(structures[1], level.hash)], level.hash)
+    found = find_labels([*keys, label_key(structures[1], level.hash)], level.hash, LABELLING_VERSION)
     assert {key: index for key, (_, index) in found.items()} == {keys[0]: 0, keys[1]: 1}
     for row, label in zip((2, 0), outputs['labels'].outcomes(), strict=True):
         structures[row].calc = EMT()

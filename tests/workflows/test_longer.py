@@ -14,8 +14,8 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.labelling import LABELLING_VERSION
 from aiida_mlip_autopipe.structures.seed import Seed
-from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.legs.earlier import find_earlier_legs
 
 pytestmark = pytest.mark.integration
 

@@ -13,13 +13,20 @@ from support.environments import environment_of
 from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
-from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, RESULT_FILE
+from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, RESULT_FILE, TRAJECTORY_FILE
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST
 
 pytestmark = pytest.mark.integration
 
+ONCE = (
+    'folder lost while it runs',
+    'checkpoint damaged once',
+    'trajectory truncated once',
+    'result truncated once',
+    'writes nothing once',
+)
 DAMAGE = f'printf garbage | dd of={CHECKPOINT_FILE} bs=1 seek=700 conv=notrunc'
 NO_GPU_MEMORY = '{"outcome": "failed", "message": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."}'
 # Takes longer than the one second of CPU time after which the job is killed, and writes no checkpoint by then.
@@ -32,6 +39,14 @@ CASES = {
     'folder lost while it runs': ({}, {'prepend_text': '{once} && rm -rf "$PWD"'}, 0, [300, 0]),
     'checkpoint damaged once': ({}, {'append_text': f'{{once}} && {DAMAGE}'}, 0, [304, 0]),
     'checkpoint always damaged': ({}, {'append_text': DAMAGE}, 408, [304] * (MAX_LOST + 1)),
+    'trajectory truncated once': ({}, {'append_text': f'{{once}} && truncate -s 100 {TRAJECTORY_FILE}'}, 0, [303, 0]),
+    'result truncated once': ({}, {'append_text': f'{{once}} && truncate -s 100 {RESULT_FILE}'}, 0, [301, 0]),
+    'writes nothing once': (
+        {},
+        {'append_text': f'{{once}} && rm {RESULT_FILE} {CHECKPOINT_FILE} {TRAJECTORY_FILE}'},
+        0,
+        [300, 0],
+    ),
     'no result': ({}, {'append_text': f'rm {RESULT_FILE} {CHECKPOINT_FILE}'}, 406, [300] * (MAX_LOST + 1)),
     'GPU out of memory': ({}, {'append_text': f"echo '{NO_GPU_MEMORY}' > {RESULT_FILE}"}, 407, [336]),
 }
@@ -86,6 +101,7 @@ def jobs_of(exploration):
 
 
 @pytest.mark.parametrize('case', CASES)
+@pytest.mark.chaos
 def test_a_lost_job_is_submitted_again_a_limited_number_of_times(ended, case):
     *_, status, of_jobs = CASES[case]
     assert [job.exit_status for job in jobs_of(ended[case])] == of_jobs
@@ -93,7 +109,7 @@ def test_a_lost_job_is_submitted_again_a_limited_number_of_times(ended, case):
 
 
 def test_a_repeated_job_has_the_same_inputs(ended):
-    for case in ('killed before its first checkpoint', 'folder lost while it runs', 'checkpoint damaged once'):
+    for case in ('killed before its first checkpoint', *ONCE):
         first, second = (
             {link.link_label: link.node.uuid for link in job.base.links.get_incoming(link_type=LinkType.INPUT_CALC)}
             for job in jobs_of(ended[case])
@@ -101,9 +117,10 @@ def test_a_repeated_job_has_the_same_inputs(ended):
         assert first == second
 
 
+@pytest.mark.chaos
 def test_lost_legs_do_not_affect_the_frames(ended):
     expected = ended['undisturbed'].outputs.legs
-    for case in ('folder lost while it runs', 'checkpoint damaged once'):
+    for case in ONCE:
         legs = ended[case].outputs.legs
         assert list(legs) == ['leg_01']
         np.testing.assert_array_equal(legs.leg_01.get_array('positions'), expected.leg_01.get_array('positions'))

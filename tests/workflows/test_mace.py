@@ -13,7 +13,7 @@ MACE_PYTHON = 'MLIP_AUTOPIPE_MACE_PYTHON'
 SUPPORT = Path(__file__).parents[1] / 'support'
 
 
-@pytest.mark.skipif(MACE_PYTHON not in os.environ, reason='there is no environment with MACE')
+@pytest.mark.skipif(MACE_PYTHON not in os.environ, reason='MACE is not installed in a separate environment')
 def test_a_campaign_runs_with_a_calculator_in_another_environment(emt_code, run_campaign, campaign_config, tmp_path):
     from aiida_mlip_autopipe.installation.codes import ensure_code, run_self_test
 

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.data.model_store import FOLDER
 from aiida_mlip_autopipe.installation.codes import ensure_code, read_tested_models
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
+from aiida_mlip_autopipe.workflows.legs.earlier import find_earlier_legs
 
 pytestmark = [pytest.mark.integration, pytest.mark.mlip, pytest.mark.long]
 

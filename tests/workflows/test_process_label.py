@@ -16,6 +16,7 @@ from ase.units import Rydberg
 from support.process_labels import *  # noqa: F403
 from support.process_labels import EMT_SETTINGS
 
+from aiida_mlip_autopipe.campaigns.history.queries import count_jobs, measure_costs
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.labelling.labellers.ase import AseLabelling
@@ -96,6 +97,12 @@ def test_a_labelling_run_labels_each_structure_by_a_process(make_dataset, make_c
     assert row.level.name == 'mlip:emt'
     assert row.provenance.labelled.ase_version == version('ase')
     assert outputs['report']['n_labelled'] == 1
+    (cost,) = measure_costs(run).to_dict('records')
+    records = [record for labels in run.outputs.labels.values() for record in labels.base.attributes.get('records')]
+    seconds = [record['seconds'] for record in records]
+    assert (cost['n_jobs'], cost['n_force_calls']) == (len(seconds), len(seconds))
+    assert 3600 * cost['core_hours'] == pytest.approx(sum(seconds))
+    assert count_jobs(run)['core_hours'].sum() == pytest.approx(cost['core_hours'])
 
 
 @pytest.fixture

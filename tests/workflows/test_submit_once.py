@@ -28,6 +28,7 @@ def add_child(campaign, state):
     return child.store()
 
 
+@pytest.mark.chaos
 def test_a_child_that_an_interrupted_step_has_submitted_is_found(campaign):
     child = add_child(campaign, ProcessState.WAITING)
     found = campaign.submit(ExplorationCalculation, metadata={'call_link_label': LABEL})

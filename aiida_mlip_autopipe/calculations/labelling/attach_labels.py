@@ -22,11 +22,11 @@ from aiida_mlip_autopipe.calculations.labelling.decisions import (
     read_settings,
     screen_rows,
 )
+from aiida_mlip_autopipe.calculators.levels import has_accurate_stress
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData
 from aiida_mlip_autopipe.labelling import Label, label_key
-from aiida_mlip_autopipe.labelling.suitability import has_accurate_stress
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.storage.relabel import relabel
@@ -72,16 +72,15 @@ def attach_labels(
     level
         The level of theory of the labels.
     failures
-        ``labels`` and ``repeats``: by key, ``rule`` and ``reason`` of structures for which no job could record why they
-        have no label.
+        ``labels`` and ``repeats``: by key, ``rule`` and ``reason`` of structures whose failure no job could record.
     n_known
-        Number of labels that the profile contained before, for the report.
+        Number of labels that the profile already contained, for the report.
     n_failed_before
         Number of structures that failed in earlier runs and were not computed again, for the report.
     stage_version
         Version of this function; increased when its results change.
     **nodes
-        The namespaces ``labels`` and ``repeats`` (labels that were computed once more). The labels of the links have no
+        The namespaces ``labels`` and ``repeats`` (labels that were recomputed). The labels of the links have no
         meaning.
 
     Returns

@@ -1,4 +1,4 @@
-"""Which rows of a dataset are labelled, which labels are computed once more, and which are kept.
+"""Which rows of a dataset are labelled, which labels are recomputed, and which are kept.
 
 The work chain and the calcfunction that attaches the labels make the same decisions from the same inputs.
 """
@@ -90,7 +90,7 @@ def collect_labels(nodes: Iterable[LabelsData], failures: Mapping[str, Mapping[s
     nodes
         The labels.
     failures
-        ``rule`` and ``reason`` of structures for which no job could record why they have no label.
+        ``rule`` and ``reason`` of structures whose failure no job could record.
     """
     found = {key: FoundLabel(Failure(**failure), None) for key, failure in failures.items()}
     for node in sorted(nodes, key=lambda one: one.pk):
@@ -132,7 +132,7 @@ def find_suspicions(
 def choose_repeats(
     rows: Sequence[Row], suspicious: Collection[int], settings: LabellingSettings
 ) -> dict[int, Variation]:
-    """Return the rows whose label is computed once more, with what the repetition changes.
+    """Return the rows whose label is recomputed, with what the repetition changes.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def judge_labels(
     found
         The labels.
     repeats
-        The rows whose label was computed once more, from `choose_repeats`.
+        The rows whose label was recomputed, from `choose_repeats`.
     repeated
         The repeated labels.
     """

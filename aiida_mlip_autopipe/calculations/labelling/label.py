@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
+from ase import Atoms
 
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
@@ -20,6 +21,35 @@ from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.labelling.contract import LABELS_FILE, STRUCTURES_FILE, LabellingJob, LabellingRequest
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.structures_file import structure_arrays
+
+
+def write_job(
+    inputs: Mapping[str, Any], structures: Sequence[Atoms], calculator: dict[str, Any], folder: Path, **fields: Any
+) -> None:
+    """Write ``job.json`` and the structures to the folder of a job.
+
+    Parameters
+    ----------
+    inputs
+        The inputs of a `LabellingCalculation`.
+    structures
+        The structures to label.
+    calculator
+        Settings of the calculator, with its models.
+    folder
+        The folder.
+    fields
+        Fields of ``job.json`` that do not follow from these inputs, or that replace those that do.
+    """
+    content = {
+        'labelling_version': inputs['labelling_version'].value,
+        'calculator': calculator,
+        'level_hash': LevelOfTheory.model_validate(inputs['level'].get_dict()).hash,
+        **inputs['request'].get_dict(),
+    }
+    job = LabellingJob.model_validate(content | fields)
+    (folder / contract.JOB_FILE).write_text(job.model_dump_json(indent=2))
+    np.savez(folder / STRUCTURES_FILE, **structure_arrays(structures))  # type: ignore[arg-type]
 
 
 class LabellingCalculation(CalculatorJob):
@@ -71,16 +101,8 @@ class LabellingCalculation(CalculatorJob):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""
         calculator, links = self._link_models()
-        job = LabellingJob(
-            labelling_version=self.inputs.labelling_version.value,
-            calculator=calculator,
-            level_hash=LevelOfTheory.model_validate(self.inputs.level.get_dict()).hash,
-            **self.inputs.request.get_dict(),
-            **self._shared_fields(),
-        )
-        Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
-        arrays = structure_arrays(structures_in(self.inputs.dataset, self.inputs.rows.get_list()))
-        np.savez(folder.get_abs_path(STRUCTURES_FILE), **arrays)  # type: ignore[arg-type]
+        structures = structures_in(self.inputs.dataset, self.inputs.rows.get_list())
+        write_job(self.inputs, structures, calculator, Path(folder.abspath), **self._shared_fields())
         calculation = self._make_calc_info(contract.JOB_FILE, module='aiida_mlip_autopipe.labelling')
         calculation.remote_symlink_list = links
         calculation.retrieve_temporary_list = [LABELS_FILE]

@@ -13,7 +13,7 @@ from aiida.engine import Process
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculators.attempts import Attempt
-from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.data.dataset import DatasetData, structures_in
 from aiida_mlip_autopipe.data.labels import LabelsData
 from aiida_mlip_autopipe.labelling.base import Variation
 from aiida_mlip_autopipe.labelling.keys import label_key
@@ -87,9 +87,10 @@ class ProcessKind(ABC):
 
 
 def structure_of(dataset: DatasetData | None, item: orm.Int) -> Atoms:
-    """Return the structure in a row of a dataset."""
+    """Return the structure in a row of a dataset, whose file is read only once for consecutive processes."""
     assert dataset is not None
-    return dataset.rows()[item.value].atoms
+    (atoms,) = structures_in(dataset, [item.value])
+    return atoms
 
 
 def record_of(kind: ProcessKind, node: orm.ProcessNode, threads: int) -> orm.Dict:
@@ -134,7 +135,7 @@ def label_from(record: Mapping[str, Any], **results: Any) -> Label | Failure:
     label = Label(**results, **about)
     values = (label.energy_eV, label.forces_eV_A, 0.0 if label.stress_eV_A3 is None else label.stress_eV_A3)
     if not all(np.isfinite(value).all() for value in values):
-        return Failure('the energy, the forces or the stress are not finite', 'not_finite', **about)
+        return Failure('the energy, a force or the stress is not finite', 'not_finite', **about)
     return label
 
 
@@ -160,7 +161,9 @@ def labels_node(
     if isinstance(atoms, str):
         energies = {atoms: outcome.energy_eV} if isinstance(outcome, Label) else {}
         return LabelsData.from_outcomes(
-            [], [], [], level, about=about, isolated_atom_energies_eV=energies, variant=variant
+            [], [], [], level, PROCESSES_VERSION, about=about, isolated_atom_energies_eV=energies, variant=variant
         )
     key = label_key(atoms, level.hash)
-    return LabelsData.from_outcomes([atoms.numbers], [key], [outcome], level, about=about, variant=variant)
+    return LabelsData.from_outcomes(
+        [atoms.numbers], [key], [outcome], level, PROCESSES_VERSION, about=about, variant=variant
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +37,7 @@ from aiida_mlip_autopipe.labelling.convergence import (
     points_of,
     settings_with,
 )
-from aiida_mlip_autopipe.labelling.cost import predict_core_s
+from aiida_mlip_autopipe.labelling.cost import predict_labels
 from aiida_mlip_autopipe.labelling.keys import label_key
 from aiida_mlip_autopipe.labelling.labels_file import read_labels
 from aiida_mlip_autopipe.storage import Dataset
@@ -120,7 +120,8 @@ def plan_convergence(
     points = points_of(series)
     settings_class = CALCULATORS.load(content['kind']).settings_class
     calculators = [settings_class.model_validate(settings_with(content, point)) for point in points]
-    costs = [_sum(predict_core_s(atoms, calculator) for atoms in probes) for calculator in calculators]
+    predictions = [predict_labels(probes, calculator) for calculator in calculators]
+    costs = [None if one is None else one.core_s for one in predictions]
     moderate = {one.name: one.moderate for one in series}
     for one in series:
         cheapest, dearest = (
@@ -138,7 +139,7 @@ def plan_convergence(
         structures=structures,
         series=tuple(series),
         n_calculations=len(points) * len(probes),
-        core_s=_sum(costs),
+        core_s=None if None in costs else sum(cost for cost in costs if cost is not None),
     )
 
 
@@ -199,12 +200,6 @@ def run_convergence(
         force_error_eV_A=force_error_eV_A,
         energy_error_eV=energy_error_eV,
     )
-
-
-def _sum(costs: Iterable[float | None]) -> float | None:
-    listed = list(costs)
-    known = [cost for cost in listed if cost is not None]
-    return float(sum(known)) if len(known) == len(listed) else None
 
 
 def _run_job(code: orm.AbstractCode, job: LabellingJob, structures: Sequence[Atoms]) -> list[Label | Failure]:

@@ -8,34 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
-from aiida.engine import submit
-from ase import Atoms
 
 from aiida_mlip_autopipe.calculations.labelling.decisions import screen_rows
-from aiida_mlip_autopipe.campaigns.submission import Submitted
+from aiida_mlip_autopipe.campaigns.submission import Announce, Submitted, submit_and_announce
 from aiida_mlip_autopipe.config.checks.labelling import warn_of_labels
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.config.labelling import LabellingConfig
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_labels
+from aiida_mlip_autopipe.data.labels import find_failures, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.labelling import label_key
-from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Cost, within_budget
+from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Cost
 from aiida_mlip_autopipe.labelling.suitability import Explorer
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.labels import other_labels, present_labels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import mlip_label_source
-from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS
 from aiida_mlip_autopipe.workflows.inputs.codes import computer_limit
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments
 from aiida_mlip_autopipe.workflows.inputs.labelling import LabellerInputs, labelling_inputs
 from aiida_mlip_autopipe.workflows.inputs.models import place_models
 from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
-from aiida_mlip_autopipe.workflows.paused import ENDED
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class LabellingPlan:
     n_jobs, concurrent_jobs
         Number of jobs for the structures, and how many of them run at the same time.
     cost
-        Predicted cost of the structures that the jobs compute; None if it cannot be predicted.
+        Predicted cost of the structures and isolated atoms that the jobs compute; None if it cannot be predicted.
     warnings
         How the labels would differ from the training data of the MLIP, and which labels would have no stress.
     """
@@ -76,29 +71,6 @@ class LabellingPlan:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class LabellingProgress:
-    """The state of a labelling run.
-
-    Attributes
-    ----------
-    n_structures
-        Number of different structures to label; None before it is known.
-    n_known
-        Number of those whose label was in the profile.
-    n_labelled, n_failed
-        Number of structures that the run has labelled, and of those that failed in it or in an earlier run.
-    n_jobs_running
-        Number of jobs that have not ended.
-    """
-
-    n_structures: int | None
-    n_known: int
-    n_labelled: int
-    n_failed: int
-    n_jobs_running: int
-
-
 def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
     """Return what a labelling run would do. Nothing is submitted.
 
@@ -110,16 +82,22 @@ def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
     dataset = _read_dataset(file)
     rows = dataset.rows()
     labeller = labelling_inputs(config.labelling, config.execution, [row.atoms for row in rows], Environments())
-    level = labeller.level
+    level, version = labeller.level, labeller.method_version
     screened = screen_rows(rows, config.labelling)
     keys = {label_key(rows[index].atoms, level.hash): index for index in screened.kept}
     known, failed = {}, {}
     if config.execution.reuse_finished:
-        known = find_labels(keys, level.hash)
-        failed = {} if config.labelling.retry_failed else find_failures(keys.keys() - known.keys(), level.hash)
+        known = find_labels(keys, level.hash, version)
+        retry = config.labelling.retry_failed
+        failed = {} if retry else find_failures(keys.keys() - known.keys(), level.hash, version)
     missing = [rows[index].atoms for key, index in keys.items() if key not in known and key not in failed]
-    affordable = _within_budget(missing, labeller, config.labelling.budget_core_hours)
-    rules = [one.rule for one in screened.dropped] + [RULE_BUDGET] * (len(missing) - len(affordable))
+    symbols = {symbol for index in screened.kept for symbol in rows[index].atoms.symbols}
+    symbols = symbols if config.labelling.isolated_atoms else set()
+    if config.execution.reuse_finished:
+        symbols -= find_isolated_atoms(symbols, level.hash, version).keys()
+    prediction = labeller.predict(missing, symbols, config.labelling.budget_core_hours)
+    n_affordable = len(missing) if prediction is None else len(prediction.screening.kept)
+    rules = [one.rule for one in screened.dropped] + [RULE_BUDGET] * (len(missing) - n_affordable)
     return LabellingPlan(
         level=level,
         code=labeller.code.full_label,
@@ -128,14 +106,20 @@ def plan_labelling(config: LabellingConfig, file: Path) -> LabellingPlan:
         n_structures=len(keys),
         n_known=len(known),
         n_failed_before=len(failed),
-        n_jobs=-(-len(affordable) // config.labelling.structures_per_job),
+        n_jobs=-(-n_affordable // config.labelling.structures_per_job),
         concurrent_jobs=_max_concurrent_jobs(config.execution, labeller),
-        cost=labeller.predict_cost(affordable),
+        cost=None if prediction is None else labeller.cost_of(prediction.core_s),
         warnings=tuple(warnings_of_rows(config, [rows[index] for index in screened.kept])),
     )
 
 
-def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: Callable[[str], None]) -> Submitted:
+def submit_labelling(
+    config: LabellingConfig,
+    file: Path,
+    output: Path,
+    notify: Callable[[str], None],
+    announce: Announce = lambda submitted: None,
+) -> Submitted:
     """Check a labelling run, copy its model to the computer, and submit it. Start the daemon if needed.
 
     Parameters
@@ -150,6 +134,8 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
     notify
         Called with each warning, and with a message if the daemon was started, if the environment of the code has
         changed, or if a model was copied to a computer.
+    announce
+        Called with the submitted run. Ctrl-C takes effect only afterwards, so no run is unannounced.
 
     Raises
     ------
@@ -166,7 +152,10 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
         notify(warning)
     if labeller.job_code is not None:
         place_models([labeller.job_code], notify)
-    node = submit(
+    return submit_and_announce(
+        announce,
+        output.stem,
+        output,
         LabellingWorkChain,
         **labeller.inputs,
         dataset=dataset,
@@ -174,48 +163,12 @@ def submit_labelling(config: LabellingConfig, file: Path, output: Path, notify: 
         reuse_finished=config.execution.reuse_finished,
         metadata={'label': output.stem},
     )
-    return Submitted(node.pk, node.uuid, output.stem, output)
 
 
 def read_report(node: orm.WorkChainNode) -> dict[str, Any]:
     """Return the report of a finished labelling run: the numbers of labels, suspicious ones, and rows left out."""
     report: dict[str, Any] = node.outputs.report.get_dict()
     return report
-
-
-def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:
-    """Return the state of a labelling run, which may be part of a campaign."""
-    counts = node.base.extras.get(LABELLING_COUNTS, {})
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='run')
-    query.append(orm.ProcessNode, with_incoming='run', tag='job')
-    query.append(LabelsData, with_incoming='job', filters={'attributes.variant': ''}, project='attributes.records')
-    records = [record for records in query.all(flat=True) for record in records]
-    jobs = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='run')
-    jobs.append(orm.ProcessNode, with_incoming='run', filters={'attributes.process_state': {'!in': list(ENDED)}})
-    n_failed_here = sum('rule' in record for record in records)
-    return LabellingProgress(
-        n_structures=counts.get('n_structures'),
-        n_known=counts.get('n_known', 0),
-        n_labelled=len(records) - n_failed_here,
-        n_failed=n_failed_here + counts.get('n_failed_before', 0),
-        n_jobs_running=jobs.count(),
-    )
-
-
-def labelling_warnings(node: orm.WorkChainNode) -> list[str]:
-    """Return which rows a finished labelling run left out, and which isolated atoms it lacks, with the reasons."""
-    if 'report' not in node.outputs:
-        return []
-    report = node.outputs.report.get_dict()
-    first = {one['rule']: one for one in reversed(report['dropped'])}
-    found = [
-        f'{counted(n, "row")} of {report["n_rows"]} left out of the labelled dataset by {rule}, such as row '
-        f'{first[rule]["row"]}: {first[rule]["reason"]}'
-        for rule, n in report['n_dropped_by_rule'].items()
-    ]
-    if found:
-        found.append(f"'verdi data core.dict show {node.outputs.report.pk}' lists all rows that were left out")
-    return found + list(report.get('isolated_atoms_failed', {}).values())
 
 
 def _read_dataset(file: Path) -> DatasetData:
@@ -250,14 +203,6 @@ def _explorers(rows: Sequence[Row]) -> list[Explorer]:
                 model = level.name.removeprefix(mlip_label_source(level.code, '')).removeprefix(':')
                 found[level.hash] = Explorer(level.code, model or None, level.parameters.get('modal'))
     return list(found.values())
-
-
-def _within_budget(structures: Sequence[Atoms], labeller: LabellerInputs, budget: float | None) -> Sequence[Atoms]:
-    """Return the structures that the budget allows."""
-    if budget is None:
-        return structures
-    costs = [cost for atoms in structures if (cost := labeller.predict_core_s(atoms)) is not None]
-    return [structures[index] for index in within_budget(costs, budget).kept]
 
 
 def _max_concurrent_jobs(execution: ExecutionSettings, labeller: LabellerInputs) -> int:

@@ -167,5 +167,5 @@ def _show(result: ImportedDataset, output: Path) -> None:
     print_remarks(result.remarks)
     note(f'level of theory: {result.level.name}, {result.level.hash}')
     console.print(
-        f'[green]✓[/] {counted(result.n_rows, "row")} of {counted(result.n_groups, "group")} in [bold]{output}[/]'
+        f'[green]✓[/] {counted(result.n_rows, "row")} from {counted(result.n_groups, "group")} in [bold]{output}[/]'
     )

@@ -105,8 +105,8 @@ def split(
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.core.wording import counted
-    from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
-    from aiida_mlip_autopipe.storage.trainers.base import FineTuning
+    from aiida_mlip_autopipe.training.base import FineTuning
+    from aiida_mlip_autopipe.training.split_dataset import split_dataset
 
     given = {
         'valid_fraction': valid_fraction,
@@ -139,7 +139,7 @@ def split(
     print_remarks(written.remarks)
     for one in written.sets:
         console.print(
-            f'[green]✓[/] {counted(one.n_rows, "row")} of {counted(one.n_groups, "group")} in [bold]{one.path}[/]'
+            f'[green]✓[/] {counted(one.n_rows, "row")} from {counted(one.n_groups, "group")} in [bold]{one.path}[/]'
         )
     for name, path in written.configs.items():
         console.print(f'[green]✓[/] config for {name} in [bold]{path}[/]')

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CalculatorSettings
 from aiida_mlip_autopipe.exploration.novelty.setup import COMMITTEE_KIND
 from aiida_mlip_autopipe.labelling import LABELLERS, LabellingSettings, RunnerLabeller
-from aiida_mlip_autopipe.labelling.suitability import Explorer, labelling_warnings
+from aiida_mlip_autopipe.labelling.suitability import Explorer, describe_missing_stress, labelling_warnings
 
 SECTION = 'labelling'
 
@@ -70,6 +70,23 @@ def warn_of_labels(
     # The settings of a process labeller are those of its DFT code.
     places: Iterable[tuple[str, Settings]] = list(_places(section)) or [(SECTION, section)]
     return [text for place, dft in places for text in labelling_warnings(structures, explorers, dft, place=place)]
+
+
+def warn_of_explored_stresses(structures: Sequence[Atoms], calculators: Iterable[CalculatorSettings]) -> list[str]:
+    """Return a warning for each calculator of the explorations whose labels would have no stress.
+
+    Parameters
+    ----------
+    structures
+        Seeds of the structures.
+    calculators
+        The calculators of the explorations. The labels of a committee are those of its first member.
+    """
+    found = [
+        describe_missing_stress(structures, getattr(one, 'members', (one,))[0], place='calculator')
+        for one in calculators
+    ]
+    return list(dict.fromkeys(text for text in found if text is not None))
 
 
 def explorers_of(calculators: Iterable[CalculatorSettings]) -> list[Explorer]:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.config.checks.seeds import SeedCheck
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_sets_of_groups
 from aiida_mlip_autopipe.structures.rows.provenance import searchable
 from aiida_mlip_autopipe.structures.rows.splits import (
@@ -81,8 +80,8 @@ def _sets_in_file(reference: object) -> dict[str, set[Split]]:
 def _describe_ambiguous(groups: Sequence[str]) -> str:
     named = ', '.join(groups[:MAX_NAMED]) + (', …' if len(groups) > MAX_NAMED else '')
     return (
-        f'the frames of {counted(len(groups), "group")} will not be used, because each of these groups is in several '
-        f'sets of the reference dataset: {named}; split the reference dataset again'
+        'number of groups that are in several sets of the reference dataset, so that their frames will not be used: '
+        f'{len(groups)} ({named}); split the reference dataset again'
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
-from aiida_mlip_autopipe.config.checks.labelling import explorers_of, warn_of_labels
+from aiida_mlip_autopipe.config.checks.labelling import explorers_of, warn_of_explored_stresses, warn_of_labels
 from aiida_mlip_autopipe.config.checks.seeds import SeedCheck
 from aiida_mlip_autopipe.config.checks.sets import set_warnings
 from aiida_mlip_autopipe.structures.rows.splits import Split
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.structures.rows.splits import Split
 def campaign_warnings(
     config: CampaignConfig, checked: SeedCheck, known: Mapping[str, Collection[Split]] | None = None
 ) -> tuple[str, ...]:
-    """Return the warnings about the seeds of a campaign, the sets of its dataset, and its reference labels.
+    """Return the warnings about the seeds of a campaign, the sets of its dataset, and its labels.
 
     Parameters
     ----------
@@ -27,4 +27,5 @@ def campaign_warnings(
     """
     seeds = [seed.atoms for seed in checked.seeds if seed is not None]
     labels = warn_of_labels(config.labelling, seeds, explorers_of(config.calculators))
-    return (*checked.warnings, *set_warnings(config, checked, known), *labels)
+    stresses = warn_of_explored_stresses(seeds, config.calculators)
+    return (*checked.warnings, *set_warnings(config, checked, known), *labels, *stresses)

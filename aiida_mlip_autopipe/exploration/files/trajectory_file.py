@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class TrajectoryFile:
         kept = 0
         with _open_writer(temporary, 'w') as writer:
             for frame in _readable_frames(self.path):
-                if frame.info['step'] > step:
+                if not frame.info.get('step', step + 1) <= step:
                     break
                 writer.write(frame)
                 kept += 1
@@ -123,30 +123,35 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
         If the file is not a trajectory file, is damaged, has an unsupported version, has no frames, or has steps that
         do not increase.
     """
-    frames: list[Atoms] = []
     try:
         with TrajectoryReader(path) as reader:
             version = reader.description.get('trajectory_version')
             if version != TRAJECTORY_FILE_VERSION:
                 raise ValueError(f'it has version {version}, but this package reads version {TRAJECTORY_FILE_VERSION}')
-            frames.extend(reader)
-    except Exception as error:
+            frames = list(reader)
+        if not frames:
+            raise ValueError('it has no frames')
+        trajectory = _join(frames, seed_id)
+        trajectory.check()
+    except Exception as error:  # ASE's reader raises various errors for damaged files
+        reason = f'the frames have no {error}' if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise TrajectoryFileError(
-            Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} cannot be read: {error}'
+            Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} cannot be read: {reason}'
         ) from error
-    if not frames:
-        raise TrajectoryFileError(Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} has no frames')
-    steps = np.array([frame.info['step'] for frame in frames])
-    if (np.diff(steps) <= 0).any():
-        raise TrajectoryFileError(
-            Code.FILE_UNREADABLE, f'the steps of the trajectory {Path(path).name} do not increase'
-        )
+    return trajectory
+
+
+def _join(frames: Sequence[Atoms], seed_id: str) -> Trajectory:
+    if any(not np.array_equal(one.numbers, frames[0].numbers) for one in frames):
+        raise ValueError('the atoms change from frame to frame')
+    if any(not np.array_equal(one.pbc, frames[0].pbc) for one in frames):
+        raise ValueError('the periodic directions change from frame to frame')
     no_stress = np.full(6, np.nan)
     return Trajectory(
         seed_id=seed_id,
         numbers=frames[0].numbers,
         pbc=frames[0].pbc,
-        steps=steps,
+        steps=np.array([frame.info['step'] for frame in frames]),
         positions=np.array([frame.positions for frame in frames]),
         cells=np.array([frame.cell.array for frame in frames]),
         energies=np.array([frame.calc.results['energy'] for frame in frames]),

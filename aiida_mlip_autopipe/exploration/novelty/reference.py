@@ -15,6 +15,7 @@ from scipy.spatial.distance import cdist
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.arrays import open_npz, require_array
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_environments
 
 REFERENCE_VERSION = '2'
@@ -96,9 +97,12 @@ class ReferenceEnvironments:
             If the file is missing or cannot be read.
         """
         try:
-            with np.load(path) as file:
-                environments, numbers, species, threshold = (file[name] for name in ARRAYS)
-        except Exception as error:  # NumPy raises various errors
+            with open_npz(path) as file:
+                environments = require_array(file, 'environments', 'float', None, None, finite=True)
+                numbers = require_array(file, 'numbers', 'integer', len(environments))
+                species = require_array(file, 'species', 'integer', None)
+                threshold = require_array(file, 'threshold', 'float')
+        except (OSError, ValueError) as error:
             raise AutopipeError(
                 Code.FILE_UNREADABLE, f'the environments of the reference dataset cannot be read from {path}: {error}'
             ) from error

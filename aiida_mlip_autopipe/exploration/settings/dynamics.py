@@ -62,7 +62,10 @@ class PhaseSettings(Settings):
 
 
 class GuardSettings(Settings):
-    """When a run counts as unstable. Null turns a guard off. A result that is not finite always stops the run."""
+    """When a run counts as unstable. Null turns a guard off; for the temperature, set ``check_temperature: false``.
+
+    A result that is not finite always stops the run.
+    """
 
     temperature_K: float | None = Field(default=None, gt=0)
     """Maximum instantaneous temperature in K. The default is 1000 K plus the larger of two values: four times the

@@ -73,5 +73,5 @@ def join_settings(content: dict[str, Any], n_steps: int, writing: dict[str, Any]
     if last.get('n_steps') is None:
         last['n_steps'] = n_steps - before
     if before + last['n_steps'] != n_steps:
-        raise ValueError(f'the phases have {before + last["n_steps"]} steps in total, but n_steps is {n_steps}')
+        raise ValueError(f'the steps of the phases add up to {before + last["n_steps"]} instead of n_steps, {n_steps}')
     return {**joined, 'phases': phases}

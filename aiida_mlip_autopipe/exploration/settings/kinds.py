@@ -25,7 +25,8 @@ KINDS: dict[str, type[AnyExploration]] = {
 """The settings model of each kind."""
 
 OPTIONAL = ('novelty', 'bias')
-"""Settings that are omitted from the identity of a run unless they are set, as before they existed."""
+"""Settings that are omitted from the identity of a run unless they are set, so that runs from before these settings
+existed keep their identity."""
 
 _ADAPTER: TypeAdapter[AnyExploration] = TypeAdapter(Annotated[AnyExploration, Field(discriminator='kind')])
 

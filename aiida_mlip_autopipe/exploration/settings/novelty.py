@@ -63,8 +63,8 @@ class DistanceSettings(_Novelty):
     kind: Literal['distance'] = 'distance'
     """The maximum distance of an environment from the nearest known environment of the same element."""
     threshold: float | None = Field(default=None, gt=0, lt=2**0.5)
-    """A frame is stored if this distance exceeds the threshold. The descriptors are normalised, so distances are
-    between 0 and √2."""
+    """A frame is stored if the distance of one of its environments from the nearest known one exceeds this value. The
+    descriptors are normalised, so distances are between 0 and √2."""
     threshold_quantile: float | None = Field(default=None, gt=0, lt=1)
     """With a reference dataset, the threshold can be this quantile of the distances within the dataset, such as 0.99.
     A distance is that between an environment and the nearest one of the same element in another structure."""

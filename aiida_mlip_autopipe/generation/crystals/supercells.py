@@ -96,7 +96,7 @@ def choose_repeats(
     nearest = describe_composition(nearest_possible(fractions, prod(best) * sites))
     raise AutopipeError(
         Code.COMPOSITION_IMPOSSIBLE,
-        f'no cell of up to {requirements.max_atoms} atoms can have the composition '
+        f'no cell of up to {counted(requirements.max_atoms, "atom")} can have the composition '
         f'{describe_composition(fractions)} within {tolerance:g}; '
         f'the nearest is {nearest} in {counted(prod(best) * len(cell), "atom")}',
     )

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.counts import choose_counts, smallest_counts
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
@@ -115,7 +116,7 @@ class AmorphousGenerator(Generator):
             needed = int(np.ceil(len(atoms) * (requirements.min_width_A / edge) ** 3))
             raise AutopipeError(
                 Code.CELL_TOO_SMALL,
-                f'the cell of {len(atoms)} atoms is {edge:.2f} Å wide, and the calculator needs '
+                f'the cell of {counted(len(atoms), "atom")} is {edge:.2f} Å wide, and the calculator needs '
                 f'{requirements.min_width_A:.2f} Å; use at least {needed} atoms (n_atoms, validation.max_atoms)',
             )
         if self._states:

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition
 from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
@@ -180,7 +181,7 @@ class ClusterGenerator(ComposedGenerator):
                     f'ions removed to make the shape {settings.shape} neutral: {n_removed}; {made} atoms are left'
                 )
             elif settings.n_atoms and made != size:
-                found.append(f'no complete {settings.shape} has {size} atoms; the nearest has {made}')
+                found.append(f'no complete {settings.shape} has {counted(int(size), "atom")}; the nearest has {made}')
             if settings.surface_energies and size == settings.sizes[0]:
                 missing = self._outline(self._crystals[crystal]).missing_planes()
                 found += [

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.molecules import MoleculeSettings, build_molecules
 from aiida_mlip_autopipe.generation.crystals.molecular_crystals import (
@@ -236,7 +237,7 @@ class MolecularGenerator(Generator):
             if wide > largest:
                 raise AutopipeError(
                     Code.CELL_TOO_SMALL,
-                    f'a cell that is {requirements.min_width_A:.2f} Å wide has {wide} molecules; set '
+                    f'a cell that is {requirements.min_width_A:.2f} Å wide has {counted(wide, "molecule")}; set '
                     f'validation.max_atoms to at least {int(np.ceil(1.1 * wide * mean_size))}',
                 )
             totals = range(max(wide, min(MIN_DEFAULT_MOLECULES, largest), 1), largest + 1)

@@ -7,6 +7,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, nearest_counts
 from aiida_mlip_autopipe.generation.particles.clusters import coordination, surface_layers
 
@@ -34,7 +35,8 @@ def find_shell(atoms: Atoms, crystal: Atoms, n_layers: int) -> np.ndarray:
         reason = 'has formal charges' if crystal.has('initial_charges') else 'is thinner than the shell'
         raise AutopipeError(
             Code.HOST_UNSUITABLE,
-            f'shell: a cluster of {len(atoms)} atoms of {crystal.get_chemical_formula(empirical=True)} {reason}',
+            f'shell: a cluster of {counted(len(atoms), "atom")} of {crystal.get_chemical_formula(empirical=True)} '
+            f'{reason}',
         )
     return outer
 

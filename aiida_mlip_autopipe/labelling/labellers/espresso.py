@@ -49,8 +49,8 @@ class PwSettings(Settings):
     """The energy of the labels: the electronic free energy, whose derivatives are the forces and the stress, or its
     extrapolation to zero smearing width. With ``marzari-vanderbilt`` they are the same."""
     spin_polarized: bool | None = None
-    """Whether the calculations are spin-polarised. Without a value, they are not, and structures with magnetic
-    elements or initial moments are refused until this is decided. Two or three atoms in vacuum are always
+    """Whether the calculations are spin-polarised. By default, they are not, but structures with magnetic
+    elements or initial moments are refused unless this is set. Two or three atoms in vacuum are always
     spin-polarised, like isolated atoms."""
     initial_magnetic_moments: dict[str, float] = Field(default_factory=dict)
     """Initial magnetic moment in μB of the atoms of each element; requires ``spin_polarized: true``. If the structure
@@ -61,8 +61,8 @@ class PwSettings(Settings):
     dispersion: bool = False
     """Whether to add Grimme's D3 dispersion with Becke-Johnson damping and the parameters of the functional."""
     charge: float | None = None
-    """Total charge of each structure in units of the elementary charge. Without a value, it is 0, and structures whose
-    initial charges do not sum to 0 are refused until this is decided."""
+    """Total charge of each structure in units of the elementary charge. By default, it is 0, but structures whose
+    initial charges do not sum to 0 are refused unless this is set."""
     dipole_correction: bool = True
     """Whether a dipole correction is applied to slabs whose cell vector across the vacuum is along a Cartesian axis and
     perpendicular to the other two. Labels of these slabs have no stress."""

@@ -106,8 +106,8 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
         labels = ', '.join(sorted({label or 'none' for label in known_labels(pool)}))
         raise AutopipeError(
             Code.TRAINING_SET_EMPTY,
-            'held_out_kinds and held_out_labels leave no frame for training; the kinds of the candidates are '
-            f'{kinds}, and their labels {labels}',
+            'held_out_kinds and held_out_labels leave no frame for training; kinds of the candidates: '
+            f'{kinds}; their labels: {labels}',
         )
     assigned = assign_groups(
         Counter(name for name in names if name in categories),
@@ -194,7 +194,10 @@ def _warn_of_ambiguous(groups: set[str], n_frames: int) -> list[str]:
     if not n_frames:
         return []
     named = ', '.join(sorted(groups)[:MAX_NAMED]) + (', …' if len(groups) > MAX_NAMED else '')
-    return [f'{n_frames} candidates are not used: their groups are in several sets of the reference dataset: {named}']
+    return [
+        f'number of candidates that are not used, because their groups are in several sets of the reference dataset: '
+        f'{n_frames} ({named})'
+    ]
 
 
 def _warn_of_shares(pool: FramePool, splits: Sequence[Split | None], settings: SelectionSettings) -> list[str]:

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class FpsSettings(SamplerSettings):
-    """Farthest point sampling: each chosen frame is the one farthest from all frames chosen before."""
+    """Farthest point sampling: each chosen frame is the one farthest from all frames chosen so far."""
 
     kind: Literal['fps'] = 'fps'
     """Repeatedly chooses the frame that is farthest from all chosen frames."""

@@ -45,11 +45,12 @@ def require_agreement(where: Path, requested: Mapping[str, Any], used: Mapping[s
 
 
 def _agrees(name: str, requested: Any, used: Any) -> bool:
-    if name in AT_MOST and requested is not None and used is not None:
+    is_number = isinstance(requested, int | float) and isinstance(used, int | float)
+    if name in AT_MOST and is_number:
         return bool(used <= requested * (1 + RELATIVE))
     if isinstance(requested, list) and isinstance(used, list):
         return len(requested) == len(used) and all(_agrees('', *pair) for pair in zip(requested, used, strict=True))
-    if isinstance(requested, int | float) and isinstance(used, int | float):
+    if is_number:
         return math.isclose(requested, used, rel_tol=RELATIVE, abs_tol=1e-9)
     # Codes do not distinguish a setting that is off from one that is not given.
     return requested == used or (not requested and not used)

@@ -12,6 +12,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.arrays import require_array
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
@@ -132,6 +135,44 @@ class DftCode(ABC):
         Raises
         ------
         AutopipeError
-            If the output is missing, unreadable or incomplete, or the calculation did not converge. The message begins
-            with the folder.
+            If the output is missing or incomplete, or the calculation did not converge. The message begins with the
+            folder.
+        Exception
+            If the output is damaged; see `read_result`.
         """
+
+
+def read_result(code: type[DftCode], folder: Path) -> DftResult:
+    """Read the results of a calculation, and check the shapes of the arrays.
+
+    Parameters
+    ----------
+    code
+        The DFT code.
+    folder
+        The folder of the calculation.
+
+    Raises
+    ------
+    AutopipeError
+        If the output is missing, damaged or incomplete, or the calculation did not converge. The message begins
+        with the folder.
+    """
+    try:
+        result = code.read(folder)
+        arrays = {'positions': result.atoms.positions, 'cell': result.atoms.cell.array, 'forces': result.forces}
+        require_array(arrays, 'positions', 'float', None, 3, finite=True)
+        require_array(arrays, 'cell', 'float', 3, 3, finite=True)
+        require_array(arrays, 'forces', 'float', len(result.atoms), 3)
+        if result.stress is not None:
+            require_array({'stress': result.stress}, 'stress', 'float', 6)
+        if not result.atoms.cell.volume:
+            raise ValueError('its cell has no volume')
+    except AutopipeError:
+        raise
+    except Exception as error:  # the readers raise exceptions of various types for damaged files
+        raise AutopipeError(
+            Code.FILE_UNREADABLE,
+            f'{folder}: {code.output} cannot be read: {" ".join(str(error).split()) or type(error).__name__}',
+        ) from error
+    return result

@@ -30,7 +30,7 @@ def summarise_faults(faults: Iterable[AutopipeError]) -> list[AutopipeError]:
             summary.append(
                 AutopipeError(
                     code,
-                    f'and {n_more} more, in total {counted(len(found), "row")} with this reason: {_reason(found[0])}',
+                    f'and {n_more} more; {counted(len(found), "row")} in total for this reason: {_reason(found[0])}',
                 )
             )
     return summary

@@ -123,7 +123,7 @@ def _typed(tag: str, value: Any, kind: str) -> Any:
         if kind == 'float':
             return float(value)
     except (ValueError, TypeError):
-        expected = {'int': 'a whole number', 'float': 'a number', 'str': 'a word'}.get(kind, 'a list of values')
+        expected = {'int': 'a whole number', 'float': 'a number', 'str': 'a string'}.get(kind, 'a list of values')
         raise AutopipeError(Code.TYPE_WRONG, f'{tag} must be {expected}; got {value}') from None
     return str(value) if kind == 'str' else value
 

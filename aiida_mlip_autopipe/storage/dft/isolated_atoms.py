@@ -14,8 +14,9 @@ from ase.data import atomic_numbers, ground_state_magnetic_moments
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.reading.json_text import parse_json
 from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
-from aiida_mlip_autopipe.storage.dft.base import DftCode
+from aiida_mlip_autopipe.storage.dft.base import DftCode, read_result
 from aiida_mlip_autopipe.structures.rows.labels import DFT_SETTINGS
 from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row
 
@@ -113,7 +114,7 @@ def read_isolated_atoms(folder: Path, codes: Mapping[str, type[DftCode]]) -> Iso
     faults: list[AutopipeError] = []
     for symbol, (where, about) in calculations.items():
         try:
-            result = codes[about['code']].read(where)
+            result = read_result(codes[about['code']], where)
             if result.atoms.get_chemical_symbols() != [symbol]:
                 found = result.atoms.get_chemical_formula()
                 raise AutopipeError(Code.CALCULATION_MISMATCH, f'{where}: the calculation has the atoms {found}')
@@ -154,14 +155,15 @@ def add_isolated_atoms(rows: Iterable[Row], atoms: IsolatedAtoms) -> list[Row]:
 
 def _read_about(path: Path, codes: Mapping[str, type[DftCode]]) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text())
+        about = parse_json(path.read_bytes())
         known = (
             about['code'] in codes
             and about['element'] in atomic_numbers
             and str(about['label_source']).startswith('dft:')
             and bool(about[DFT_SETTINGS])
+            and isinstance(about.get(REQUESTED, {}), dict)
         )
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:
         raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is malformed; write the inputs again')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
+from aiida_mlip_autopipe.core.reading.json_text import parse_json
 from aiida_mlip_autopipe.storage.dft.agreement import require_agreement
-from aiida_mlip_autopipe.storage.dft.base import DftResult
+from aiida_mlip_autopipe.storage.dft.base import DftResult, read_result
 from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, FrameName, frame_of
 from aiida_mlip_autopipe.storage.dft.isolated_atoms import (
@@ -36,6 +37,27 @@ from aiida_mlip_autopipe.structures.rows.row import Row
 TOLERANCE_A = 1e-3
 # A row, the folder of its calculation, the content of the file that identifies it, and its result.
 Calculated = tuple[Row, Path, dict[str, Any], DftResult]
+
+
+class _Spacing(BaseModel):
+    model_config = ConfigDict(extra='allow')
+
+    kspacing_per_A: float
+
+
+class _Calculation(BaseModel):
+    """The content of the file that identifies a calculation."""
+
+    model_config = ConfigDict(extra='allow')
+
+    seed: str
+    step: int
+    run: str = ''
+    code: str
+    label_source: str = Field(pattern='^dft:')
+    order: list[int] = Field(min_length=1)
+    requested: dict[str, Any] = Field(default_factory=dict)
+    settings: _Spacing | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +169,7 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
             continue
         where, about = found[frame]
         try:
-            result = CODES[about['code']].read(where)
+            result = read_result(CODES[about['code']], where)
             _check_structure(row, result, about, where)
             require_agreement(where, about.get(REQUESTED, {}), result.used)
             _require_labels(row, result, where)
@@ -188,12 +210,10 @@ def _find_calculations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     found: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted(folder.rglob(ID_FILE)):
         try:
-            about = json.loads(path.read_text())
-            str(about['seed']), int(about['step'])
-            known = about['code'] in CODES and str(about['label_source']).startswith('dft:') and bool(about['order'])
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
+            about = _Calculation.model_validate(parse_json(path.read_bytes())).model_dump(exclude_unset=True)
+        except (OSError, ValueError):
+            about = {}
+        if about.get('code') not in CODES:
             raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is malformed; write the inputs again')
         found.append((path.parent, about))
     return found

@@ -141,10 +141,7 @@ class QuantumEspresso(DftCode):
                 Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} is truncated; the calculation is not finished'
             )
         with path.open() as file:
-            try:
-                atoms = list(read_espresso_out(file))[-1]
-            except Exception as error:  # ASE's reader raises exceptions of various types
-                raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
+            atoms = list(read_espresso_out(file))[-1]
         results = atoms.calc.results
         if results.get('energy') is None or results.get('forces') is None:
             raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} lacks the energy or the forces')

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -65,7 +65,8 @@ def read_extxyz(path: Path) -> Iterator[Candidate | AutopipeError]:
                 _require_complete(lines[1:])
                 frame = _read_frame(index, lines)
                 if frame is None:
-                    (atoms,) = read_xyz(StringIO(header + ''.join(lines)), index=0, properties_parser=parse_comment)
+                    parser = partial(_parse_bounded_comment, limit=len(lines[-1]))
+                    (atoms,) = read_xyz(StringIO(header + ''.join(lines)), index=0, properties_parser=parser)
                     frame = Candidate.from_atoms(index, atoms)
                 yield frame
             except Exception as error:  # ASE's reader raises exceptions of various types
@@ -139,8 +140,9 @@ def _read_columns(properties: str, lines: Sequence[str]) -> dict[str, np.ndarray
     ValueError
         If the number of columns of a line is wrong, or a value is malformed.
     """
-    found, names, dtypes, converters = _parse_properties(properties)
     columns = list(zip(*(line.split() for line in lines), strict=True))
+    _require_columns(properties, len(columns))
+    found, names, dtypes, converters = _parse_properties(properties)
     if len(columns) != len(converters):
         raise ValueError(f'it has {len(columns)} of {len(converters)} columns')
     arrays = {}
@@ -155,11 +157,24 @@ def _read_columns(properties: str, lines: Sequence[str]) -> dict[str, np.ndarray
     return arrays
 
 
+def _require_columns(properties: str, limit: int) -> None:
+    """Refuse a property with more columns than fit in a line, because ASE's parser makes several objects for each."""
+    for width in properties.split(':')[2::3]:
+        if int(width) > limit:
+            raise ValueError(f'a property has {width} columns, but a line has space for fewer')
+
+
 @lru_cache(maxsize=256)
 def _parse_properties(text: str) -> Any:
     from ase.io.extxyz import parse_properties
 
     return parse_properties(text)
+
+
+def _parse_bounded_comment(text: str, limit: int) -> dict[str, Any]:
+    values = parse_comment(text)
+    _require_columns(values.get('Properties', ''), limit)
+    return values
 
 
 def parse_comment(text: str) -> dict[str, Any]:

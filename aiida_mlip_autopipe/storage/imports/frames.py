@@ -61,7 +61,7 @@ class Candidate:
 
     @classmethod
     def from_values(cls, index: int, atoms: Atoms, *sources: Mapping[str, Any]) -> Candidate:
-        """Combine a structure with values, of which those under the same key in a later source get a suffix."""
+        """Combine a structure with values. If several sources have the same key, the later ones get a suffix."""
         values: dict[str, Any] = {}
         for source in sources:
             for name, value in source.items():

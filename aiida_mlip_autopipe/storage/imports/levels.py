@@ -93,7 +93,7 @@ def join_levels(first: LevelOfTheory, second: LevelOfTheory, *, same_spacing: bo
 
 
 def complete_elements(first: LevelOfTheory, second: LevelOfTheory) -> tuple[LevelOfTheory, LevelOfTheory]:
-    """Return two levels, each with the potentials and Hubbard parameters of the elements that only the other lists.
+    """Return two levels, each with the potentials and Hubbard parameters of the elements of both.
 
     A level lists only the elements of its dataset. Two levels with the same settings are therefore the same afterwards.
     """

@@ -74,6 +74,7 @@ def read_outcar(path: Path) -> Iterator[Frame | AutopipeError]:
     try:
         with open_text(path) as file:
             header = ''.join(takewhile(lambda line: 'Iteration' not in line, file))
+        _require_ions(header)
         level = None
         limit = re.search(r'NELM\s*=\s*(\d+)', header)
         with open_text(path) as file:
@@ -97,12 +98,22 @@ def read_outcar(path: Path) -> Iterator[Frame | AutopipeError]:
         yield AutopipeError(Code.CALCULATION_INCOMPLETE, f'{path}, frame {index + 1}: the file is truncated')
 
 
+def _require_ions(header: str) -> None:
+    """Refuse a header that declares more ions than it has lines, because ASE's reader makes a list of them."""
+    n_lines = header.count('\n')
+    for line in re.findall(r'.*ions per type.*', header):
+        for number in line.split()[4:]:
+            if int(number) > n_lines:
+                raise ValueError(f'the header has {number} ions of a type, but only {n_lines} lines')
+
+
 def _parse(path: Path) -> tuple[Element | None, bool]:
     """Return the root of a document, and whether the document is complete. A truncated one is read up to its end."""
     root: Element | None = None
     try:
         with gzip.open(path) if path.suffix == '.gz' else path.open('rb') as file:
-            for _, element in iterparse(file, events=('start',)):
+            # Expat reads no external entities and limits how much entities expand.
+            for _, element in iterparse(file, events=('start',)):  # nosec B314
                 root = element if root is None else root
     except (ParseError, EOFError, UnicodeDecodeError):
         return root, False

@@ -236,7 +236,7 @@ def _find_held_out(rows: Sequence[Row], hold_out: str | None) -> set[int]:
             )
         found = by_kind or by_label
     if len(found) in (0, len(rows)):
-        known = '; '.join(f'the {one}s are {", ".join(_known(values[one]))}' for one in values if _known(values[one]))
+        known = '; '.join(f'existing {one}s: {", ".join(_known(values[one]))}' for one in values if _known(values[one]))
         reason = 'all rows have' if found else 'no row has'
         raise AutopipeError(Code.SPLIT_EMPTY, f'hold_out: {hold_out}: {reason} this kind or label; {known}')
     return found

@@ -24,6 +24,8 @@ def mlip_label_source(architecture: str, model: str | None) -> str:
     return ':'.join(['mlip', architecture, *([model] if model else [])])
 
 
+EXTENDS = 'extends'
+"""Key of the campaign that a campaign extends."""
 SOFTWARE = 'software'
 """Key of the software of labels that no job of this program computed, in the attributes of their node."""
 
@@ -71,6 +73,19 @@ class Software(Settings):
         return cls(**{key: _original(text).removeprefix(HASH_PREFIX) for key, text in known.items()})
 
 
+class ExtendedCampaign(Settings):
+    """The campaign that a campaign extends, and its dataset."""
+
+    name: str
+    """Name of the extended campaign."""
+    uuid: str
+    """UUID of the extended campaign."""
+    dataset_uuid: str | None = None
+    """UUID of its dataset. A campaign that ended early has none."""
+    dataset_checksum: str | None = None
+    """Checksum of the content of its dataset, as ``mlip-autopipe dataset info`` prints it."""
+
+
 class Provenance(Settings):
     """The origin of a row."""
 
@@ -80,6 +95,8 @@ class Provenance(Settings):
     """The random seed of the campaign, from which all random streams are derived."""
     config_sha256: str
     """Hash of the config with its presets, overrides and defaults."""
+    extends: ExtendedCampaign | None = Field(default=None, exclude_if=lambda campaign: campaign is None)
+    """The campaign that this campaign extends, if there is one."""
     seed_id: str
     """Identity of the seed."""
     exploration: str
@@ -100,9 +117,9 @@ class Provenance(Settings):
     rank: int = Field(ge=0)
     """Position in the order of selection, from 0."""
     distance: float | None = None
-    """Distance to the frames that were selected before, if the sampler computes it."""
+    """Distance to the nearest frame that was selected earlier, if the sampler computes it."""
     gain: float | None = None
-    """Gain from adding the frame to those selected before, in the sampler's measure, if it has one."""
+    """Gain from adding the frame to those selected earlier, in the sampler's measure, if it has one."""
     split: Split | None = None
     """The set that contains the row, if a set was held out of the selection: ``train``, ``valid`` or ``test``."""
     committee: str | None = None
@@ -149,7 +166,10 @@ class Provenance(Settings):
 
         The keys for the software are those of ``labelled``.
         """
-        pairs = self.model_dump(exclude_none=True, exclude={'explored', 'labelled'}) | self.labelled.key_value_pairs()
+        pairs = (
+            self.model_dump(exclude_none=True, exclude={'explored', 'labelled', 'extends'})
+            | self.labelled.key_value_pairs()
+        )
         pairs['seed'] = SEED_PREFIX + pairs.pop('seed_id')
         pairs['config_sha256'] = HASH_PREFIX + pairs['config_sha256']
         return {key: searchable(value) if isinstance(value, str) else value for key, value in pairs.items()}

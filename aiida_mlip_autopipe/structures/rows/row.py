@@ -89,17 +89,40 @@ class Row:
     @property
     def empirical_formula(self) -> str:
         """The formula with the smallest whole numbers, such as ``AuCu3``, in Hill order."""
-        return _empirical_formula(tuple(np.bincount(self.atoms.numbers).tolist()))
+        return empirical_formula(self.atoms.numbers)
 
     @property
     def provenance(self) -> Provenance:
-        """The origin of the row, exactly as it was stored."""
-        return Provenance.model_validate(self.data['provenance'])
+        """The origin of the row, exactly as it was stored.
+
+        Raises
+        ------
+        AutopipeError
+            If the row has none, or it is damaged.
+        """
+        try:
+            return Provenance.model_validate(self.data['provenance'])
+        except (KeyError, ValueError) as error:
+            raise self._unreadable('provenance', error) from error
 
     @property
     def level(self) -> LevelOfTheory | None:
-        """The level of theory of the labels; None if the row does not name their source."""
-        return read_level(self.key_value_pairs, self.data)
+        """The level of theory of the labels; None if the row does not name their source.
+
+        Raises
+        ------
+        AutopipeError
+            If it is damaged.
+        """
+        try:
+            return read_level(self.key_value_pairs, self.data)
+        except ValueError as error:
+            raise self._unreadable('level of theory', error) from error
+
+    def _unreadable(self, part: str, error: Exception) -> AutopipeError:
+        where = 'a row' if self.id is None else f'row {self.id}'
+        reason = 'it is missing' if isinstance(error, KeyError) else ' '.join(str(error).split())
+        return AutopipeError(Code.FILE_UNREADABLE, f'the {part} of {where} cannot be read: {reason}')
 
     @property
     def level_hash(self) -> str:
@@ -215,6 +238,17 @@ def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
                 )
     symbols = [elements[number] for number in sorted(elements)]
     return {symbol: known[symbol] for symbol in symbols} if set(symbols) <= set(known) else None
+
+
+def empirical_formula(numbers: np.ndarray) -> str:
+    """Return the formula with the smallest whole numbers, such as ``AuCu3``, in Hill order.
+
+    Parameters
+    ----------
+    numbers
+        The atomic number of each atom (n,).
+    """
+    return _empirical_formula(tuple(np.bincount(numbers).tolist()))
 
 
 @lru_cache(maxsize=4096)

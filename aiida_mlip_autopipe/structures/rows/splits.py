@@ -45,7 +45,7 @@ def assign_groups(
     unless a set has too few groups to choose from: a set whose fraction is above zero gets at least one group, the
     smallest if all are too large, as long as one is left for each later set and for training.
 
-    Each set has about the same fraction of each category as of all structures: the next group is one whose categories
+    Each set gets about the same fraction of each category as of all structures: the next group is one whose categories
     are furthest below their fractions, by Webster's method of apportionment. Values with so few groups that none is
     expected in the set are counted together. A group stays in the training set if it is the last one there of a
     kind, or of a label or composition with several groups. If this leaves no group for a set, the set gets other
@@ -278,8 +278,9 @@ def absence_warnings(contents: Mapping[str, Mapping[str, Any]], *, expected: Col
             continue
         held_out = {value for split in ('valid', 'test') for value in contents[split].get(name, ())}
         if missing := sorted(held_out - set(contents['train'].get(name, ()))):
+            noun, it, this = (name, 'it', 'this') if len(missing) == 1 else (f'{name}s', 'them', 'these')
             warnings.append(
-                f'the held-out sets contain the {name} {" and ".join(missing)}, but the training set does not, because '
-                f'too few groups have it; add seeds of other parents with this {name}'
+                f'the held-out sets contain the {noun} {" and ".join(missing)}, but the training set does not, because '
+                f'too few groups have {it}; add seeds of other parents with {this} {noun}'
             )
     return warnings

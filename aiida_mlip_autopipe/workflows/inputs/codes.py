@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label, find_codes
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.labelling import LABELLERS, LabellingSettings, RunnerLabeller
+from aiida_mlip_autopipe.training.trainer import TrainerSettings
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import member_models, model_node
 
@@ -88,6 +89,25 @@ def labelling_code(settings: LabellingSettings, execution: ExecutionSettings) ->
     calculator = labeller.calculator_settings()
     code = _code_or_default(settings.code, calculator.kind, 'labelling.code')
     return _job_code(code, calculator, settings.resources or execution.resources())
+
+
+def training_code(settings: TrainerSettings, execution: ExecutionSettings) -> JobCode:
+    """Return the code of a trainer, with the node of the model that it fine-tunes.
+
+    Parameters
+    ----------
+    settings
+        The section ``training``.
+    execution
+        The section ``execution``, with the default resources.
+
+    Raises
+    ------
+    AutopipeError
+        If the code does not exist, or for any of the reasons given in `model_node`.
+    """
+    code = _code_or_default(settings.code, settings.kind, 'training.code')
+    return _job_code(code, settings.calculator(), settings.resources or execution.resources())
 
 
 def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode:
@@ -169,7 +189,7 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
         raise AutopipeError(Code.CODE_AMBIGUOUS, message) from error
     except NotExistent as error:
         known = sorted(code.full_label for code in find_codes())
-        hint = f'the codes are {", ".join(known)}' if known else 'the profile has no codes'
+        hint = f'existing codes: {", ".join(known)}' if known else 'the profile has no codes'
         message = f'{where}: the code {label!r} does not exist; {hint}{remedy}'
         raise AutopipeError(Code.CODE_MISSING, message) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from aiida import orm
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculations.labelling.decisions import result_settings
-from aiida_mlip_autopipe.calculations.labelling.measured_cost import measured_cost
+from aiida_mlip_autopipe.calculations.labelling.measured_cost import measured_cost, measured_cost_of_processes
+from aiida_mlip_autopipe.calculations.processes.base import PROCESSES_VERSION
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
@@ -19,7 +20,7 @@ from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.labelling import LABELLERS, LABELLING_VERSION, LabellingSettings, RunnerLabeller
 from aiida_mlip_autopipe.labelling.contract import LabellingRequest
-from aiida_mlip_autopipe.labelling.cost import Calibration, Cost, modelled, predict_core_s
+from aiida_mlip_autopipe.labelling.cost import Calibration, Cost, Prediction, modelled, predict_labels
 from aiida_mlip_autopipe.labelling.suitability import find_unsuitable
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import reference_levels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
@@ -46,7 +47,7 @@ class LabellerInputs:
     resources
         The resources of the jobs.
     calibration
-        The correction of the predicted cost by labels that were made on the computer of the code.
+        The correction of the predicted cost, from labels that were made on the computer of the code.
     """
 
     inputs: dict[str, Any]
@@ -56,26 +57,50 @@ class LabellerInputs:
     resources: JobResources
     calibration: Calibration
 
-    def predict_core_s(self, atoms: Atoms) -> float | None:
-        """Return the predicted cost of a label in core seconds; None if it cannot be predicted."""
-        return None if self.job_code is None else predict_core_s(atoms, self.job_code.calculator, self.calibration)
+    @property
+    def method_version(self) -> str:
+        """The version of the method that computes the labels."""
+        return PROCESSES_VERSION if self.job_code is None else LABELLING_VERSION
 
-    def predict_cost(self, structures: Sequence[Atoms], n_labels: int | None = None) -> Cost | None:
-        """Return the predicted cost of labels; None if it cannot be predicted.
+    def predict(
+        self,
+        structures: Sequence[Atoms],
+        isolated_atoms: Collection[str] = (),
+        budget_core_hours: float | None = None,
+    ) -> Prediction | None:
+        """Return what labels cost, and which of them a budget allows; None if the cost cannot be predicted."""
+        return predict_labels(
+            structures,
+            None if self.job_code is None else self.job_code.calculator,
+            self.calibration,
+            isolated_atoms=isolated_atoms,
+            budget_core_hours=budget_core_hours,
+        )
+
+    def cost_of(self, core_s: float) -> Cost:
+        """Return predicted core seconds with their uncertainty."""
+        return Cost(core_s / 3600, self.calibration.uncertainty, self.calibration.n_labels)
+
+    def predict_cost_like(self, examples: Sequence[Atoms], n_labels: int, settings: LabellingSettings) -> Cost | None:
+        """Return the predicted cost of a number of labels; None if it cannot be predicted.
 
         Parameters
         ----------
-        structures
-            The structures.
+        examples
+            Structures like those that will be labelled.
         n_labels
-            Number of labels of structures like these; by default, one for each.
+            Number of labels.
+        settings
+            Whether isolated atoms are computed, and the budget, which is an upper limit of the cost.
         """
-        costs = [self.predict_core_s(atoms) for atoms in structures]
-        known = [cost for cost in costs if cost is not None]
-        if len(known) < len(costs):
+        symbols = {symbol for atoms in examples for symbol in atoms.symbols} if settings.isolated_atoms else ()
+        labels, atoms = self.predict(examples), self.predict([], symbols)
+        if labels is None or atoms is None or not examples:
             return None
-        factor = 1.0 if n_labels is None else n_labels / max(len(known), 1)
-        return Cost(factor * sum(known) / 3600, self.calibration.uncertainty, self.calibration.n_labels)
+        core_s = labels.core_s * n_labels / len(examples) + atoms.core_s
+        if settings.budget_core_hours is not None:
+            core_s = min(core_s, 3600 * settings.budget_core_hours)
+        return self.cost_of(core_s)
 
 
 def labelling_inputs(
@@ -109,11 +134,13 @@ def labelling_inputs(
         'retry_failed': settings.retry_failed,
     }
     if not isinstance(labeller, RunnerLabeller):
-        _refuse_budget(settings)
         process, level = process_inputs(settings, structures, resources)
-        inputs = {**shared, 'level': level, 'plugin': process}
         found = LevelOfTheory.model_validate(level.get_dict())
-        return LabellerInputs(inputs, found, process['code'], None, resources, Calibration())
+        calibration = measured_cost_of_processes(found, process['code'].computer)
+        if not calibration.n_labels:
+            _refuse_budget(settings)
+        inputs = {**shared, 'level': level, 'plugin': process, 'calibration': asdict(calibration)}
+        return LabellerInputs(inputs, found, process['code'], None, resources, calibration)
     if faults := find_unsuitable(structures, labeller.calculator_settings()):
         raise ConfigError(faults)
     job_code = labelling_code(settings, execution)
@@ -147,7 +174,8 @@ def _refuse_budget(settings: LabellingSettings) -> None:
         raise AutopipeError(
             Code.VALUES_EXCLUDE,
             f'labelling.budget_core_hours: got {settings.budget_core_hours:g}; the cost of the labeller '
-            f'{settings.kind!r} cannot be predicted, so remove the budget, or limit max_atoms',
+            f'{settings.kind!r} cannot be predicted before its first labels at this level, so remove '
+            'the budget, or limit max_atoms',
         )
 
 

@@ -10,11 +10,11 @@ from ase.build import bulk
 from ase.io import write
 
 from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
-from aiida_mlip_autopipe.calculations.labelling.measured_cost import measured_cost
+from aiida_mlip_autopipe.calculations.labelling.measured_cost import measured_cost, measured_cost_of_processes
 from aiida_mlip_autopipe.calculators.kinds.gpaw import GPAWSettings
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData
-from aiida_mlip_autopipe.labelling import Failure, Label, label_key
+from aiida_mlip_autopipe.labelling import LABELLING_VERSION, Failure, Label, label_key
 from aiida_mlip_autopipe.labelling.cost import LARGEST_ERROR, OF_ANOTHER_COMPUTER, predict_core_s
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
@@ -55,7 +55,7 @@ def store(tmp_path):
         ]
         numbers = [STRUCTURES[row].numbers for row in rows]
         keys = [label_key(STRUCTURES[row], level.hash) for row in rows]
-        labels = LabelsData.from_outcomes(numbers, keys, outcomes, level, variant=variant)
+        labels = LabelsData.from_outcomes(numbers, keys, outcomes, level, LABELLING_VERSION, variant=variant)
         labels.base.links.add_incoming(job, LinkType.CREATE, 'labels')
         labels.store()
 
@@ -93,3 +93,29 @@ def test_neither_labels_on_other_computers_nor_repeated_ones_count(computer, sto
     found = measured_cost(FAST, make_level('gpaw', 1), computer)
     assert (found.factor, found.n_labels, found.uncertainty) == (1.0, 0, OF_ANOTHER_COMPUTER)
     assert predict_core_s(STRUCTURES[0], None, found) is None
+
+
+def test_the_cost_of_processes_of_other_plugins_is_that_of_an_atom_on_the_same_computer_and_level(computer, emt_code):
+    def store_process(computer, level, seconds):
+        code = orm.InstalledCode(label=f'pw-{uuid4()}', computer=computer, filepath_executable='/usr/bin/pw.x').store()
+        process = orm.WorkChainNode()
+        process.set_process_label('ProcessLabellingWorkChain')
+        # A process that calls others returns their outputs, too.
+        parent = orm.WorkChainNode()
+        parent.set_process_label('LabellingWorkChain')
+        atoms = STRUCTURES[-1]
+        label = Label(-1.0, 'total', np.zeros((len(atoms), 3)), seconds=seconds, threads=4)
+        keys = [label_key(atoms, level.hash)]
+        labels = LabelsData.from_outcomes([atoms.numbers], keys, [label], level, LABELLING_VERSION).store()
+        for node in (process, parent):
+            node.base.links.add_incoming(code, LinkType.INPUT_WORK, 'code')
+            node.store()
+            labels.base.links.add_incoming(node, LinkType.RETURN, f'labels_{node.pk}')
+
+    level = make_level('quantum-espresso', str(uuid4()))
+    assert measured_cost_of_processes(level, computer).n_labels == 0
+    store_process(computer, level, 6.0)
+    store_process(computer, make_level('quantum-espresso', 2), 60.0)
+    store_process(emt_code.computer, level, 60.0)
+    found = measured_cost_of_processes(level, computer)
+    assert (found.factor, found.n_labels) == (pytest.approx(3.0), 1)

@@ -56,7 +56,7 @@ def test_the_cutoff_covers_the_neighbour_list():
 
 
 def test_the_numbers_are_those_of_ase_3_23_to_3_29():
-    # The level of theory does not contain the version of ASE. If this fails, it must.
+    # The level of theory does not contain the version of ASE. If this test fails, the version must be added to it.
     atoms = bulk('Cu', cubic=True)
     atoms.symbols = ['Cu', 'Au', 'Ni', 'Al']
     atoms.positions[1] += [0.1, -0.2, 0.05]

@@ -302,7 +302,7 @@ def test_the_cutoffs_of_stresses_are_those_from_which_the_energy_of_the_free_ato
         G, density, _ = ekin(create_setup(symbol, 'PBE', lmax=2))
         errors_eV = [2 / 3 * cutoff_eV * dekindecut(G, density, cutoff_eV / Ha) for cutoff_eV in cutoffs_eV]
         found[symbol] = next(one for n, one in enumerate(cutoffs_eV) if max(errors_eV[n:]) <= 1 / 3)
-    # The value of O is that of a measurement.
+    # The cutoff of O is from calculations of MgO; see `STRESS_CUTOFF_EV`.
     expected = {symbol: cutoff_eV for symbol, cutoff_eV in found.items() if cutoff_eV > 300} | {'O': 700}
     assert expected == STRESS_CUTOFF_EV
     assert found['O'] == 600

@@ -48,7 +48,7 @@ def test_a_run_with_lennard_jones_completes(job_folder):
 
 
 def test_the_numbers_do_not_change_between_versions():
-    # The level of theory does not contain a version. If this fails, it must.
+    # The level of theory does not contain a version. If this test fails, one must be added to it.
     atoms = bulk('Ar', 'fcc', a=5.3, cubic=True)
     atoms.positions[1] += [0.1, -0.2, 0.05]
     atoms.calc = LennardJonesLoader(LennardJonesSettings()).load().calculator

@@ -154,8 +154,8 @@ def test_the_factor_of_a_jump_is_the_ratio_of_the_proposal_densities():
         for _, position, factor in propose(atoms, free, n=80, radius_A=RADIUS):
             (last,) = spheres_around(position[np.newaxis])
             factors.setdefault((first, last), set()).add(float(factor))
-    # From the overlap of two spheres, one of the two others is drawn. The reverse draws one of three, two of which are
-    # right.
+    # From the overlap of two spheres, one of the two others is drawn. The reverse draws one of three, two of which
+    # contain the first position.
     assert factors.pop((3, 4)) == factors.pop((3, 8)) == {np.log((2 / 3) / (1 / 2))}
     assert factors.pop((4, 3)) == {np.log((1 / 2) / (2 / 3))}
     # A jump from one of the spheres to their overlap has no reverse, since the reverse would not draw either of them.

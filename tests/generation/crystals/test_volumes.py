@@ -55,7 +55,7 @@ def test_estimated_volumes_are_near_those_of_known_compounds(part):
 
 @pytest.mark.parametrize(
     ('formula', 'volume'),
-    # The first four had 1.45 to 2.4 times this volume when all ions were spheres with the same packing.
+    # If all ions were spheres with the same packing, the first four would have 1.45 to 2.4 times this volume.
     [('LiH', 17.0), ('MgH2', 30.8), ('FeS2', 39.8), ('MoS2', 53.2), ('Na2O2', 54.0), ('MgB2', 29.1)],
 )
 def test_hydrides_and_compounds_of_bonded_anions_have_their_volume(formula, volume):

@@ -43,7 +43,7 @@ def test_the_octahedral_sites_of_bcc_are_at_edges_and_faces_and_have_their_site_
     [
         (bulk('Fe', cubic=True) * (2, 2, 2), 48),
         (bulk('CsCl', 'cesiumchloride', a=4.12), 6),
-        # The octahedra of these lattices are voids, or they have none.
+        # The octahedra of these lattices are voids, or the lattice has no octahedra.
         (bulk('Cu', cubic=True), 0),
         (bulk('Ti'), 0),
         (bulk('Si', cubic=True), 0),

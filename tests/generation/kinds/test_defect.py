@@ -308,7 +308,7 @@ def removed_sites(perfect, atoms):
 @pytest.mark.parametrize(
     ('host', 'cluster', 'neighbours'),
     [
-        # The number of pairs of nearest neighbours: a pair, a triangle, a tetrahedron; in bcc two of three.
+        # The number of pairs of nearest neighbours: in fcc all pairs of two, three and four atoms; in bcc two of three.
         (COPPER, {'Cu': 2}, 1), (COPPER, {'Cu': 3}, 3), (COPPER, {'Cu': 4}, 6),
         (IRON, {'Fe': 2}, 1), (IRON, {'Fe': 3}, 2), (MGO, {'Mg': 2, 'O': 2}, 4),
     ],

@@ -65,7 +65,8 @@ def test_a_cell_has_one_dislocation_of_each_sign_at_the_requested_distance(name,
     assert sorted(np.round(charges, 6)) == [-1, 1]
     apart = centres[1] - centres[0]
     images = [apart + np.array([i, j]) @ perfect.cell.array[:2, :2] for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    # A triangle is about one distance between rows wide. All neighbours have the opposite sign.
+    # The width of a triangle is about the distance between two rows of atoms. Neighbouring dislocations have opposite
+    # signs.
     assert np.linalg.norm(images, axis=1).min() >= 12.0 - 3.0
     assert np.abs(np.linalg.norm(images, axis=1) - distance_A).min() < 2.0
 
@@ -81,7 +82,7 @@ def test_the_tilt_of_the_cell_removes_the_shear_stress():
     straight.set_positions(fractions @ straight.cell.array)
     straight.calc = EMT()
     assert np.abs(tilted).max() < 0.01 * np.abs(straight.get_stress()[3:5]).max()
-    # The line energy of two dislocations, b²μ/(4π) per logarithm of the distance, is about 1 eV/Å in copper.
+    # The energy of two dislocations per length, b²μ/(2π) ln(d/r) with the core radius r, is about 1 eV/Å in copper.
     perfect = crystal.copy()
     perfect.calc = EMT()
     excess = atoms.get_potential_energy() - len(atoms) / 4 * perfect.get_potential_energy()

@@ -162,8 +162,8 @@ def test_fault_energies_agree_with_slabs_from_ase(generate, symbol):
         shifted.positions[8:] += fraction * step
         expected = (energy(shifted) - energy(slab)) / area * MJ_PER_M2
         assert fault_energy(seed, perfect) == pytest.approx(expected, abs=1.0)
-    # DFT has about 160 to 220 mJ/m² for both metals (Jin, Dunham, Gleiter, Hahn, Gumbsch, Scr. Mater. 64, 605, 2011).
-    # The intrinsic fault of Cu has about 40 mJ/m²; EMT, which does not reach far enough, has -5.
+    # DFT gives about 160 to 220 mJ/m² for both metals (Jin, Dunham, Gleiter, Hahn, Gumbsch, Scr. Mater. 64, 605, 2011).
+    # It gives about 40 mJ/m² for the intrinsic fault of Cu; EMT, whose range is too short, gives -5.
     assert 60 < fault_energy(unstable, perfect) < 250
     assert {'Cu': -10, 'Al': 20}[symbol] < fault_energy(intrinsic, perfect) < 0.6 * fault_energy(unstable, perfect)
 

@@ -175,7 +175,7 @@ def test_partial_occupancies_are_ordered_on_request_only(generate, spinel):
         assert seed.atoms.get_initial_charges().sum() == pytest.approx(0, abs=1e-9)
         assert seed.record['occupancies'] == [{'requested': {'Li': 0.5}, 'realised': {'Li': 0.5}}]
         assert seed.record['ewald_energy_eV'] <= seed.record['mean_random_ewald_energy_eV']
-        # The lowest energy of half-filled diamond sites is on one of its two fcc sublattices.
+        # With half of the diamond sites filled, the energy is lowest if the ions are on one of the two fcc sublattices.
         lithium = seed.atoms[seed.atoms.symbols == 'Li']
         assert neighbor_list('d', lithium, 7.0).min() == pytest.approx(8.25 / np.sqrt(2), abs=1e-3)
     assert [seed.seed_id for seed in generate(spinel(0.5, **fields)).seeds] == [seed.seed_id for seed in seeds]

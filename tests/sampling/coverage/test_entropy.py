@@ -36,3 +36,11 @@ def test_copies_and_rotations_do_not_change_the_diversity():
     np.testing.assert_allclose(describe_by_quests([rotated]), describe_by_quests([structure]), atol=1e-9)
     one = entropy_and_diversity(describe_by_quests([structure]))
     assert entropy_and_diversity(describe_by_quests([structure, rotated])) == pytest.approx(one, abs=1e-6)
+
+
+def test_a_part_of_the_environments_is_evenly_spaced():
+    structures = [rattled('Cu', 0.1, 3), molecule('C6H6'), rattled('Au', 0.2, 4)]
+    complete = describe_by_quests(structures)
+    for n in (1, 7, len(complete), 1000):
+        places = np.linspace(0, len(complete) - 1, min(n, len(complete))).astype(np.int64)
+        np.testing.assert_array_equal(describe_by_quests(structures, n), complete[places])

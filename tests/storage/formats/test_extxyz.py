@@ -1,14 +1,10 @@
-import json
-import os
-import subprocess
-
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import read, write
-from ase.stress import voigt_6_to_full_3x3_stress
 from support.errors import refused
+from support.trainer_loaders import WITHOUT_MACE, read_with_mace, read_with_sevennet
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
@@ -77,48 +73,18 @@ def test_an_unsupported_suffix_is_refused(path, make_rows):
 
 @pytest.mark.mlip
 def test_sevennet_reads_the_same_labels_with_both_sets_of_keys(path, compressed):
-    from sevenn.train.dataload import ase_reader, graph_build
-
     export_dataset(path, [compressed])
-    results = compressed.atoms.calc.results
-    # SevenNet's sign and order: xx, yy, zz, xy, yz, zx, positive in a compressed crystal.
-    stress = -results['stress'][[0, 1, 2, 5, 3, 4]]
     for keys in ({}, {'energy_key': 'REF_energy', 'force_key': 'REF_forces', 'stress_key': 'REF_stress'}):
-        (graph,) = graph_build(ase_reader(str(path), **keys), cutoff=4.0)
-        np.testing.assert_allclose(graph['total_energy'], results['energy'], rtol=1e-6)
-        np.testing.assert_allclose(graph['force_of_atoms'], results['forces'], atol=1e-6)
-        np.testing.assert_allclose(graph['stress'].reshape(6), stress, atol=1e-6)
-
-
-READ_WITH_MACE = """
-import json, sys
-import mace  # must precede e3nn, which this torch cannot load alone
-import torch
-from mace.data import AtomicData, KeySpecification, load_from_xyz
-from mace.tools import AtomicNumberTable
-
-torch.set_default_dtype(torch.float64)
-_, (found,) = load_from_xyz(sys.argv[1], KeySpecification.from_defaults())
-data = AtomicData.from_config(found, z_table=AtomicNumberTable([29]), cutoff=4.0)
-weights = [float(getattr(data, name + '_weight')) for name in ('energy', 'forces', 'stress')]
-print(json.dumps([float(data.energy), data.forces.tolist(), data.stress[0].tolist(), weights]))
-"""
+        (labels,) = read_with_sevennet(path, **keys)
+        labels.assert_equal(compressed.atoms.calc.results, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.mlip
-@pytest.mark.skipif(
-    'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='MACE is not installed in a separate environment'
-)
+@WITHOUT_MACE
 def test_mace_reads_the_same_labels_by_default(path, compressed):
     export_dataset(path, [compressed])
-    command = [os.environ['MLIP_AUTOPIPE_MACE_PYTHON'], '-c', READ_WITH_MACE, path]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    energy, forces, stress, weights = json.loads(done.stdout.splitlines()[-1])
-    results = compressed.atoms.calc.results
-    assert weights == [1.0, 1.0, 1.0]
-    np.testing.assert_allclose(energy, results['energy'], atol=1e-8)
-    np.testing.assert_allclose(forces, results['forces'], atol=1e-8)
-    np.testing.assert_allclose(stress, voigt_6_to_full_3x3_stress(results['stress']), atol=1e-8)
+    (labels,) = read_with_mace(path, {29})
+    labels.assert_equal(compressed.atoms.calc.results, rtol=0, atol=1e-8)
 
 
 def test_the_file_has_the_bytes_of_the_writer_of_ase(tmp_path, make_rows):

@@ -1,6 +1,3 @@
-import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -10,6 +7,7 @@ import pytest
 from ase.io import read
 from ase.stress import voigt_6_to_full_3x3_stress
 from support.errors import refused
+from support.trainer_loaders import WITHOUT_MACE, read_with_mace
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage.formats.export import convert_rows
@@ -83,34 +81,9 @@ def test_without_h5py_the_install_command_is_shown(path, varied, monkeypatch):
         convert_rows(path, varied)
 
 
-READ_WITH_MACE = """
-import json, sys
-import mace  # must precede e3nn, which this torch cannot load alone
-import torch
-from mace.data import HDF5Dataset
-from mace.tools import AtomicNumberTable
-
-torch.set_default_dtype(torch.float64)
-dataset = HDF5Dataset(sys.argv[1], r_max=4.0, z_table=AtomicNumberTable([29, 79]))
-for data in (dataset[index] for index in range(len(dataset))):
-    weights = [float(getattr(data, name + '_weight')) for name in ('energy', 'forces', 'stress')]
-    print(json.dumps([float(data.energy), data.forces.tolist(), data.stress[0].tolist(), weights]))
-"""
-
-
 @pytest.mark.mlip
-@pytest.mark.skipif(
-    'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='MACE is not installed in a separate environment'
-)
+@WITHOUT_MACE
 def test_mace_reads_the_labels(path, varied):
     convert_rows(path, varied)
-    command = [os.environ['MLIP_AUTOPIPE_MACE_PYTHON'], '-c', READ_WITH_MACE, path]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    frames = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('[')]
-    for (energy, forces, stress, weights), row in zip(frames, varied, strict=True):
-        results = row.atoms.calc.results
-        np.testing.assert_allclose(energy, results['energy'], atol=1e-12)
-        np.testing.assert_allclose(forces, results['forces'], atol=1e-12)
-        assert weights == [1.0, 1.0, 1.0 if 'stress' in results else 0.0]
-        if 'stress' in results:
-            np.testing.assert_allclose(stress, voigt_6_to_full_3x3_stress(results['stress']), atol=1e-12)
+    for labels, row in zip(read_with_mace(path, {29, 79}), varied, strict=True):
+        labels.assert_equal(row.atoms.calc.results, rtol=0, atol=1e-12)

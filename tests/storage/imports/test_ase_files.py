@@ -158,6 +158,16 @@ def test_an_impossible_number_of_atoms_ends_the_file(tmp_path, n_atoms):
         rows_of(path, tmp_path / 'a.db')
 
 
+def test_more_columns_than_a_line_can_have_are_refused_before_memory_is_allocated(tmp_path):
+    frames = [(atoms, {'energy': 1.0}, {'forces': labels['forces']}) for atoms, labels in crystals(2)]
+    path = write_extxyz(tmp_path / 'a.extxyz', frames)
+    path.write_text(path.read_text().replace('forces:R:3', 'forces:R:999999999999', 1))
+    with refused(Code.FILE_UNREADABLE, 'a.extxyz, frame 0', '999999999999'):
+        rows_of(path, tmp_path / 'a.db')
+    _, rows = rows_of(path, tmp_path / 'a.db', skip_invalid=True)
+    assert [row.key_value_pairs['step'] for row in rows] == [1]
+
+
 @pytest.mark.parametrize(
     'text', ['0\nenergy=1\n', '1\npbc="T F F" Lattice="0 0 0 0 3 0 0 0 3" energy=1\nCu 0 0 0 0 0 0\n']
 )

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import ase
@@ -111,6 +112,13 @@ def test_unconverged_steps_and_truncation_of_outcar_are_reported(tmp_path):
         rows_of(tmp_path / 'OUTCAR', target=tmp_path / 'a.db')
     (tmp_path / 'OUTCAR').write_text(text[: text.index('Iteration')])
     with refused(Code.FILE_UNREADABLE, 'OUTCAR, frame 0'):
+        rows_of(tmp_path / 'OUTCAR', target=tmp_path / 'a.db')
+
+
+def test_more_ions_than_the_header_can_have_are_refused_before_memory_is_allocated(tmp_path):
+    text = (OUTPUTS / 'OUTCAR_example_1').read_text()
+    (tmp_path / 'OUTCAR').write_text(re.sub(r'(ions per type =\s+)\d+', r'\g<1>999999999999', text))
+    with refused(Code.FILE_UNREADABLE, 'OUTCAR, frame 0', '999999999999'):
         rows_of(tmp_path / 'OUTCAR', target=tmp_path / 'a.db')
 
 

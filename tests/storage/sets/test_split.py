@@ -12,11 +12,9 @@ from pydantic import ValidationError
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
+from aiida_mlip_autopipe.storage import Dataset, make_row
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, split_rows
-from aiida_mlip_autopipe.storage.sets.split_dataset import split_dataset
 from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
-from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 def labelled(atoms):
@@ -319,20 +317,6 @@ def test_copies_with_a_different_vacuum_are_in_one_set(make_provenance, change):
     assert result.splits[::2] == result.splits[1::2]
 
 
-def test_sets_with_different_levels_are_refused_for_training_and_reported_otherwise(make_groups, tmp_path):
-    rows = make_groups(10)
-    other = LevelOfTheory(method='mlip', code='emt', name='mlip:emt', parameters={'precision': 'float32'})
-    for row in rows[18:]:
-        row.key_value_pairs['level'] = row.data['level'] = other.hash
-        row.data['level'] = other.model_dump()
-    export_dataset(tmp_path / 'cu.db', rows)
-    with refused(Code.LEVELS_MIXED, 'precision'):
-        split_dataset(tmp_path / 'cu.db', tmp_path / 'a.extxyz', {'hold_out': 'surface'})
-    assert [path.name for path in tmp_path.iterdir()] == ['cu.db']
-    warnings = split_dataset(tmp_path / 'cu.db', None, {'hold_out': 'surface'}).report['warnings']
-    assert any('2 levels of theory' in warning for warning in warnings)
-
-
 def test_no_file_is_written_if_the_last_one_fails(make_groups, tmp_path):
     rows = make_groups(10)
     result = split_rows(rows, SplitSettings(hold_out='surface'), random_seed=1)
@@ -340,13 +324,3 @@ def test_no_file_is_written_if_the_last_one_fails(make_groups, tmp_path):
     with refused(Code.LABELS_OUTDATED):
         export_splits(tmp_path / 'cu.extxyz', rows, result.splits)
     assert not list(tmp_path.iterdir())
-
-
-def test_no_set_is_written_if_the_config_of_a_trainer_cannot_be_made(make_groups, tmp_path):
-    rows = make_groups(10)
-    for row, energy in zip(rows, [-1.0] * 15 + [-2.0] * 15, strict=True):
-        row.data['isolated_atoms'] = {'Cu': energy}
-    export_dataset(tmp_path / 'cu.db', rows)
-    with refused(Code.LEVELS_MIXED, 'Cu'):
-        split_dataset(tmp_path / 'cu.db', tmp_path / 'cu.extxyz', trainers=['mace'])
-    assert [path.name for path in tmp_path.iterdir()] == ['cu.db']

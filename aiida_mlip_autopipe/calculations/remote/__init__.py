@@ -1,0 +1,1 @@
+"""Jobs that work on the folder of another job."""

@@ -1,0 +1,1 @@
+"""What campaigns did, read from the graph: explanations, and built-in queries."""

@@ -1,0 +1,1 @@
+"""What resuming and extending a campaign require: unchanged inputs, no leftover or lost processes, reusable results."""

@@ -1,0 +1,1 @@
+"""Training runs: submit them, follow them, and write their models."""

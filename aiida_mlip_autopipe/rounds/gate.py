@@ -1,0 +1,74 @@
+"""Conditions that a new model must meet before it explores: otherwise, the former model is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiida_mlip_autopipe.rounds.dimers import Hole
+from aiida_mlip_autopipe.rounds.held_out import Estimate
+
+MAX_DRIFT_EV_A = 0.02
+"""Bound on the force difference between the new and the starting model on chemistries that were not trained on."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured for a new model.
+
+    Attributes
+    ----------
+    gain
+        Relative decrease of the force error on the test set, paired with the former model.
+    n_runs, n_survived
+        Number of hot runs on seeds of the test set, and of those that no guard stopped.
+    n_survived_before
+        Number of the same runs that survive with the former model.
+    holes
+        Holes of the new model that the starting model does not have.
+    drift_eV_A
+        Root mean square of the force differences from the starting model on other chemistries, eV/Å; None if it was not
+        measured.
+    """
+
+    gain: Estimate
+    n_runs: int
+    n_survived: int
+    n_survived_before: int
+    holes: Sequence[Hole] = field(default=())
+    drift_eV_A: float | None = None
+
+
+def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) -> list[str]:
+    """Return a sentence with the numbers for each condition that a new model does not meet; empty if it meets all.
+
+    Parameters
+    ----------
+    measured
+        What was measured.
+    max_drift_eV_A
+        Bound on the drift, eV/Å.
+    """
+    failures = []
+    # Comparisons with NaN are false, and a model that gives NaN must not pass.
+    if not measured.gain.value > 0:
+        failures.append(
+            'its force error on the test set is not smaller than that of the former model '
+            f'(change: {-measured.gain.value:+.1%})'
+        )
+    lost = measured.n_survived_before - measured.n_survived
+    if lost > 0:
+        failures.append(
+            f'{measured.n_survived} of {measured.n_runs} hot runs survived, {lost} fewer than with the former model'
+        )
+    failures += [
+        f'the pair {one.pair} has a hole of {one.depth_eV:.2f} eV in its repulsion; that of the starting model is '
+        f'{one.starting_depth_eV:.2f} eV deep'
+        for one in measured.holes
+    ]
+    if measured.drift_eV_A is not None and not measured.drift_eV_A <= max_drift_eV_A:
+        failures.append(
+            f'its forces on other chemistries differ from those of the starting model by {measured.drift_eV_A:.3f} '
+            f'eV/Å; at most {max_drift_eV_A:g} eV/Å is allowed'
+        )
+    return failures

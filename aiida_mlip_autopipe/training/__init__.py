@@ -1,0 +1,1 @@
+"""Training: the sets of a dataset and the trainers that turn them into a model."""

@@ -1,0 +1,1 @@
+from support.rows import *  # noqa: F403
