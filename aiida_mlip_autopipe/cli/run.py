@@ -63,13 +63,13 @@ def extend(
     dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan without starting anything.')] = False,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
     wait_s: Annotated[
-        float, typer.Option('--wait', help='Maximum time for processes that are still running to stop, in seconds.')
+        float, typer.Option('--wait', help='Maximum time in seconds to wait for running processes to stop.')
     ] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
     """Run a campaign again with other settings, on top of what it has computed.
 
-    The overrides change the config of the campaign, which the graph contains. Equal seeds are kept, and their
+    The overrides change the config of the campaign, which the graph contains. Unchanged seeds are kept, and their
     explorations are reused or continued. The new campaign has a new name and database, and its rows name the earlier
     campaign.
     """

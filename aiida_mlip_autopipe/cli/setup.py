@@ -14,7 +14,9 @@ def setup(
     ] = None,
     python: Annotated[
         str | None,
-        typer.Option(help='Python interpreter of the environment that contains the calculator; by default, this one.'),
+        typer.Option(
+            help='Python interpreter of the environment that contains the calculator; by default, the current one.'
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help='Model file for the self-test of a calculator that ships no model.')

@@ -58,7 +58,7 @@ def status(
 def resume(
     identifier: Identifier,
     wait_s: Annotated[
-        float, typer.Option('--wait', help='Maximum time for processes that are still running to stop, in seconds.')
+        float, typer.Option('--wait', help='Maximum time in seconds to wait for running processes to stop.')
     ] = 120.0,
     profile: ProfileOption = None,
 ) -> None:

@@ -11,7 +11,9 @@ from aiida_mlip_autopipe.cli.provenance.options import Identifier, ProfileOption
 
 def kill(
     identifier: Identifier,
-    wait_s: Annotated[float, typer.Option('--wait', help='Maximum time for running jobs to stop, in seconds.')] = 120.0,
+    wait_s: Annotated[
+        float, typer.Option('--wait', help='Maximum time in seconds to wait for running jobs to stop.')
+    ] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
     """Stop a campaign or a labelling run.

@@ -271,12 +271,12 @@ class Code(ExplainedEnum):
     ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'
     ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or value named in the message.'
     SELECTION_MALFORMED = 'selection_malformed', 'A selection of rows is malformed.', 'Correct its syntax.'
-    SETS_OVERLAP = 'sets_overlap', 'Two sets share a group or a structure.', 'Draw new sets: `--by parent`.'
+    SETS_OVERLAP = 'sets_overlap', 'Two sets share a group or a structure.', 'Draw new sets with `--by parent`.'
     SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Use fewer sets or smaller groups.'
 
     # AiiDA: profile, computers, codes and campaigns.
     ARCHIVE_UNREADABLE = 'archive_unreadable', 'The file is not an AiiDA archive, or is damaged.', 'Copy it again.'
-    ARCHIVE_UNSAFE = 'archive_unsafe', 'The archive has a path outside it, or an active process.', 'Do not use it.'
+    ARCHIVE_UNSAFE = 'archive_unsafe', 'A path points outside the archive, or a process is active.', 'Do not use it.'
     ARCHIVE_VERSION = (
         'archive_version',
         'AiiDA cannot read this version of the archive format.',

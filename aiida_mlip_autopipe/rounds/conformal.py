@@ -119,7 +119,7 @@ def calibrate(
     kinds
         Kind of this seed. All frames of a group have the same kind.
     coverage
-        Fraction of frames whose errors shall be below their bounds.
+        Fraction of frames whose errors should be below their bounds.
     min_of_kind
         A kind with at least this many frames has a separate quantile, unless it has too few groups for a finite one.
 

@@ -1,6 +1,6 @@
 r"""Holes in the repulsion of a model: distances at which two atoms attract each other although they overlap.
 
-Training data hardly contain short distances, so a model may turn over there: closer than some distance, its energy
+Training data hardly contain short distances, so a model may turn over there: below some distance, its energy
 falls instead of rising. Atoms that reach such a hole in hot dynamics fuse. Starting models have holes, too, so a new
 model is compared with the starting model.
 """

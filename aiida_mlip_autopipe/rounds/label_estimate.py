@@ -3,7 +3,7 @@ r"""How many labels a target will take, from models trained on a part of the lab
 Learning curves of potentials are close to power laws, :math:`e(n) = a\,n^{-b}`. With a quarter, half and all of the
 labels there are three points for two parameters, each with the noise of a training run (order of the data, random
 seed) and of a finite test set. A least-squares line would extrapolate this noise, so the estimate is Bayesian: the
-prior of :math:`b` is a normal distribution that covers the exponents of published learning curves, the points have a
+prior on :math:`b` is a normal distribution that covers the exponents of published learning curves, the points have a
 relative noise with its own prior, and all parameters are drawn from their posterior distribution.
 """
 

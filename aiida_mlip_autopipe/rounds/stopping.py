@@ -82,7 +82,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Decision:
-    """Why the campaign stops, or that it goes on.
+    """Whether the campaign stops, and why.
 
     Attributes
     ----------

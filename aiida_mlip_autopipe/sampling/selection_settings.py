@@ -48,8 +48,8 @@ class SelectionSettings(Settings):
     reference_dataset: ReferenceDataset | None = None
     """A reference dataset to extend: a file in any format that ASE reads, such as ``old.db``, or the dataset of an
     earlier campaign, such as ``{campaign: 1234}``. Its structures are not chosen again, and samplers that maximise
-    diversity treat them as already chosen. Seeds of a parent in this dataset stay in its set (``split``): those of a
-    test structure are not used for training, and those of a structure without a set are used for training."""
+    diversity treat them as already chosen. Seeds whose parent also occurs in this dataset stay in the set (``split``)
+    of that parent: if it is the test set, they are not used for training; if the parent has no set, they are."""
 
     @model_validator(mode='after')
     def _check_held_out_fractions(self) -> Self:

@@ -48,14 +48,14 @@ class GPAWSettings(CalculatorSettings):
     kind: Literal['gpaw'] = 'gpaw'
     """GPAW."""
     preset: Preset = 'balanced'
-    """Default plane-wave cutoff, spacing of the k-points and convergence threshold of the density."""
+    """Default plane-wave cutoff, k-point spacing and convergence threshold of the density."""
     functional: Literal['LDA', 'PBE', 'PBEsol', 'RPBE', 'revPBE'] = 'PBE'
     """Exchange-correlation functional."""
     plane_wave_cutoff_eV: float = Field(default=PRESETS['balanced']['plane_wave_cutoff_eV'], gt=0)
-    """Cutoff of the plane waves in eV; by default, that of the preset."""
+    """Plane-wave cutoff in eV; by default, that of the preset."""
     kspacing_per_A: float = Field(default=PRESETS['balanced']['kspacing_per_A'], gt=0)
-    """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``; by default, that of
-    the preset. The mesh is centred at Γ and has one k-point along non-periodic directions and across a vacuum."""
+    """Maximum k-point spacing in 1/Å, including the factor 2π, as in VASP's ``KSPACING``; by default, that of the
+    preset. The mesh is centred at Γ and has one k-point along non-periodic directions and across a vacuum."""
     scf_density: float = Field(default=PRESETS['balanced']['scf_density'], gt=0)
     """Convergence threshold of the density in electrons per valence electron; by default, that of the preset."""
     max_scf_steps: int = Field(default=200, ge=1)
@@ -63,9 +63,9 @@ class GPAWSettings(CalculatorSettings):
     mixing, then with more bands, and finally starting from a density converged with a wider smearing. If all attempts
     fail, it has no results."""
     smearing: Literal['fermi-dirac', 'marzari-vanderbilt'] = 'fermi-dirac'
-    """Smearing function of the occupations."""
+    """Smearing function for the occupations."""
     smearing_eV: float = Field(default=0.1, gt=0)
-    """Width of the smearing in eV."""
+    """Smearing width in eV."""
     energy: Literal['free_energy', 'extrapolated'] = 'free_energy'
     """The energy of the results: the electronic free energy, whose derivatives are the forces and the stress, or its
     extrapolation to zero smearing width."""
@@ -79,8 +79,8 @@ class GPAWSettings(CalculatorSettings):
     hubbard_U_eV: dict[str, dict[Literal['p', 'd', 'f'], float]] = Field(default_factory=dict)
     """Effective Hubbard U in eV (Dudarev) of the shells of an element, such as ``{Fe: {d: 5.3}}``."""
     dispersion: bool = False
-    """Whether to add Grimme's D3 dispersion with Becke-Johnson damping and the parameters of the functional. This needs
-    the package ``dftd3``."""
+    """Whether to add Grimme's D3 dispersion correction with Becke-Johnson damping and the parameters of the functional.
+    This needs the package ``dftd3``."""
     charge: float | None = None
     """Total charge of each structure in units of the elementary charge. By default, it is 0, but labelling refuses
     structures whose initial charges do not sum to 0 unless this is set."""

@@ -31,9 +31,10 @@ class MACESettings(ModelSettings):
     head: str | None = None
     """The head to use, if the model has several."""
     dispersion: bool = False
-    """Whether to add Grimme's D3 dispersion with Becke-Johnson damping. This needs the package ``torch-dftd``."""
+    """Whether to add Grimme's D3 dispersion correction with Becke-Johnson damping. This needs the package
+    ``torch-dftd``."""
     dispersion_functional: str = 'pbe'
-    """Functional for the parameters of the dispersion."""
+    """Functional for which the dispersion correction is parametrised."""
 
 
 class MACELoader(CalculatorLoader):

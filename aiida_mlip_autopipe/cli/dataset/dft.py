@@ -67,7 +67,7 @@ def label_from(
     ] = False,
     no_provenance: Annotated[
         bool,
-        typer.Option('--no-provenance', help='Do not store in AiiDA from which files the labels were read.'),
+        typer.Option('--no-provenance', help='Do not record in AiiDA which files the labels were read from.'),
     ] = False,
     force: Force = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,

@@ -35,8 +35,8 @@ def reproduce(
     python: Annotated[
         str | None,
         typer.Option(
-            help='Interpreter of an environment with the calculator. By default, that of the original job, or '
-            'this one if it does not exist on this machine.',
+            help='Interpreter of an environment with the calculator; by default, that of the original job or, if that '
+            'does not exist on this machine, the current one.',
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option('--json', help='Print JSON.')] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Compute rows again from their seeds, and compare them with the dataset and the graph bit for bit.
+    """Recompute rows from their seeds, and compare them with the dataset and the graph bit for bit.
 
     The jobs run on this machine, without AiiDA's engine, and nothing is stored. The exit code is 0 if all rows are
     identical and nothing was altered, otherwise 1.

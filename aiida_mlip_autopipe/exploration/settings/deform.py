@@ -44,7 +44,8 @@ class DeformSettings(StaticSettings):
     frame_interval: int = Field(default=1, ge=1)
     """Steps between stored frames."""
     vacuum_A: float = Field(default=6.0, gt=0)
-    """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are spheres with their covalent radii."""
+    """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are treated as spheres with their
+    covalent radii."""
     guards: FixedCellGuards = FixedCellGuards()
     """Limits at which a run is stopped."""
 

@@ -181,7 +181,8 @@ class ExplorationSettings(Settings):
     checkpoint_interval: int = Field(default=100, ge=1)
     """Steps between checkpoints. If a job is killed, the steps since its last checkpoint are repeated."""
     vacuum_A: float = Field(default=6.0, gt=0)
-    """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are spheres with their covalent radii."""
+    """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are treated as spheres with their
+    covalent radii."""
     guards: GuardSettings = GuardSettings()
     """Limits at which a run is stopped as unstable."""
     recovery: RecoverySettings = RecoverySettings()

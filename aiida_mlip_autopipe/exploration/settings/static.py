@@ -133,7 +133,8 @@ class RelaxSettings(StaticSettings):
     frame_interval: int = Field(default=5, ge=1)
     """Steps between stored frames."""
     vacuum_A: float = Field(default=6.0, gt=0)
-    """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are spheres with their covalent radii."""
+    """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are treated as spheres with their
+    covalent radii."""
     guards: RelaxGuards = RelaxGuards()
     """Limits at which a relaxation is stopped."""
 

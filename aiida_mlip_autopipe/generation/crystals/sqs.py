@@ -26,7 +26,7 @@ class SqsSettings(Settings):
     """Settings of the search for special quasi-random structures."""
 
     pair_cutoff: PositiveFloat = 2.05
-    """Maximum distance between two sites that should be uncorrelated, in nearest-neighbour distances."""
+    """Maximum distance between two sites that should be uncorrelated, in units of the nearest-neighbour distance."""
     triplet_cutoff: float = Field(default=1.05, ge=0)
     """Maximum distance between two sites of a triplet, in the same unit; 0 ignores triplets."""
     n_steps: PositiveInt | None = None

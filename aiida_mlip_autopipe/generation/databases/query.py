@@ -27,7 +27,7 @@ class QuerySettings(Settings):
     filter: str | None = Field(default=None, min_length=1)
     """Filter in the OPTIMADE language. `materials_project` does not support filters."""
     max_structures: PositiveInt = 100
-    """Maximum number of structures. A query that finds more is refused, so that answers are never truncated."""
+    """Maximum number of structures. A query that finds more is refused, so that results are never truncated."""
 
     @model_validator(mode='after')
     def _check_query(self) -> Self:

@@ -30,7 +30,7 @@ class StructuresSettings(GeneratorSettings):
     files: tuple[InputFile, ...] = ()
     """Files in any format that ASE reads. Structures need no cell."""
     query: QuerySettings | None = None
-    """A database query, instead of files. If files are also set, they must be its answer, and the query is not sent."""
+    """A database query, instead of files. If files are also set, they must be its result, and the query is not sent."""
     frames: str = Field(default=':', pattern=r'^(-?\d+|-?\d*:-?\d*(:-?\d*)?)$')
     """Structures to read from each file, as a Python index or slice."""
 

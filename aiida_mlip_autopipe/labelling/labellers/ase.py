@@ -21,9 +21,9 @@ class AseSettings(Settings):
     calculator: str = Field(pattern=r'^(gpaw|[a-z]\w*\.[A-Za-z]\w*)$')
     """The module and the class in ``ase.calculators``, such as ``emt.EMT`` or ``abinit.Abinit``; or ``gpaw``."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """The arguments of the class. Without any, its defaults are used."""
+    """Keyword arguments of the class; by default, none."""
     kspacing_per_A: float | None = Field(default=None, gt=0)
-    """Maximum spacing of the k-points in 1/Å, including the factor 2π, from which the argument ``kpts`` is computed for
+    """Maximum k-point spacing in 1/Å, including the factor 2π, from which the argument ``kpts`` is computed for
     each structure. The mesh has one k-point along non-periodic directions and across a vacuum."""
     level_name: str = Field(pattern=r'^(dft|mlip):\S+$')
     """Name of the level of theory, such as ``dft:abinit:pbe``. It begins with the method, ``dft`` or ``mlip``."""
@@ -42,10 +42,10 @@ class AseSettings(Settings):
 
 
 class AseLabelling(AseSettings, LabellingSettings):
-    """A calculator of ASE, with one process for each structure.
+    """An ASE calculator, with one process for each structure.
 
-    ``AseCalculation`` of aiida-ase runs it. Its structures have no magnetic moments, so it refuses structures with
-    initial magnetic moments or charges.
+    ``AseCalculation`` of aiida-ase runs it. It does not pass initial magnetic moments and charges to the calculator, so
+    structures that have them are refused.
     """
 
     kind: Literal['ase'] = 'ase'

@@ -28,12 +28,12 @@ class PwSettings(Settings):
     functional: Literal['LDA', 'PBE', 'PBEsol'] = 'PBE'
     """Exchange-correlation functional. The pseudopotentials determine it, so they must have been generated with it."""
     plane_wave_cutoff_eV: float = Field(gt=0)
-    """Cutoff of the plane waves in eV, as required by the pseudopotentials."""
+    """Plane-wave cutoff in eV, as required by the pseudopotentials."""
     density_cutoff_eV: float | None = Field(default=None, gt=0)
-    """Cutoff of the density in eV. The default, 8 times that of the plane waves, suits ultrasoft and PAW
+    """Charge-density cutoff in eV. The default, 8 times the plane-wave cutoff, suits ultrasoft and PAW
     pseudopotentials; 4 times is enough for norm-conserving ones."""
     kspacing_per_A: float = Field(default=0.3, gt=0)
-    """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. The mesh is centred
+    """Maximum k-point spacing in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. The mesh is centred
     at Γ and has one k-point along non-periodic directions and across a vacuum."""
     scf_energy_eV: float = Field(default=1e-8, gt=0)
     """Convergence threshold of the total energy in eV per atom (``conv_thr``)."""
@@ -42,9 +42,9 @@ class PwSettings(Settings):
     mixing_beta: float = Field(default=0.4, gt=0, le=1)
     """Fraction of the new density that is mixed in at each step of the SCF cycle."""
     smearing: Literal['fermi-dirac', 'gaussian', 'marzari-vanderbilt'] = 'fermi-dirac'
-    """Smearing function of the occupations."""
+    """Smearing function for the occupations."""
     smearing_eV: float = Field(default=0.1, gt=0)
-    """Width of the smearing in eV."""
+    """Smearing width in eV."""
     energy: Literal['free_energy', 'extrapolated'] = 'free_energy'
     """The energy of the labels: the electronic free energy, whose derivatives are the forces and the stress, or its
     extrapolation to zero smearing width. With ``marzari-vanderbilt`` they are the same."""
@@ -59,7 +59,8 @@ class PwSettings(Settings):
     """Effective Hubbard U in eV (Dudarev) of one shell of an element, such as ``{Fe: {d: 5.3}}``, with atomic
     projectors."""
     dispersion: bool = False
-    """Whether to add Grimme's D3 dispersion with Becke-Johnson damping and the parameters of the functional."""
+    """Whether to add Grimme's D3 dispersion correction with Becke-Johnson damping and the parameters of the
+    functional."""
     charge: float | None = None
     """Total charge of each structure in units of the elementary charge. By default, it is 0, but structures whose
     initial charges do not sum to 0 are refused unless this is set."""

@@ -26,8 +26,8 @@ class DisagreementSettings(SamplerSettings):
     kind: Literal['disagreement'] = 'disagreement'
     """Chooses by farthest point sampling among the frames with the largest disagreement."""
     by: Literal['largest', 'mean', 'relative'] = 'largest'
-    """Measure of the disagreement on a frame: the ``largest`` or ``mean`` difference between the two forces on an atom,
-    or the difference ``relative`` to the forces. ``relative`` is large for frames with small forces."""
+    """Measure of the disagreement for a frame: the ``largest`` or ``mean`` difference between the two forces on an
+    atom, or the difference ``relative`` to the forces. ``relative`` is large for frames with small forces."""
     pool_factor: float = Field(default=5.0, ge=1)
     """Number of frames among which farthest point sampling chooses, as a multiple of ``n_structures``. These are the
     frames with the largest disagreement."""

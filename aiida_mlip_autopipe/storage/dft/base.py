@@ -27,7 +27,7 @@ class DftSettings(Settings):
     label_source: str = Field(pattern=r'^dft:\S+$')
     """Name of the level of theory, such as ``dft:vasp:pbe``. Each row with these labels stores it."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
-    """Maximum spacing of the k-points in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. The mesh
+    """Maximum k-point spacing in 1/Å, including the factor 2π, as in VASP's ``KSPACING``. The mesh
     is centred at Γ and has one k-point along non-periodic directions and across a vacuum (more than 6 Å)."""
     initial_magnetic_moments: dict[str, float] = Field(default_factory=dict)
     """Initial magnetic moment in μB of the atoms of each element. If a structure has initial moments, those are used

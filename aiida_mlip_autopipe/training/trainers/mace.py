@@ -42,7 +42,7 @@ class MACETrainingSettings(TrainerSettings):
     ema_decay: float = Field(default=0.999, gt=0, lt=1)
     """Decay of the exponential moving average of the weights. The trained model has the averaged weights."""
     clip_grad: float = Field(default=1.0, gt=0)
-    """Largest norm of the gradients."""
+    """Maximum norm of the gradients; larger gradients are clipped."""
     dtype: Literal['float32', 'float64'] = 'float64'
     """Floating-point type of the training."""
 
