@@ -21,6 +21,7 @@ RECOVERS = {
 }
 """The jobs that recover the files of killed jobs, whose exit codes mean the same as those of the killed jobs."""
 RUN_AGAIN = 'Run the same file again: only missing results are computed.'
+CHECK_DISK = 'Check the disk of the computer, then run the same file again.'
 REPORT_BUG = 'Read the traceback with `verdi process report PK`, and report it as a bug.'
 _AGAIN = 'No action is needed: the steps or labels are computed again.'
 NO_FOLDER = Explanation('The folder of the killed job is missing, or contains no result.', _AGAIN)
@@ -93,23 +94,22 @@ EXPLANATIONS = {
         'If this happens again, read the log with `verdi calcjob outputcat PK` and the scheduler output.',
     ),
     'ERROR_RESULT_UNREADABLE': Explanation(
-        'The result is damaged or truncated. An exploration is submitted again, at most twice in a row.',
-        'Check the disk of the computer, then run the same file again.',
+        'The result is damaged or truncated. An exploration is submitted again, at most twice in a row.', CHECK_DISK
     ),
     'ERROR_TRAJECTORY_MISSING': Explanation(
         'The file with the frames or their descriptors is missing. An exploration is submitted again, at most twice in '
         'a row.',
-        'Check the disk of the computer, then run the same file again.',
+        CHECK_DISK,
     ),
     'ERROR_TRAJECTORY_UNREADABLE': Explanation(
         'The file with the frames or their descriptors is damaged or truncated. An exploration is submitted again, at '
         'most twice in a row.',
-        'Check the disk of the computer, then run the same file again.',
+        CHECK_DISK,
     ),
     'ERROR_CHECKPOINT_UNREADABLE': Explanation(
         'The checkpoint is damaged, truncated or missing. The leg is discarded and submitted again, at most twice in a '
         'row.',
-        'Check the disk of the computer, then run the same file again.',
+        CHECK_DISK,
     ),
     'RecoverCalculation.ERROR_CHECKPOINT_UNREADABLE': Explanation(
         'The checkpoint that the killed job left is damaged, truncated or missing. The leg is computed again.',
@@ -209,6 +209,10 @@ EXPLANATIONS = {
     'RecoverLabelsCalculation.ERROR_RESULT_MISSING': NO_FOLDER,
     'RecoverLabelsCalculation.ERROR_RESULT_UNREADABLE': NOT_RECOVERED,
     'RecoverLabelsCalculation.ERROR_TRAJECTORY_UNREADABLE': NOT_RECOVERED,
+    'TrainingCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
+        'The job was stopped before its last epoch, usually by its time limit. It wrote a checkpoint.',
+        'No action is needed: the next job continues from the checkpoint.',
+    ),
     'TrainingCalculation.ERROR_KILLED': Explanation('The job was killed.', 'No action is needed: it is repeated.'),
     'TrainingWorkChain.ERROR_NO_PROGRESS': Explanation('A job completed no epoch.', 'Increase `max_wallclock_s`.'),
     'ERROR_TRAINING_FAILED': Explanation('The trainer failed, or it cannot run.', 'Read `trainer.log` of the job.'),
@@ -217,8 +221,7 @@ EXPLANATIONS = {
         'Correct the setting named in the message, then run the same file again: only the selection is repeated.',
     ),
     'ERROR_SELECTION_UNREADABLE': Explanation(
-        'The files of the selection are missing, damaged or truncated.',
-        'Check the disk of the computer, then run the same file again.',
+        'The files of the selection are missing, damaged or truncated.', CHECK_DISK
     ),
     # The self-test of a code.
     'ERROR_REPORT_UNREADABLE': Explanation(
@@ -248,17 +251,17 @@ EXPLANATIONS = {
         'Check the disk of the folder, then run the same file again.',
     ),
     # Explorations.
-    'ERROR_SUB_PROCESS_EXCEPTED': Explanation('AiiDA ended a job of the exploration with an exception.', REPORT_BUG),
+    'ERROR_SUB_PROCESS_EXCEPTED': Explanation('AiiDA ended a job with an exception.', REPORT_BUG),
     'ERROR_SUB_PROCESS_KILLED': Explanation(
-        'A job of the exploration was killed through AiiDA.',
-        'Continue with `mlip-autopipe resume`: the steps until the last checkpoint of the job are kept.',
+        'A job was killed through AiiDA.',
+        'Continue a campaign with `mlip-autopipe resume`, which uses the last checkpoint. Start a training run again.',
     ),
     'ERROR_MAXIMUM_ITERATIONS_EXCEEDED': Explanation(
-        'The exploration needs more legs than allowed. Its frames are candidates for the dataset.',
-        'Increase `execution.max_legs` or `max_wallclock_s`, then run the same file again to continue.',
+        'More jobs are needed than allowed. The frames of an exploration are candidates for the dataset.',
+        'Increase `execution.max_legs` (for training, `training.max_jobs`) or `max_wallclock_s`, then run it again.',
     ),
     'ERROR_UNHANDLED_FAILURE': Explanation(
-        'A job of the exploration failed, and a restart would not fix the cause.',
+        'A job failed, and a restart would not fix the cause.',
         'Look up the exit code of the last job on this page; `mlip-autopipe status` shows it.',
     ),
     'ERROR_NO_PROGRESS': Explanation(
@@ -277,10 +280,7 @@ EXPLANATIONS = {
         'Three jobs in a row were cancelled, were killed before their first checkpoint, or lost their folder.',
         'Find the cause in the scheduler output, or ask the administrators, then run the same file again.',
     ),
-    'ERROR_FILES_UNREADABLE': Explanation(
-        'Three jobs in a row left damaged files.',
-        'Check the disk of the computer, then run the same file again.',
-    ),
+    'ERROR_FILES_UNREADABLE': Explanation('Three jobs in a row left damaged files.', CHECK_DISK),
     'ProcessLabellingWorkChain.ERROR_KILLED': Explanation(
         'The process that labels a structure was killed or raised an exception.',
         'See its report: `verdi process report`. A structure without a label is computed in the next run.',
