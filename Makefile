@@ -79,7 +79,7 @@ lint: $(TOOLS_STAMP)  ## run ruff, mypy, the import contracts and bandit
 # the audit would prove nothing.
 AUDIT := pip-audit --disable-pip --no-deps --progress-spinner off
 .PHONY: audit
-audit: $(TOOLS_STAMP)  ## compare the constraints files with the known vulnerabilities, if their database can be reached
+audit: $(TOOLS_STAMP)  ## check the packages in the constraints files for known vulnerabilities, if their database can be reached
 	@known=$$(mktemp); trap 'rm -f "$$known"' EXIT; echo 'PyMySQL==0.9.3' >"$$known"; \
 	if $(AUDIT) --requirement "$$known" 2>&1 | grep -qE 'CVE-|GHSA-|PYSEC-'; then \
 		$(AUDIT) --requirement constraints.txt $(patsubst %,--ignore-vuln %,$(KNOWN_VULNERABILITIES)) && \

@@ -23,7 +23,7 @@ def setup(
     ] = None,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile to use or to create.')] = None,
 ) -> None:
-    """Create the profile, computer and codes of this machine.
+    """Create the profile, computer and codes for this machine.
 
     By default, each installed calculator gets an AiiDA code. Existing profiles, computers and codes are not changed.
     """

@@ -38,7 +38,8 @@ class GeneratorSettings(Settings):
     """Number of seeds. By default, kinds with a fixed list of parent structures make all variants of each parent."""
     exploration: dict[str, Any] = Field(default_factory=dict)
     """Settings of the exploration that differ for the seeds of this entry, such as ``{temperature_K: 600}`` or
-    ``{kind: single_point}``. With another ``kind``, the settings of the campaign's exploration do not apply."""
+    ``{kind: single_point}``. With a different ``kind``, the settings of the campaign's exploration do not
+    apply."""
     magnetic_moments: dict[Element, float] = Field(default_factory=dict)
     """Initial magnetic moment in µB per atom, by element."""
     perturb: PerturbSettings = PerturbSettings()

@@ -64,7 +64,7 @@ class AdsorptionSettings(ComposedSettings):
     """Number of molecules on each slab. All but the first are placed on random sites."""
     coverage: float | None = Field(default=None, gt=0, le=1)
     """Number of molecules per atom of the top layer, instead of `n_molecules`. The slab is repeated until it can
-    have this coverage within 2 %."""
+    have this coverage to within 2 %."""
     height_factor: PositiveFloat = 1.0
     """Distance between touching atoms of the molecule and the slab, divided by the sum of their covalent radii."""
 

@@ -87,7 +87,7 @@ class AlloySettings(GeneratorSettings):
     kind: Literal['alloy'] = 'alloy'
     """Substitutional alloy."""
     composition: Composition | None = None
-    """Fraction of each element, such as {Cu: 0.5, Au: 0.5}. The fractions must sum to 1 within 0.002."""
+    """Fraction of each element, such as {Cu: 0.5, Au: 0.5}. The fractions must sum to 1 to within 0.002."""
     composition_grid: CompositionGrid | None = None
     """A grid of compositions, instead of `composition`. The seeds use them in turn. By default, each gives one seed."""
     arrangement: Literal['random', 'sqs', 'L1_0', 'L1_1', 'L1_2', 'D0_22', 'B2', 'B32', 'D0_3', 'L2_1', 'D0_19'] = (
