@@ -1,6 +1,6 @@
 """CPU time of the commands that read a campaign of many seeds, with SQLite, and with PostgreSQL and RabbitMQ.
 
-    python benchmarks/large_campaign.py                                  # 1,000 seeds, some minutes
+    python benchmarks/large_campaign.py                                  # 1,000 seeds, a few minutes
     python benchmarks/large_campaign.py --seeds 100 --keep folder        # keeps the profile in `folder/sqlite`
     python benchmarks/large_campaign.py --keep folder                    # measures in the profile that was kept
     python benchmarks/large_campaign.py --services sqlite postgresql     # compares both
@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 COPIED_CAMPAIGN = Path(__file__).with_name('copied_campaign.py')
 THREADS = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
 SMALL = 8
-# A tenth of the seeds has other limits: half of them fail at the first step, the others are resumed after a crash.
+# A tenth of the seeds have other limits: half of them fail at the first step, the others are resumed after a crash.
 ENTRY = """\
   - kind: alloy
     lattice: fcc

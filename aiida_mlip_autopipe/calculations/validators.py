@@ -35,7 +35,7 @@ Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
 CODE = ('code', 'calculator', 'environment', 'options')
 OPTIONAL = ('model', 'member_models', 'image_sha256', 'stash')
 STASH = ('folder', 'options')
-REFERENCE_INPUT = 'is required if exploration.novelty has a reference_dataset, and is refused otherwise'
+REFERENCE_INPUT = 'required if exploration.novelty has a reference_dataset, and refused otherwise'
 # The inputs in the namespace of an override.
 OVERRIDE = ('exploration', 'n_steps')
 AtomicNumbers = Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1)]

@@ -79,8 +79,8 @@ def resume_campaign(
     wait_s
         Time in seconds after which these processes are killed.
     announce
-        Called with the new campaign, if one is submitted. Ctrl-C takes effect only afterwards, so no campaign runs
-        unannounced.
+        Called with the new campaign, if one is submitted. Ctrl-C takes effect only afterwards, so every campaign
+        is announced.
 
     Raises
     ------

@@ -55,7 +55,7 @@ def submit_campaign(
         Called with a message if the daemon was started, if the environment of a code has changed, or if a model
         was copied to a computer.
     announce
-        Called with the submitted campaign. Ctrl-C takes effect only afterwards, so no campaign runs unannounced.
+        Called with the submitted campaign. Ctrl-C takes effect only afterwards, so every campaign is announced.
     prepare
         Called with the inputs before they are submitted, to change them.
 
@@ -84,7 +84,7 @@ def submit_and_announce(announce: Announce, name: str, database: Path, process: 
 
 @contextmanager
 def ctrl_c_delayed() -> Iterator[None]:
-    """Handle a signal of Ctrl-C at the end of the block. Only the main thread receives signals."""
+    """Delay the effect of Ctrl-C until the end of the block. Only the main thread receives signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

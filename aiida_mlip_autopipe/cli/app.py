@@ -87,7 +87,7 @@ app.add_typer(dataset_app, name='dataset')
 
 def main() -> None:
     """Run the program."""
-    # Datasets have millions of objects that live until the end, and few cycles. By default, the search for cycles takes
-    # up to a tenth of the processor time of a command.
+    # Datasets have millions of objects that live until the end, and few cycles. By default, garbage collection takes up
+    # to a tenth of the processor time of a command.
     gc.set_threshold(100_000, 50, 100)
     app()

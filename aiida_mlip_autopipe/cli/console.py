@@ -41,7 +41,7 @@ class SafeConsole(Console):
 
 
 class _WithoutPadding:
-    """A file to which the spaces are not written with which a table fills its last column."""
+    """A file that omits the spaces with which a table pads its last column."""
 
     def __init__(self, file: IO[str]):
         self._file = file

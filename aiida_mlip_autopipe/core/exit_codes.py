@@ -215,7 +215,7 @@ EXPLANATIONS = {
     ),
     'TrainingCalculation.ERROR_KILLED': Explanation('The job was killed.', 'No action is needed: it is repeated.'),
     'TrainingWorkChain.ERROR_NO_PROGRESS': Explanation('A job completed no epoch.', 'Increase `max_wallclock_s`.'),
-    'ERROR_TRAINING_FAILED': Explanation('The trainer failed, or it cannot run.', 'Read `trainer.log` of the job.'),
+    'ERROR_TRAINING_FAILED': Explanation('The trainer failed, or it cannot run.', "Read the job's `trainer.log`."),
     'ERROR_SAMPLING': Explanation(
         'No frames can be selected with these settings.',
         'Correct the setting named in the message, then run the same file again: only the selection is repeated.',

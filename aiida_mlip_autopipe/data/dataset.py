@@ -83,7 +83,7 @@ class DatasetData(orm.SinglefileData):
             yield path
 
     def _damaged(self) -> AutopipeError:
-        message = f"the file of the dataset {self.pk} is damaged in AiiDA's repository"
+        message = f"the file of dataset {self.pk} in AiiDA's repository is damaged"
         return AutopipeError(Code.DATASET_DAMAGED, message)
 
     def rows(self) -> list[Row]:

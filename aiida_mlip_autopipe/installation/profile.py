@@ -168,7 +168,7 @@ def ensure_daemon(*, restart: bool = False) -> bool:
         if not restart and not has_lost_broker(profile):
             return False
         stop_daemon(profile)
-    # Parts of a daemon that was killed alone would never end, and would compete with those of the new one.
+    # If only the daemon itself was killed, its workers and broker would never end, and would compete with the new ones.
     end_orphaned_parts(profile)
     forget_dead_broker(profile)
     try:

@@ -27,7 +27,7 @@ class RecoverParser(ExplorationParser):
         seed_id = self.node.inputs.seed.seed_id
         if result.seed_id != seed_id:
             return self.exit_codes.ERROR_RESULT_UNREADABLE.format(
-                reason=f'it belongs to the seed {result.seed_id}, not to {seed_id}'
+                reason=f'it belongs to seed {result.seed_id}, not to {seed_id}'
             )
         return super().attach(result, folder)
 

@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.trajectory import link_labels, sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
@@ -185,7 +186,7 @@ class DatasetWorkChain(SelectionWorkChain):
         for label, node in failed.items():
             self.report(f'{label}: {reasons[node.pk]}')
         n_ok, n = len(ended) - len(failed), len(ended)
-        self.report(f'{n_ok} of {n} explorations succeeded')
+        self.report(f'{n_ok} of {counted(n, "exploration")} succeeded')
         if is_stop_requested(self.node.pk):
             return self.exit_codes.ERROR_STOPPED
         if n_ok < self.inputs.min_success_fraction * n:
@@ -198,7 +199,7 @@ class DatasetWorkChain(SelectionWorkChain):
             one.pk for node in ended.values() if 'committee' in node.outputs for one in node.outputs.committee.values()
         ]
         if 'committee' in self.inputs:
-            self.report(f'the committee evaluated {len(self.ctx.evaluations)} of {len(self.ctx.legs)} legs')
+            self.report(f'the committee evaluated {len(self.ctx.evaluations)} of {counted(len(self.ctx.legs), "leg")}')
         return None if self.ctx.legs else self.exit_codes.ERROR_NO_FRAMES
 
     # Storage

@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.calculations.labelling.decisions import (
 )
 from aiida_mlip_autopipe.calculations.labelling.label import LabellingCalculation
 from aiida_mlip_autopipe.calculations.processes.base import PROCESSES_VERSION
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import LabelsData, find_failures, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.labelling import LabellingSettings, Variation, label_key
@@ -82,7 +83,7 @@ class LabellingWorkChain(RecoveredLabels):
         spec.output('report', valid_type=orm.Dict, help='The numbers of labels, and why rows were left out.')
         spec.exit_code(400, 'ERROR_JOB', message='A labelling job failed: {reason}')
         spec.exit_code(401, 'ERROR_NO_LABELS', message='The labels cannot be attached: {reason}')
-        spec.exit_code(402, 'ERROR_LEVEL', message='A job computed another level of theory: {reason}')
+        spec.exit_code(402, 'ERROR_LEVEL', message='A job computed labels at another level of theory: {reason}')
         spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; all labels are kept.')
         spec.outline(
             cls.queue_recoveries,
@@ -136,7 +137,7 @@ class LabellingWorkChain(RecoveredLabels):
         known = {'n_known': self.ctx.n_known, 'n_failed_before': self.ctx.n_failed_before}
         self.node.base.extras.set(LABELLING_COUNTS, {'n_structures': n_structures, **known})
         self.report(
-            f'structures to label: {n_structures} in {len(kept)} of {len(rows)} rows; known labels: '
+            f'structures to label: {n_structures} in {len(kept)} of {counted(len(rows), "row")}; known labels: '
             f'{self.ctx.n_known}; failed in earlier runs: {self.ctx.n_failed_before}; jobs: {len(self.ctx.jobs)}'
         )
 
@@ -155,7 +156,7 @@ class LabellingWorkChain(RecoveredLabels):
         if prediction is None:
             return missing
         for found in prediction.screening.left_out.get(RULE_BUDGET, ()):
-            reason = f'its predicted cost is {found.value:.3g} core hours, but only {found.limit:.3g} core hours remain'
+            reason = f'its predicted cost is {found.value:.3g} core hours; the budget has {found.limit:.3g} left'
             self.ctx.failures['labels'][self._key(missing[found.index])] = {'rule': RULE_BUDGET, 'reason': reason}
         return [missing[place] for place in prediction.screening.kept]
 

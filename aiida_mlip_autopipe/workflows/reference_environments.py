@@ -45,8 +45,8 @@ class ReferenceComparison:
 
     def describe(self) -> str:
         """Return it as text."""
-        used = [f'{n} of {self.n_environments[symbol]} environments of {symbol}' for symbol, n in self.n_used.items()]
-        text = f'{", ".join(used)} in the reference dataset are used'
+        used = [f'{symbol}: {n} of {self.n_environments[symbol]}' for symbol, n in self.n_used.items()]
+        text = f'environments of the reference dataset that are used: {", ".join(used)}'
         if self.threshold is None:
             return text
         return f'{text}; the threshold is {self.threshold:.4g} (elements {", ".join(self.elements)})'

@@ -194,7 +194,7 @@ def test_what_will_be_reused_is_counted(tiny_campaign, campaign_folder, monkeypa
     assert plan_extension(tiny_campaign, overrides).reuse == expected
 
 
-def test_of_a_list_of_temperatures_the_seeds_at_the_same_temperature_are_reused(tiny_campaign):
+def test_seeds_that_keep_their_temperature_from_a_list_are_reused(tiny_campaign):
     reuse = plan_extension(tiny_campaign, ['exploration.temperature_K=[500,600]']).reuse
     assert reuse.n_repeated + reuse.n_restarted == 3
     assert reuse.n_repeated >= 1

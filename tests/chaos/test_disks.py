@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(2400)]
 
 
-def test_after_a_full_work_directory_the_campaign_only_has_to_be_repeated(machine, folder, undisturbed):
+def test_a_campaign_whose_work_directory_was_full_only_has_to_be_run_again(machine, folder, undisturbed):
     """The folder has space for the files of the jobs, but not for their trajectories and their reserve."""
     scratch = machine.folder / '.aiida' / 'scratch'
     scratch.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ def test_a_full_disk_at_export_leaves_no_file_and_the_database_is_exported_later
         assert read_content(target / DATABASE) == undisturbed_small
 
 
-def test_after_a_full_disk_of_the_profile_campaigns_are_resumed_or_repeated(folder, tmp_path_factory, undisturbed):
+def test_campaigns_are_resumed_or_run_again_after_a_profile_disk_was_full(folder, tmp_path_factory, undisturbed):
     """The database, the repository, the logs and the work directory are on the same disk."""
     machine = Machine(tmp_path_factory.mktemp('full'))
     filler = machine.folder / 'filler'

@@ -155,7 +155,7 @@ def test_a_job_whose_node_goes_down_is_continued(cluster, emt, explore, job_with
     assert_nothing_is_lost(node)
 
 
-def test_a_job_out_of_memory_runs_again_with_more_memory(cluster, emt, explore, wait_for_end):
+def test_a_job_that_ran_out_of_memory_runs_again_with_more_memory(cluster, emt, explore, wait_for_end):
     node = explore(emt, options={'max_memory_kb': 30 * 1024}, retry_memory_factor=20.0)
     wait_for_end(node)
     first, second = jobs_of(node)
@@ -165,7 +165,7 @@ def test_a_job_out_of_memory_runs_again_with_more_memory(cluster, emt, explore, 
     assert node.is_finished_ok, why_ended(node)
 
 
-def test_an_exploration_fails_after_two_jobs_out_of_memory(emt, explore, wait_for_end):
+def test_an_exploration_fails_after_two_jobs_ran_out_of_memory(emt, explore, wait_for_end):
     node = explore(emt, options={'max_memory_kb': 15 * 1024}, retry_memory_factor=2.0)
     wait_for_end(node)
     assert len(jobs_of(node)) == 2

@@ -151,7 +151,7 @@ def test_the_commands_of_the_page_on_labels_make_labels_once(shell, cluster, tmp
     campaign['exploration']['n_steps'] = 20
     campaign['sampling'] |= {'kind': 'random', 'n_structures': 3}
     campaign['labelling'] |= {'plane_wave_cutoff_eV': 200, 'kspacing_per_A': 1.0, 'scf_density': 1.0e-4}
-    # The test cluster runs no longer jobs.
+    # The test cluster does not allow longer jobs.
     campaign['labelling']['resources']['max_wallclock_s'] = 3600
     checkout = tmp_path / 'checkout'
     (checkout / 'aluminium.yaml').write_text(yaml.safe_dump(campaign))

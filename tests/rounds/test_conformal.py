@@ -99,7 +99,7 @@ def test_the_measured_coverage_weights_groups_equally():
     assert np.isnan(measure_coverage(np.ones(2), np.ones(2), ['a', 'a']).standard_error)
 
 
-def test_too_few_groups_have_an_infinite_bound():
+def test_too_few_groups_give_an_infinite_bound():
     bounds = calibrate(np.ones(8), np.ones(8), list('abcdefgh'), ['bulk'] * 8)
     assert bounds == ErrorBounds(1.0, np.inf, {}, 0.9, 8, 8)
     assert bounds.bound(np.ones(1), ['bulk']) == [np.inf]

@@ -38,13 +38,13 @@ def test_two_atoms_that_only_repel_are_followed_from_the_largest_distance():
     assert DimerCurve(DISTANCES, energies).hole_depth_eV == pytest.approx(1.0)
 
 
-def test_a_shallow_bump_at_a_large_distance_is_no_bond():
+def test_a_shallow_bump_at_a_large_distance_is_not_a_bond():
     energies = morse()
     energies[85] -= 0.02
     assert DimerCurve(DISTANCES, energies).hole_depth_eV == pytest.approx(0.0, abs=1e-12)
 
 
-def test_energies_that_are_not_finite_are_a_hole():
+def test_energies_that_are_not_finite_count_as_a_hole():
     energies = morse()
     energies[0] = np.nan
     assert DimerCurve(DISTANCES, energies).hole_depth_eV == np.inf

@@ -47,7 +47,7 @@ def test_a_paired_limit_is_above_the_true_gain_in_about_nine_of_ten_cases():
     assert np.mean(above) == pytest.approx(0.88, abs=0.07)
 
 
-def test_a_paired_gain_is_known_better_than_the_errors():
+def test_a_paired_gain_is_more_precise_than_the_errors():
     rng = np.random.Generator(np.random.PCG64(1))
     squares = make_squares(rng, 20, 3)
     groups = [str(group) for group in range(20) for _ in range(3)]

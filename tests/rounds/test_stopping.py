@@ -51,11 +51,11 @@ def test_two_rounds_with_small_gains_are_a_plateau():
 
 
 @pytest.mark.parametrize('gain', [UNCERTAIN, None])
-def test_a_gain_that_is_not_known_well_is_no_plateau(gain):
+def test_an_uncertain_gain_is_not_a_plateau(gain):
     assert reason(one(40, gain=gain), one(80, gain=SMALL)) is None
 
 
-def test_the_campaign_stops_before_a_round_that_it_cannot_pay_for():
+def test_the_campaign_stops_before_a_round_that_exceeds_the_budget():
     assert reason(one(160)) is None
     assert reason(one(161)) == 'budget_spent'
     assert reason(one(10**6), targets=Targets(0.1, None, 6, 40)) is None
@@ -66,7 +66,7 @@ def test_two_refused_models_end_the_campaign():
     assert reason(one(40, accepted=False, gain=SMALL), one(80, accepted=False, gain=SMALL)) == 'models_refused'
 
 
-def test_a_refused_model_is_no_part_of_a_plateau():
+def test_a_refused_model_is_not_part_of_a_plateau():
     assert reason(one(40, gain=SMALL, accepted=False), one(80, gain=SMALL)) is None
 
 

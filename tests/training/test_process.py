@@ -80,5 +80,5 @@ def _is_running(pid):
         return False
 
 
-def test_an_empty_log_is_named(tmp_path):
+def test_an_empty_log_is_reported(tmp_path):
     assert last_line(tmp_path / 'absent') == 'it printed nothing'

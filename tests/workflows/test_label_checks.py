@@ -131,7 +131,7 @@ def test_suspicious_labels_are_computed_once_more_and_kept_if_they_agree(first):
     assert row.labels['energy'] == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
 
 
-def test_a_failure_is_not_computed_again_but_reported(first, label):
+def test_a_failed_structure_is_not_computed_again_but_reported(first, label):
     again = label()
     assert n_computed(again) == []
     report = read_report(again)
@@ -140,7 +140,7 @@ def test_a_failure_is_not_computed_again_but_reported(first, label):
     assert read_labelling(again).n_failed == 1
 
 
-def test_a_failure_is_computed_again_on_request(first, label):
+def test_a_failed_structure_is_computed_again_on_request(first, label):
     again = label(retry_failed=True)
     assert n_computed(again) == [1]
     assert read_report(again)['n_failed_before'] == 0

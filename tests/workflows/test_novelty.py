@@ -143,7 +143,7 @@ def test_explorations_share_environments_and_a_limit_below_the_quantile_ends_the
     assert all(f'{one.threshold:.4g}' in shown.get() for one in comparisons)
 
 
-def test_duplicates_in_the_reference_dataset_of_a_quantile_end_the_campaign(explore, campaign_folder):
+def test_a_quantile_that_is_zero_because_of_duplicates_ends_the_campaign(explore, campaign_folder):
     write_copper(campaign_folder / 'copper.traj', 3.5, 3.5)
     campaign, jobs = explore('copper.traj')
     assert (campaign.exit_status, jobs) == (407, [])

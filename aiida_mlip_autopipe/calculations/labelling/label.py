@@ -115,6 +115,6 @@ def _check_rows(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | No
         return None
     rows, n_structures = inputs['rows'].get_list(), inputs['dataset'].base.attributes.get('n_structures')
     if not rows and not inputs['request'].get_dict().get('isolated_atoms'):
-        return 'rows: is empty, and no isolated atoms are requested'
+        return 'rows: empty, and no isolated atoms are requested'
     wrong = [row for row in rows if not (isinstance(row, int) and 0 <= row < n_structures)]
-    return f'rows: got {wrong[0]!r}; must be indices from 0 to {n_structures - 1}' if wrong else None
+    return f'rows: got {wrong[0]!r}; must be an index from 0 to {n_structures - 1}' if wrong else None

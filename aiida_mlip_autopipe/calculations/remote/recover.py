@@ -61,7 +61,7 @@ class RecoverLabelsCalculation(LabellingCalculation):
 
 
 def _retrieve_only(calculation: CalcInfo, folder: orm.RemoteData, files: Iterable[str]) -> None:
-    """Let a job run nothing, and retrieve its result, its log and other files from the folder of another job."""
+    """Make a job run nothing, and retrieve its result, its log and other files from the folder of another job."""
     calculation.skip_submit = True
     calculation.codes_info = []
     calculation.local_copy_list, calculation.remote_symlink_list = [], []

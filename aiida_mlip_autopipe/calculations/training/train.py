@@ -131,7 +131,7 @@ def _check_settings(node: orm.Dict, port: Any) -> str | None:
     """Refuse settings that the trainer refuses, and those of the model and of the run, which are other inputs."""
     settings = node.get_dict()
     if other := sorted((OF_THE_MODEL | OF_THE_RUN) & settings.keys()):
-        return f'training.{other[0]}: is not an input of a job'
+        return f'training.{other[0]}: not an input of a job'
     try:
         TRAINERS.load(str(settings.get('kind'))).settings_class.model_validate(settings | {'model': 'initial'})
     except ValidationError as error:
@@ -144,7 +144,7 @@ def _check_settings(node: orm.Dict, port: Any) -> str | None:
 def _check_splits(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse sets that do not match the dataset, and a training run without a model."""
     if 'model' not in inputs:
-        return 'model: is required, because the trainer fine-tunes it'
+        return 'model: missing; the trainer fine-tunes it'
     if not {'dataset', 'splits'} <= set(inputs):
         return None
     splits, n_rows = inputs['splits'].get_list(), inputs['dataset'].base.attributes.get('n_structures')

@@ -270,7 +270,7 @@ def _count_retried(retried: Iterable[ProcessRecord], seed_ids: Mapping[int, str]
 def _action(job: ProcessRecord) -> str:
     if job.process in EXPLORING:
         return ACTIONS.get(job.exit_label or '', 'submitted again')
-    return 'submitted again for what was missing'
+    return 'another job was submitted for the missing results'
 
 
 def _count_reused(

@@ -32,7 +32,8 @@ class LabellingProgress:
         Number of those whose label was in the profile.
     n_labelled, n_failed
         Number of structures that the run has labelled, and of those that failed in it or in an earlier run. For jobs on
-        this machine, they include those that the job has finished so far; for others, only those of ended jobs.
+        this machine, they include those that the job has finished so far; for others, only those of jobs that have
+        ended.
     n_jobs_running
         Number of jobs that have not ended.
     """

@@ -135,7 +135,7 @@ def submit_labelling(
         Called with each warning, and with a message if the daemon was started, if the environment of the code has
         changed, or if a model was copied to a computer.
     announce
-        Called with the submitted run. Ctrl-C takes effect only afterwards, so no run is unannounced.
+        Called with the submitted run. Ctrl-C takes effect only afterwards, so every run is announced.
 
     Raises
     ------

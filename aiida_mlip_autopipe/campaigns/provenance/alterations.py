@@ -48,11 +48,11 @@ def find_altered_values(origin: Origin) -> list[str]:
     """Return the quantities of a row that differ from the graph, as sentences."""
     where = f'row {origin.row.id}'
     frame = compare_frames(file_frame(origin), graph_frame(origin), 'graph')
-    altered = [_differs(where, one, f'the trajectory {origin.trajectory.pk}') for one in frame]
+    altered = [_differs(where, one, f'trajectory {origin.trajectory.pk}') for one in frame]
     label = graph_label(origin)
     if label is not None and origin.labels is not None:
         labels = compare_frames(row_labels(origin.row, origin.labels.level.hash), label_frame(label), 'graph')
-        altered += [_differs(where, one, f'the labels {origin.labels.pk}') for one in labels]
+        altered += [_differs(where, one, f'labels node {origin.labels.pk}') for one in labels]
         about = origin.trajectory.base.attributes.get('about')
         known = {origin.labels.level.hash, level_of_labels(origin.trajectory, about).hash}
         if origin.row.level_hash not in known:
@@ -63,7 +63,7 @@ def find_altered_values(origin: Origin) -> list[str]:
 def find_altered_nodes(origin: Origin) -> list[str]:
     """Return the nodes behind a row whose content changed after they were stored, as sentences."""
     return [
-        f'the content {name!r} of the node {node.pk} ({type(node).__name__}) changed after it was stored'
+        f'the content {name!r} of node {node.pk} ({type(node).__name__}) changed after it was stored'
         for node in _nodes_behind(origin)
         for name in _altered_objects(node)
     ]

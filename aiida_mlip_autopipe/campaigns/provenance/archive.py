@@ -171,7 +171,7 @@ def import_archive(path: Path) -> ImportedArchive:
                 reader.querybuilder().append(orm.ProcessNode, filters=_UNFINISHED, project='uuid').first(flat=True)
             )
         if running is not None:
-            raise AutopipeError(Code.ARCHIVE_UNSAFE, f'{path} contains the process {running}, which has not ended')
+            raise AutopipeError(Code.ARCHIVE_UNSAFE, f'{path} contains process {running}, which has not ended')
         with _quiet(IMPORT_LOGGER):
             import_into_profile(path, create_group=False)
     except (AiidaException, SQLAlchemyError) as error:

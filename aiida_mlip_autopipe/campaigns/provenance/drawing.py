@@ -21,7 +21,7 @@ WIDTH = 76
 """Maximum number of characters on a line of a box."""
 # Graphviz removes ordinary spaces at the beginning of a line.
 _INDENT = '\N{NO-BREAK SPACE}' * 4
-# Graphviz would replace sequences such as \N. This character of a private range stands for a backslash.
+# Graphviz would replace sequences such as \N, so a private-use character stands for a backslash.
 _BACKSLASH = '\ue000'
 # A table of one cell aligns the text at the left of a box with a minimum width.
 _TABLE_START = '<TABLE BORDER="0" WIDTH="410"><TR><TD ALIGN="LEFT" BALIGN="LEFT">'

@@ -247,7 +247,7 @@ def _find_job(provenance: Provenance, made: orm.CalcFunctionNode | None, where: 
         return job
     raise AutopipeError(
         Code.ORIGIN_MISSING,
-        f'{where} was made by the job {provenance.exploration} of the campaign {provenance.campaign!r}, which this '
+        f'{where} was made by job {provenance.exploration} of the campaign {provenance.campaign!r}, which this '
         "profile does not contain; import the archive of this campaign with 'mlip-autopipe import'",
     )
 

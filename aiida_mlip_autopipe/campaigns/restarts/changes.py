@@ -94,7 +94,7 @@ def _changes_of_code(code: orm.AbstractCode) -> Iterator[str]:
             with computer.get_transport():
                 pass
     except Exception as error:  # a connection can fail in many ways
-        # AiiDA also raises a ValidationError if it cannot connect, but only that one has a cause.
+        # AiiDA also raises a ValidationError if it cannot connect, but then the cause is a different error.
         cause = error.__cause__ or error
         reason = first_line(cause)
         if not isinstance(cause, ValidationError):

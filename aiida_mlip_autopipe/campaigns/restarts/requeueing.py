@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.aiida_internals import run_stored_process, tasks_of_bro
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
-# Longer than AiiDA needs to make the task of a process that it has stored.
+# Longer than AiiDA needs to create the task of a process after storing the process.
 SUBMISSION_S = 5.0
 
 
@@ -32,7 +32,7 @@ def requeue_lost_processes(campaign: orm.WorkChainNode, *, daemon_started: bool)
     Returns
     -------
     tuple
-        The pks of the processes. With RabbitMQ, whose tasks are unknown, there are none.
+        The pks of the processes; empty with RabbitMQ, whose tasks cannot be listed.
 
     Raises
     ------
@@ -61,7 +61,8 @@ def _find_lost(campaign: orm.WorkChainNode) -> set[int]:
     active = orm.QueryBuilder().append(
         [orm.WorkChainNode, orm.CalcJobNode], filters={'attributes.process_state': {'!in': list(ENDED)}}, project='id'
     )
-    # A process that has just been submitted has no task before the query, and one that has just ended none after it.
+    # A process submitted just before the query is missing from the first list of tasks, and one that ended just after
+    # the query is missing from the second.
     lost = set(active.all(flat=True)) - before - (tasks_of_broker(profile) or set())
     if not lost:
         return set()

@@ -71,7 +71,7 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float, notify: Callable[[
     if not campaign.is_terminated:
         killed |= {job.pk for job in _active_jobs(campaign)}
         kill_processes([campaign], timeout_s=KILL_TIMEOUT_S)
-    # AiiDA's scheduler for this machine only sends SIGTERM once. Other schedulers kill what does not end.
+    # AiiDA's scheduler for this machine sends SIGTERM once and nothing else. Other schedulers kill what does not end.
     direct = [job for job in map(orm.load_node, killed) if is_direct(job)]
     stop_survivors(direct, time.monotonic() + KILL_WAIT_S, notify)
     return Stopped(len(requested - killed), len(killed))

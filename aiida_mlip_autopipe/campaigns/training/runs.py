@@ -70,7 +70,7 @@ class TrainingProgress:
     n_epochs
         Number of epochs that it will have.
     last
-        The last finished epoch. For jobs on other computers, it is that of ended jobs. None before the first one.
+        The last finished epoch; on other computers, that of the jobs that have ended. None before the first one.
     failure
         Why it failed; None if it did not.
     """
@@ -119,7 +119,7 @@ def submit_training(
     notify
         Called with each warning, and with a message if the daemon was started or the model was copied to a computer.
     announce
-        Called with the submitted training run. Ctrl-C takes effect only afterwards, so none runs unannounced.
+        Called with the submitted training run. Ctrl-C takes effect only afterwards, so every run is announced.
 
     Raises
     ------

@@ -132,11 +132,16 @@ def _describe_retried(retried: Iterable[Retried]) -> list[str]:
 
 
 def _count_frames(explained: CampaignExplanation) -> list[str]:
+    from aiida_mlip_autopipe.core.wording import counted
+
     frames = explained.frames
     if frames is None:
         return []
     discarded = [f'{n} {reason.replace("_", " ")}' for reason, n in frames.n_discarded_by_reason.items()]
-    line = f'{frames.n_selected} selected from {frames.n_candidates} candidates of {frames.n_explored} explored'
+    line = (
+        f'{counted(frames.n_explored, "frame")} explored, {counted(frames.n_candidates, "candidate")}, '
+        f'{frames.n_selected} selected'
+    )
     return [f'{line}; discarded: {", ".join(discarded)}' if discarded else line]
 
 

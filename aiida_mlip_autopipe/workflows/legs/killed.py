@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.workflows.legs.earlier import hash_inputs, linked_input
 
 ABORTED = (ProcessState.KILLED.value, ProcessState.EXCEPTED.value)
 _CODES = RecoverCalculation.exit_codes
-# How a run can have ended whose leg is complete, or can be continued.
+# The exit statuses of a job whose leg is complete or can be continued.
 _LEGS = {
     0,
     _CODES.ERROR_OUT_OF_WALLTIME.status,

@@ -95,14 +95,14 @@ def of_steps(dataset, *steps):
 
 
 def with_bit_flipped(values, *index):
-    """Return an array with another last bit in one number."""
+    """Return an array with the last bit of one number changed."""
     changed = np.array(values, dtype=float)
     changed[index] = np.nextafter(changed[index], np.inf)
     return changed
 
 
 def altered_copy(row, quantity):
-    """Return a row with another last bit in one of its numbers."""
+    """Return a row with the last bit of one of its numbers changed."""
     atoms, results = row.atoms.copy(), dict(row.atoms.calc.results)
     if quantity == 'positions':
         atoms.positions = with_bit_flipped(atoms.positions, 0, 0)

@@ -1,4 +1,4 @@
-"""A profile, and signals of Ctrl-C that arrive at a chosen moment."""
+"""A profile, and Ctrl-C at a chosen moment."""
 
 from __future__ import annotations
 

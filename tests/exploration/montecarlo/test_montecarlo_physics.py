@@ -150,7 +150,7 @@ def test_dynamics_with_moves_preserves_the_canonical_distribution(kind):
     assert_tethered(displacements[200:], resolution=0.25)
 
 
-def test_overlaps_have_their_weight_although_no_move_enters_or_leaves_them():
+def test_overlaps_have_their_exact_weight_although_no_move_enters_or_leaves_them():
     """The separation of two tethered atoms is Gaussian, so its square has a noncentral chi-squared distribution."""
     rng = np.random.default_rng(7)
     constant, separation, limit = 1.0, 1.5, 0.5 * 2 * covalent_radii[29]

@@ -127,7 +127,7 @@ def _upf():
         ({}, [bulk('Fe')], Code.CONFIG_INVALID),
     ],
 )
-def test_settings_that_do_not_suit_are_refused(espresso, fields, structures, code):
+def test_unsuitable_settings_are_refused(espresso, fields, structures, code):
     assert refusal(espresso(**fields), structures) == code
 
 
