@@ -61,7 +61,7 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
 def core_time(seconds: float) -> str:
     """Return a predicted processor time as text."""
     if seconds < 360:
-        return f'about {seconds:.0f} core seconds'
+        return f'about {counted(round(seconds), "core second")}'
     hours = seconds / 3600
     return f'about {hours:.1f} core hours' if hours < 10 else f'about {hours:,.0f} core hours'
 

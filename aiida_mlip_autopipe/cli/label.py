@@ -88,7 +88,7 @@ def run(
     report = read_report(node)
     if report['n_failed_before']:
         failed = counted(report['n_failed_before'], 'structure')
-        console.print(f'{failed} failed in earlier runs; recompute them with --retry-failed', style='yellow')
+        console.print(f'{failed} failed in earlier runs; use --retry-failed to try again', style='yellow')
     if report['suspicious']:
         n_kept = sum(one['kept'] for one in report['suspicious'])
         n_repeated = sum(bool(one['repeated']) for one in report['suspicious'])

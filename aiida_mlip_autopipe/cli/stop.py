@@ -61,13 +61,13 @@ def clean(
     console.print(f'{counted(cleaned.n_removed, "folder")} removed')
     if cleaned.kept:
         console.print(
-            f'{counted(len(cleaned.kept), "folder")} kept because of full trajectories without a copy; list these with '
-            f"'mlip-autopipe trajectories {identifier}', or remove them with 'clean --force'",
+            f'{counted(len(cleaned.kept), "folder")} kept because of full trajectories without a copy; list them with '
+            f"'mlip-autopipe trajectories {identifier}', or remove the folders with 'clean --force'",
             style='yellow',
         )
     if cleaned.killed:
         console.print(
-            f'{counted(len(cleaned.killed), "folder")} of killed jobs kept; continue from their checkpoints with '
-            f"'mlip-autopipe resume {identifier}', or remove them with 'clean --force'",
+            f'folders of killed jobs kept: {len(cleaned.killed)}; continue from their checkpoints with '
+            f"'mlip-autopipe resume {identifier}', or remove the folders with 'clean --force'",
             style='yellow',
         )

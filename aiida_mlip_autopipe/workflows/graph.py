@@ -250,7 +250,7 @@ def _campaigns_naming(campaign: orm.WorkChainNode, metadata_input: str) -> list[
 
 
 def resumed_campaigns(uuid: str) -> list[orm.WorkChainNode]:
-    """Return a campaign, the campaign that it resumes or extends, the one that this resumes or extends, and so on.
+    """Return a campaign and, newest first, the campaigns that it resumes or extends, directly or indirectly.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def test_plain_scalars_are_read_with_the_core_schema_of_yaml_1_2(write, text, va
     assert read_yaml_file(write(f'key: {text}\n')) == {'key': value}
 
 
-def test_own_keys_override_merged_mappings(write):
+def test_keys_of_a_mapping_override_merged_ones(write):
     text = 'a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  x: 9\n  <<: [*a, *b]\n'
     assert read_yaml_file(write(text))['c'] == {'x': 9, 'y': 2, 'z': 4}
 

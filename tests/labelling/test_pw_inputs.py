@@ -77,7 +77,7 @@ def test_atoms_with_different_moments_are_different_species():
     assert made.atoms.get_tags().tolist() == [2, 1]
 
 
-def test_atoms_without_moments_of_their_own_start_with_those_of_the_settings():
+def test_atoms_without_moments_start_with_those_of_the_settings():
     atoms = bulk('Fe')
     atoms.set_initial_magnetic_moments(None)
     made = make(atoms, spin_polarized=True, initial_magnetic_moments={'Fe': 4.0})

@@ -44,7 +44,7 @@ def test_each_structure_is_left_out_for_the_first_limit_that_it_exceeds():
     assert np.isnan(invalid.value)
 
 
-def test_dimers_have_their_own_limit_of_the_forces():
+def test_dimers_have_a_separate_force_limit():
     forces = [forces_of(2, 300)] * 2
     kinds = ['dimer', 'cluster']
     screening = screen_structures([pair(0.4)] * 2, forces, kinds, settings())

@@ -46,7 +46,7 @@ def assert_same(first, second):
     assert list(first.atoms.constraints[0].index) == list(second.atoms.constraints[0].index)
 
 
-def test_a_row_gets_new_labels_and_keeps_its_own_with_all_that_belongs_to_them(row):
+def test_a_row_gets_new_labels_and_keeps_the_previous_ones_with_their_metadata(row):
     labels = dft_labels(row)
     labelled = relabel(row, labels)
     np.testing.assert_equal(labelled.labels, labels.results)

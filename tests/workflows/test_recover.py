@@ -185,7 +185,7 @@ def run_case(emt_code, undisturbed, tmp_path_factory):
 
 
 @FOR_EACH_CASE
-def test_the_files_of_a_killed_job_are_used_only_if_they_are_complete_and_its_own(run_case, case):
+def test_the_files_of_a_killed_job_are_used_only_if_they_are_complete_and_belong_to_it(run_case, case):
     exploration = run_case(case)
     recovery, job = jobs_of(exploration)
     assert (recovery.process_class, recovery.exit_status) == (RecoverCalculation, CASES[case][1])

@@ -185,7 +185,7 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
     try:
         return orm.load_code(label)
     except MultipleObjectsError as error:
-        message = f'{where}: several codes are called {label!r}; write it as label@computer'
+        message = f'{where}: several codes are called {label!r}; write label@computer'
         raise AutopipeError(Code.CODE_AMBIGUOUS, message) from error
     except NotExistent as error:
         known = sorted(code.full_label for code in find_codes())

@@ -70,8 +70,8 @@ def process_inputs(
         if settings.time_limit_s is not None and code.computer.scheduler_type == LOCAL_SCHEDULER:
             raise AutopipeError(
                 Code.SETTINGS_REFUSED,
-                f"labelling.time_limit_s: the labeller 'ase' needs a scheduler for a time limit, which "
-                f'{code.computer.label} does not have',
+                f"labelling.time_limit_s: the labeller 'ase' needs a scheduler for a time limit, and "
+                f'{code.computer.label} has none',
             )
     labeller = LABELLERS.make(settings)
     assert isinstance(labeller, ProcessLabeller)

@@ -74,7 +74,7 @@ def test_labels_of_dft_with_other_settings_correct_the_prediction(computer, stor
     assert found.uncertainty == pytest.approx(1.0)
 
 
-def test_few_labels_leave_the_error_of_the_cost_model(computer, store):
+def test_with_few_labels_the_uncertainty_is_that_of_the_cost_model(computer, store):
     store(computer, FAST, make_level('gpaw', 1), predicted(FAST)[:2])
     assert measured_cost(FAST, make_level('gpaw', 1), computer).uncertainty == LARGEST_ERROR
 

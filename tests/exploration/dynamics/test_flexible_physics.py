@@ -153,7 +153,7 @@ def mean_square_shear(stiffness):
 
 @pytest.mark.parametrize('with_moves', [False, True], ids=['barostat', 'barostat and volume moves'])
 def test_an_ideal_gas_in_a_flexible_cell_has_the_volumes_of_an_isotropic_one(with_moves):
-    """``p(V) ∝ V^N exp(-P V/kT)`` if the energy depends only on the shape, which would otherwise be unbounded."""
+    """``p(V) ∝ V^N exp(-P V/kT)`` if the energy, which limits the shape, does not depend on the volume."""
     n_atoms, stiffness = 4, 6 * KT
     pressure = (n_atoms + 1) * KT / 216.0
     cell = 6 * np.eye(3)
