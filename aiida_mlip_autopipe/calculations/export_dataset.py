@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.calculators.levels import has_accurate_stress, level_of
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
+from aiida_mlip_autopipe.data.original_job import original_job
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.jobs.environment import Environment
@@ -189,5 +190,5 @@ def _finite_or_none(value: float) -> float | None:
 
 def _job_uuid(leg: orm.Data) -> str:
     """Return the uuid of the job that computed a leg: the original job if the leg comes from the cache."""
-    job = leg.creator
-    return job.base.caching.get_cache_source() or job.uuid
+    _, uuid = original_job(leg.creator)
+    return uuid

@@ -141,7 +141,7 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
     """Return the progress of a campaign."""
     explorations = find_explorations(campaign)
     stage = _stage(campaign, bool(explorations))
-    n_seeds = campaign.get_metadata_inputs().get('n_seeds', 0)
+    n_seeds = (campaign.get_metadata_inputs() or {}).get('n_seeds', 0)
     labelling = labelling_run(campaign)
     n_ended = sum(exploration.ended for exploration in explorations)
     n_succeeded = sum(exploration.succeeded for exploration in explorations)

@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.campaigns.export import dataset_of
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData, find_dataset
+from aiida_mlip_autopipe.data.original_job import original_job
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Dataset, Row
 from aiida_mlip_autopipe.storage.imports.rows import IMPORTED
@@ -252,21 +253,11 @@ def _find_job(provenance: Provenance, made: orm.CalcFunctionNode | None, where: 
     )
 
 
-def _original(job: orm.CalcJobNode) -> orm.CalcJobNode:
-    """Return the job that was run; the given one if the profile lacks the job that its results were copied from."""
-    while (uuid := job.base.caching.get_cache_source()) is not None:
-        source = _load(uuid)
-        if not isinstance(source, orm.CalcJobNode):
-            break
-        job = source
-    return job
-
-
 def _jobs_until(job: orm.CalcJobNode) -> tuple[orm.CalcJobNode, ...]:
     """Return the jobs that a job continues, in order, and the job itself."""
-    jobs = [_original(job)]
+    jobs = [original_job(job)[0]]
     while (earlier := previous_job(jobs[0])) is not None:
-        jobs.insert(0, _original(earlier))
+        jobs.insert(0, original_job(earlier)[0])
     return tuple(jobs)
 
 

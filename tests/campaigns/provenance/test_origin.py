@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.campaigns.provenance.archive import write_archive
 from aiida_mlip_autopipe.campaigns.provenance.origin import find_origin, open_dataset
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.data.original_job import original_job
 from aiida_mlip_autopipe.storage import Dataset, Row
 
 pytestmark = pytest.mark.integration
@@ -38,7 +39,7 @@ def jobs(campaign):
 
 def originals(campaign):
     """Return the jobs that ran. An earlier module may have run this campaign, so that its jobs are from the cache."""
-    return {job.base.caching.get_cache_source() or job.uuid for job in explorations(campaign)}
+    return {original_job(job)[1] for job in explorations(campaign)}
 
 
 def of_leg(rows, second):
