@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.structures.disagreement import MEASURES
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS, SOFTWARE, Software
+from aiida_mlip_autopipe.structures.rows.splits import Role, Split
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 ERROR_STORAGE = 400
@@ -37,6 +38,7 @@ def export_dataset(
     campaign: orm.Dict,
     random_seed: orm.Int,
     stage_version: orm.Str,
+    drawn: orm.ArrayData | None = None,
     **nodes: Mapping[str, orm.Data],
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Write the selected frames with their labels and provenance to an ASE database.
@@ -51,6 +53,8 @@ def export_dataset(
         The campaign's random seed.
     stage_version
         Version of this function; increased when its results change.
+    drawn
+        Frames that were drawn at random in a round, from `draw_random_frames`. Their rows are the first ones.
     **nodes
         The namespaces ``legs`` (the trajectories that the selection names), ``evaluations`` (those of a committee, for
         these legs) and ``seeds`` (the seeds of these legs). The labels of the links have no meaning.
@@ -63,25 +67,55 @@ def export_dataset(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f'{campaign["name"]}.db'
         try:
-            export(path, _rows(selection, campaign, random_seed.value, nodes))
+            export(path, _rows(_frames(selection, drawn), campaign, random_seed.value, nodes))
         except AutopipeError as error:
             return ExitCode(ERROR_STORAGE, str(error), invalidates_cache=True)
         return {'dataset': DatasetData.from_file(path)}
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """A frame of the dataset."""
+
+    trajectory_id: str
+    index: int
+    distance: float
+    gain: float
+    split: Split | None
+    role: Role | None
+    rank: int
+    round: int | None = None
+
+
+def _frames(selection: orm.ArrayData, drawn: orm.ArrayData | None) -> list[_Frame]:
+    """Return the frames that were drawn at random, followed by the selected ones."""
+    found = []
+    for node in (drawn, selection):
+        if node is None:
+            continue
+        names, splits = (node.base.attributes.get(name) for name in ('trajectory_ids', 'splits'))
+        indices, distances, gains = (node.get_array(name).tolist() for name in ('frame', 'distance', 'gain'))
+        roles = node.base.attributes.get('roles', [None] * len(names))
+        ranks = range(len(names))
+        found += [_Frame(*one) for one in zip(names, indices, distances, gains, splits, roles, ranks, strict=True)]
+    if drawn is None:
+        return found
+    number = drawn.base.attributes.get('round')
+    return [replace(one, split=one.split or 'train', round=number) for one in found]
+
+
 def _rows(
-    selection: orm.ArrayData, campaign: orm.Dict, random_seed: int, nodes: Mapping[str, Mapping[str, orm.Data]]
+    frames: Sequence[_Frame], campaign: orm.Dict, random_seed: int, nodes: Mapping[str, Mapping[str, orm.Data]]
 ) -> Iterator[Row]:
     leg_of = {trajectory_id(leg): leg for leg in sort_trajectories(nodes['legs'].values())}
     evaluations = nodes.get('evaluations', {}).values()
     evaluation_of = {trajectory_id(one): one for one in evaluations}
     trajectory_of = {one.trajectory_id: one for one in evaluated_trajectories(leg_of.values(), evaluations)}
     seed_of = {node.seed_id: node.to_seed() for node in nodes['seeds'].values() if isinstance(node, SeedData)}
-    distances, gains = (selection.get_array(name) for name in ('distance', 'gain'))
-    chosen, splits = (selection.base.attributes.get(name) for name in ('trajectory_ids', 'splits'))
     # A leg has many rows, and each of these needs several queries.
     read = cache(_Labels.of_node)
-    for rank, (name, index) in enumerate(zip(chosen, selection.get_array('frame'), strict=True)):
+    for one in frames:
+        name, index = one.trajectory_id, one.index
         trajectory, leg = trajectory_of[name], read(leg_of[name])
         seed = seed_of[trajectory.seed_id]
         targets = trajectory.extra.get('target_temperature_K')
@@ -99,11 +133,13 @@ def _rows(
             target_temperature_K=None if targets is None else float(targets[index]),
             explored=leg.software,
             labelled=leg.software,
-            rank=rank,
-            split=splits[rank],
-            distance=_finite_or_none(distances[rank]),
-            gain=_finite_or_none(gains[rank]),
-            **_committee(int(index), trajectory, evaluation),
+            rank=one.rank,
+            split=one.split,
+            distance=_finite_or_none(one.distance),
+            gain=_finite_or_none(one.gain),
+            round=one.round,
+            role=one.role,
+            **_committee(index, trajectory, evaluation),
             label_source=leg.level.name,
         )
         frame = trajectory.frame(index, template=seed.atoms)

@@ -325,6 +325,9 @@ DATASET = EXPLORATIONS | {
         _model(name=_annotation(CampaignConfig, 'name'), config_hash=Sha256, extends=(ExtendedCampaign, None)),
     ),
     'random_seed': validate_as_field(CampaignConfig, 'random_seed'),
+    'random_share': validate_as(
+        'random_share', _model(n_labels=Annotated[int, Field(ge=1)], round=Annotated[int, Field(ge=1)])
+    ),
     'generation': validate_as(
         'generation', _model(entries=_annotation(CampaignConfig, 'generation'), cutoff_A=Annotated[float, Field(gt=0)])
     ),

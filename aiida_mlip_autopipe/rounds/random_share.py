@@ -32,7 +32,9 @@ class RandomShare:
     test: tuple[int, ...]
 
 
-def draw_frames(groups: Sequence[str], random_seed: int, *labels: str, n_drawn: int = N_RANDOM) -> list[int]:
+def draw_frames(
+    groups: Sequence[str], random_seed: int, *labels: str, n_drawn: int = N_RANDOM, max_groups: int | None = None
+) -> list[int]:
     """Draw frames at random: one of each group, in a random order of the groups, then a second one, and so on.
 
     Each group contributes the same number of frames to within one, unless it has too few. The frames thus represent a
@@ -49,6 +51,8 @@ def draw_frames(groups: Sequence[str], random_seed: int, *labels: str, n_drawn: 
         Labels of the random numbers, such as the number of the round.
     n_drawn
         Number of frames to draw; all frames if there are fewer.
+    max_groups
+        Maximum number of groups, so that some are left for other purposes; by default, all groups may be drawn.
 
     Returns
     -------
@@ -61,10 +65,11 @@ def draw_frames(groups: Sequence[str], random_seed: int, *labels: str, n_drawn: 
         frames.setdefault(group, []).append(index)
     names = sorted(frames)
     make_rng(random_seed, *labels, 'groups').shuffle(names)
+    names = names[:max_groups]
     for name in names:
         make_rng(random_seed, *labels, 'frames', name).shuffle(frames[name])
     drawn: list[int] = []
-    while len(drawn) < n_drawn and any(frames.values()):
+    while len(drawn) < n_drawn and any(frames[name] for name in names):
         drawn += [frames[name].pop() for name in names if frames[name]]
     return drawn[:n_drawn]
 

@@ -48,6 +48,7 @@ class DatasetWorkChain(SelectionWorkChain):
             cls.describe_reference,
             while_(cls.has_unfinished)(cls.fill_slots),
             cls.inspect_explorations,
+            cls.draw_random_frames,
             cls.describe_frames,
             while_(cls.has_no_selection)(cls.select_frames),
             cls.keep_selection,
@@ -206,16 +207,18 @@ class DatasetWorkChain(SelectionWorkChain):
 
     def export_dataset(self) -> ExitCode | None:
         """Write the database from the trajectories and seeds that the selection refers to."""
-        selected = set(self.ctx.selection.base.attributes.get('trajectory_ids'))
+        chosen = [self.ctx.selection, *([self.ctx.drawn] if 'drawn' in self.ctx else [])]
+        selected = {name for node in chosen for name in node.base.attributes.get('trajectory_ids')}
         legs = [one for one in self._legs() if trajectory_id(one) in selected]
         evaluations = [one for one in self._evaluations() if trajectory_id(one) in selected]
-        seed_ids = set(self.ctx.selection.base.attributes.get('seed_ids'))
+        seed_ids = {name for node in chosen for name in node.base.attributes.get('seed_ids')}
         outputs, node = self.call(
             export_dataset,
             selection=self.ctx.selection,
             campaign=self.inputs.campaign,
             random_seed=self.inputs.random_seed,
             stage_version=orm.Str(storage.STAGE_VERSION),
+            **({'drawn': self.ctx.drawn} if 'drawn' in self.ctx else {}),
             legs=link_labels('trajectory', legs),
             evaluations=link_labels('evaluation', evaluations),
             seeds={f'seed_{seed.seed_id}': seed for seed in self._seeds() if seed.seed_id in seed_ids},

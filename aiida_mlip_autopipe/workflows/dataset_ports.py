@@ -27,6 +27,12 @@ def define_inputs(spec: WorkChainSpec) -> None:
         'files', valid_type=orm.SinglefileData, required=False, help="The user's structure files, by key."
     )
     spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling stage, without `reference_dataset`.')
+    spec.input(
+        'random_share',
+        valid_type=orm.Dict,
+        required=False,
+        help='`n_labels`, the number of frames that are drawn at random before the selection, and `round`, from 1.',
+    )
     spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.')
     spec.input(
         'novelty_reference_dataset',
@@ -113,6 +119,10 @@ def define_outputs(spec: WorkChainSpec) -> None:
     spec.output_namespace('generation_reports', valid_type=orm.Dict, help='The rejections, for each chunk of seeds.')
     spec.output('selection', valid_type=orm.ArrayData, help='The selected frames, in order.')
     spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
+    spec.output('random_share', valid_type=orm.ArrayData, required=False, help='The frames that were drawn at random.')
+    spec.output(
+        'random_share_report', valid_type=orm.Dict, required=False, help='Counts of the frames drawn at random.'
+    )
     spec.output('dataset', valid_type=DatasetData, help='The ASE database.')
     spec.output(
         'labelling_report',
@@ -134,5 +144,6 @@ def define_outputs(spec: WorkChainSpec) -> None:
         (406, 'ERROR_DESCRIPTORS', 'The descriptors cannot be computed: {reason}'),
         (407, 'ERROR_REFERENCE_DATASET', 'The explorations cannot be compared with the reference dataset: {reason}'),
         (408, 'ERROR_LABELLING', 'The dataset cannot be labelled: {reason}'),
+        (409, 'ERROR_RANDOM_SHARE', 'No frames can be drawn at random: {reason}'),
     ):
         spec.exit_code(status, label, message=message)

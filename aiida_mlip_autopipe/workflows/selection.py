@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from aiida import orm
 from aiida.engine import ExitCode, ToContext
 
 from aiida_mlip_autopipe import sampling
 from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
+from aiida_mlip_autopipe.calculations.rounds.draw_random_frames import DRAW_VERSION, draw_random_frames
 from aiida_mlip_autopipe.calculations.select import SelectionCalculation
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.data.dataset import DatasetData
@@ -18,12 +21,40 @@ from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.reference_environments import ReferenceWorkChain
 
+Node = TypeVar('Node', orm.TrajectoryData, orm.ArrayData)
+
 
 class SelectionWorkChain(ReferenceWorkChain):
-    """Selects frames from all legs in ``ctx.legs``, with the evaluations in ``ctx.evaluations``."""
+    """Selects frames from all legs in ``ctx.legs``, with the evaluations in ``ctx.evaluations``.
 
-    def describe_frames(self) -> ToContext | None:
+    In a round, frames are drawn at random first, and the legs of their groups are left out of the selection.
+    """
+
+    def draw_random_frames(self) -> ExitCode | None:
+        """Draw the frames that calibrate error bounds and test the models, if this is a round."""
+        if 'random_share' not in self.inputs:
+            return None
+        outputs, node = self.call(
+            draw_random_frames,
+            settings=self.inputs.random_share,
+            random_seed=self.inputs.random_seed,
+            groups=orm.Dict(self._seed_attributes('parent')),
+            kinds=orm.Dict(self._seed_attributes('kind')),
+            stage_version=orm.Str(DRAW_VERSION),
+            legs=link_labels('trajectory', self._legs()),
+            **self._reference_dataset(),
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_RANDOM_SHARE.format(reason=node.exit_message)
+        self.ctx.drawn = outputs['drawn']
+        self.out('random_share', outputs['drawn'])
+        self.out('random_share_report', outputs['report'])
+        return None
+
+    def describe_frames(self) -> ToContext | ExitCode | None:
         """Compute the descriptors in jobs if the sampling stage needs them and there are many frames."""
+        if not self._legs_to_select():
+            return self.exit_codes.ERROR_SAMPLING.format(reason='all seeds are used for tests and calibration')
         min_frames = self.inputs.descriptor_jobs_from
         descriptors = descriptors_for_jobs(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
         if 'descriptors' not in self.inputs or not descriptors:
@@ -31,7 +62,7 @@ class SelectionWorkChain(ReferenceWorkChain):
         return ToContext(
             descriptors=self.submit(
                 DescriptorsWorkChain,
-                legs=link_labels('trajectory', self._legs()),
+                legs=link_labels('trajectory', self._legs_to_select()),
                 **self._reference_dataset(),
                 descriptors=orm.List(descriptors),
                 job=self.exposed_inputs(DescriptorsCalculation, 'descriptors'),
@@ -71,8 +102,8 @@ class SelectionWorkChain(ReferenceWorkChain):
             'kinds': orm.Dict(self._seed_attributes('kind')),
             'labels': orm.Dict({seed.seed_id: label for seed in self._seeds() if (label := seed.entry_label)}),
             'stage_version': orm.Str(sampling.STAGE_VERSION),
-            'legs': link_labels('trajectory', self._legs()),
-            'evaluations': link_labels('evaluation', self._evaluations()),
+            'legs': link_labels('trajectory', self._legs_to_select()),
+            'evaluations': link_labels('evaluation', self._evaluations_to_select()),
             'descriptors': descriptors,
             **self._reference_dataset(),
         }
@@ -98,7 +129,7 @@ class SelectionWorkChain(ReferenceWorkChain):
         return None
 
     def _n_frames(self) -> int:
-        return sum(leg.get_shape('steps')[0] for leg in self._legs())
+        return sum(leg.get_shape('steps')[0] for leg in self._legs_to_select())
 
     def _reference_dataset(self) -> dict[str, DatasetData]:
         """Return the reference dataset as an input; empty without a reference dataset."""
@@ -114,6 +145,17 @@ class SelectionWorkChain(ReferenceWorkChain):
 
     def _legs(self) -> list[orm.TrajectoryData]:
         return [orm.load_node(pk) for pk in self.ctx.legs]
+
+    def _legs_to_select(self) -> list[orm.TrajectoryData]:
+        return self._without_withheld(self._legs())
+
+    def _evaluations_to_select(self) -> list[orm.ArrayData]:
+        return self._without_withheld(self._evaluations())
+
+    def _without_withheld(self, nodes: list[Node]) -> list[Node]:
+        """Leave out the legs and evaluations of seeds whose groups test or calibrate in this round."""
+        withheld = set(self.ctx.drawn.base.attributes.get('withheld_seeds')) if 'drawn' in self.ctx else ()
+        return [node for node in nodes if node.base.attributes.get('seed_id') not in withheld]
 
     def _evaluations(self) -> list[orm.ArrayData]:
         return [orm.load_node(pk) for pk in self.ctx.evaluations]

@@ -67,6 +67,7 @@ LABELS = {
         406: 'ERROR_DESCRIPTORS',
         407: 'ERROR_REFERENCE_DATASET',
         408: 'ERROR_LABELLING',
+        409: 'ERROR_RANDOM_SHARE',
     },
     'DescriptorsCalculation': {
         **_CALCULATOR_JOB,

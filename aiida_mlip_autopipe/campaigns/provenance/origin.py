@@ -187,7 +187,7 @@ def find_origin(row: Row, dataset: DatasetData | None = None) -> Origin:
             Code.ORIGIN_MISSING,
             f'{where}: the trajectory of job {jobs[-1].uuid} has no frame at step {provenance.step}',
         )
-    selection = None if made is None else input_of(made, 'selection')
+    selection = None if made is None else _selection_of(made, provenance)
     campaign = None if made is None else campaign_of(made)
     seed = _find_seed(provenance.seed_id, campaign, jobs)
     labels = _find_labels(row)
@@ -240,7 +240,7 @@ def _find_job(provenance: Provenance, made: orm.CalcFunctionNode | None, where: 
     """
     job = _load(provenance.exploration)
     if job is None and made is not None:
-        name = input_of(made, 'selection').base.attributes.get('trajectory_ids')[provenance.rank]
+        name = _selection_of(made, provenance).base.attributes.get('trajectory_ids')[provenance.rank]
         query = orm.QueryBuilder().append(orm.CalcFunctionNode, filters={'id': made.pk}, tag='export')
         query.append(orm.TrajectoryData, with_outgoing='export', filters={'attributes.trajectory_id': name}, tag='leg')
         job = query.append(orm.CalcJobNode, with_outgoing='leg').first(flat=True)
@@ -289,7 +289,10 @@ def export_above(dataset: DatasetData | None) -> orm.CalcFunctionNode | None:
 
 def _wrote(export: orm.CalcFunctionNode, provenance: Provenance) -> bool:
     """Return whether a calculation wrote a row with this origin."""
-    campaign, selection = input_of(export, 'campaign').get_dict(), input_of(export, 'selection')
+    drawn, selection = input_of(export, 'drawn'), _selection_of(export, provenance)
+    if selection is None or provenance.round != (None if drawn is None else drawn.base.attributes.get('round')):
+        return False
+    campaign = input_of(export, 'campaign').get_dict()
     seed_ids, rank = selection.base.attributes.get('seed_ids'), provenance.rank
     return (
         (campaign['name'], campaign['config_hash']) == (provenance.campaign, provenance.config_sha256)
@@ -298,6 +301,11 @@ def _wrote(export: orm.CalcFunctionNode, provenance: Provenance) -> bool:
         and seed_ids[rank] == provenance.seed_id
         and int(selection.get_array('step')[rank]) == provenance.step
     )
+
+
+def _selection_of(export: orm.CalcFunctionNode, provenance: Provenance) -> orm.ArrayData:
+    """Return the node with the frame of a row: the selection, or the frames that were drawn at random."""
+    return input_of(export, 'selection' if provenance.role is None else 'drawn')
 
 
 def campaign_of(export: orm.CalcFunctionNode) -> orm.WorkChainNode | None:

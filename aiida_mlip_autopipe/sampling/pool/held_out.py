@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,13 +87,8 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     if not len(pool) or not (fractions or reference.has_held_out):
         return HeldOut(np.arange(len(pool)), {}, settings.n_structures, False, {}, [])
 
-    def group_of(seed_id: str) -> str:
-        return searchable(groups.get(seed_id, SEED_PREFIX + seed_id))
-
-    groups_of_frames = [group_of(seed_id) for seed_id in pool.seed_ids()]
-    repeated = [(group_of(seed), reference.splits[index]) for seed, found in pool.repeated.items() for index in found]
-    copied = [(group_of(first), group_of(second)) for first, second in pool.copied]
-    names, known = _join(pool, groups_of_frames, reference, repeated, copied)
+    groups_of_frames = [_group_of(seed_id, groups) for seed_id in pool.seed_ids()]
+    names, known = _join(pool, groups_of_frames, groups, reference)
     ambiguous = {name for name, found in known.items() if len(found) > 1}
     is_usable = np.array([name not in ambiguous for name in names], dtype=bool)
     has_label = np.array([label in settings.held_out_labels for label in known_labels(pool)], dtype=bool)
@@ -149,18 +144,37 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     )
 
 
-def _join(
-    pool: FramePool,
-    groups: Sequence[str],
-    reference: ReferenceSets,
-    repeated: Iterable[tuple[str, Split]],
-    copied: Iterable[tuple[str, str]],
-) -> tuple[list[str], dict[str, set[Split]]]:
+def join_groups(pool: FramePool, groups: Mapping[str, str]) -> tuple[list[str], dict[str, set[Split]]]:
     """Return the group of each candidate, and the sets of the reference dataset that contain each group.
 
-    ``repeated`` are the groups of frames that are not candidates because the reference dataset contains them, each with
-    its set there. ``copied`` are pairs of groups with an identical frame, which is a candidate only once.
+    Groups that have a structure in common are joined; see `hold_out`.
+
+    Parameters
+    ----------
+    pool
+        The candidates.
+    groups
+        The group of each seed, by its id. A seed that is missing from this mapping forms its own group.
     """
+    groups_of_frames = [_group_of(seed_id, groups) for seed_id in pool.seed_ids()]
+    return _join(pool, groups_of_frames, groups, read_reference_sets(pool.reference))
+
+
+def _group_of(seed_id: str, groups: Mapping[str, str]) -> str:
+    return searchable(groups.get(seed_id, SEED_PREFIX + seed_id))
+
+
+def _join(
+    pool: FramePool, groups: Sequence[str], group_of_seed: Mapping[str, str], reference: ReferenceSets
+) -> tuple[list[str], dict[str, set[Split]]]:
+    # Frames that are not candidates because the reference dataset contains them, each with its set there, and pairs of
+    # groups with an identical frame, which is a candidate only once.
+    repeated = [
+        (_group_of(seed, group_of_seed), reference.splits[index])
+        for seed, found in pool.repeated.items()
+        for index in found
+    ]
+    copied = [(_group_of(first, group_of_seed), _group_of(second, group_of_seed)) for first, second in pool.copied]
     joined = join_alike(
         LabelledStructures.concatenate([_fingerprints(pool), reference.labelled]),
         [*groups, *(reference.groups[index] for index in reference.with_labels)],

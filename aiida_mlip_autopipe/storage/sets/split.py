@@ -97,7 +97,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are in the same set.
     Kinds, labels and compositions are divided in proportion as far as the groups allow; see
     `aiida_mlip_autopipe.structures.rows.splits.assign_groups`. Rows of the kinds ``atom`` and ``dimer`` are used
-    for training, unless they are held out.
+    for training, unless they are held out. Groups with a row that rounds test on (key ``role``) are in the test set.
 
     Raises
     ------
@@ -109,12 +109,13 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
         return _split_as_stored(rows, settings, random_seed)
     groups = [group_of(row, index, settings.by) for index, row in enumerate(rows)]
     joined = join_alike(LabelledStructures.from_rows(rows), groups)
+    tested = {joined[index] for index, row in enumerate(rows) if row.key_value_pairs.get('role') == 'test'}
     held_rows = _find_held_out(rows, settings.hold_out)
     held = {joined[index] for index in held_rows}
     divided = held_rows.union(_not_only_for_training(rows))
     free = {index for index in divided if joined[index] not in held}
     fractions = {'valid_fraction': settings.valid_fraction, 'test_fraction': 0.0 if held else settings.test_fraction}
-    assigned = _assign(rows, joined, free, fractions, random_seed) | dict.fromkeys(held, 'test')
+    assigned = _assign(rows, joined, free, fractions, random_seed, tested) | dict.fromkeys(held, 'test')
     splits = tuple(assigned[name] if index in divided else 'train' for index, name in enumerate(joined))
     requested = _requested(fractions, len(free))
     _refuse_empty({'train', *requested, *(['test'] if held else [])} - set(splits), len(set(joined)), settings.by)
@@ -150,9 +151,14 @@ def _split_as_stored(rows: Sequence[Row], settings: SplitSettings, random_seed: 
 
 
 def _assign(
-    rows: Sequence[Row], joined: Sequence[str], free: Collection[int], fractions: Mapping[str, float], random_seed: int
+    rows: Sequence[Row],
+    joined: Sequence[str],
+    free: Collection[int],
+    fractions: Mapping[str, float],
+    random_seed: int,
+    tested: Collection[str] = (),
 ) -> dict[str, Split]:
-    """Draw the sets of the groups of some rows."""
+    """Draw the sets of the groups of some rows; the groups in ``tested`` are for testing."""
     categories: dict[str, Counter[Category]] = {}
     for index in free:
         categories.setdefault(joined[index], Counter()).update(categories_of(rows[index]))
@@ -162,6 +168,7 @@ def _assign(
         test_fraction=fractions['test_fraction'],
         random_seed=random_seed,
         categories=categories,
+        fixed=dict.fromkeys(tested, 'test'),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.structures.rows.splits import Split
+from aiida_mlip_autopipe.structures.rows.splits import Role, Split
 
 # Prefixes of identifiers in the database. ASE refuses text that can be read as a number, such as an identifier that
 # consists of digits.
@@ -115,13 +115,18 @@ class Provenance(Settings):
     """The calculator or the DFT code, and the software, that computed energy, forces and stress. It equals ``explored``
     unless the row was labelled again."""
     rank: int = Field(ge=0)
-    """Position in the order of selection, from 0."""
+    """Position in the order of selection, from 0. Frames that were drawn at random are counted separately."""
     distance: float | None = None
     """Distance to the nearest frame that was selected earlier, if the sampler computes it."""
     gain: float | None = None
     """Gain from adding the frame to those selected earlier, in the sampler's measure, if it has one."""
     split: Split | None = None
     """The set that contains the row, if a set was held out of the selection: ``train``, ``valid`` or ``test``."""
+    round: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
+    """Number of the round in which the frame was explored, from 1, in a campaign with rounds."""
+    role: Role | None = Field(default=None, exclude_if=lambda role: role is None)
+    """Purpose of a frame that was drawn at random in a round: ``calibration`` of error bounds, after which it may be
+    used for training, or ``test``. A row with the role ``test`` is always in the test set."""
     committee: str | None = None
     """Name of the level of theory of the second calculator that evaluated the frame, if there was one."""
     committee_environment: str | None = None

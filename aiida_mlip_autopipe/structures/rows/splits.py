@@ -11,6 +11,8 @@ import numpy as np
 from aiida_mlip_autopipe.core.randomness import derive_random_seed
 
 Split = Literal['train', 'valid', 'test']
+Role = Literal['calibration', 'test']
+"""The purpose of a row whose frame was drawn at random in a campaign with rounds."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 TRAINING_KINDS = ('atom', 'dimer')
 """Kinds of seeds that are used only for training. Their few atoms say nothing about the error for condensed matter."""

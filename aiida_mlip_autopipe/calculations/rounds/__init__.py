@@ -1,0 +1,1 @@
+"""Calcfunctions of campaigns with rounds."""
