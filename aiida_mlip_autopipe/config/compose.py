@@ -115,7 +115,7 @@ def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    # Hydra does not wrap the errors of an invalid list index, a number of thousands of digits and deep nesting.
+    # Hydra does not wrap the errors of an invalid list index, a number with thousands of digits and deep nesting.
     failures = (HydraException, OmegaConfBaseException, ValueError, TypeError, RecursionError)
     joined = _join_presets(overrides)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import one_of
 
 PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'labelling', 'storage', 'execution')
 """The sections that can have presets."""
@@ -48,7 +49,7 @@ def find_preset(section: str, name: str, folders: Sequence[Path]) -> Path:
     known = known_presets(section, folders)
     if name in known:
         return known[name]
-    listed = f'use one of {", ".join(sorted(known))}' if known else 'this section has no presets'
+    listed = f'use {one_of(sorted(known))}' if known else 'this section has no presets'
     close = get_close_matches(name, known, n=1)
     hint = f'; did you mean {close[0]!r}?' if close else ''
     raise AutopipeError(Code.CHOICE_UNKNOWN, f'no preset {name!r} exists for {section}; {listed}{hint}')

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, Fault
 from aiida_mlip_autopipe.core.fields import code_of
 from aiida_mlip_autopipe.core.settings import BooleanText
+from aiida_mlip_autopipe.core.wording import one_of
 
 WHOLE = 'the file'
 """The path of a fault that concerns all of the validated data."""
@@ -74,7 +75,7 @@ def make_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
             return Fault(code, where, 'nothing', _PHRASES[error_type])
         case 'extra_forbidden':
             keys = _known_keys(model, details['loc'])
-            allowed = f'no such key exists here; use one of {", ".join(keys)}'
+            allowed = f'no such key exists here; use {one_of(keys)}'
             return Fault(code, where, text, allowed, _nearest(path[-1], keys))
         case 'union_tag_not_found':
             return Fault(code, f'{where}.kind', 'nothing', _one_of(_known_kinds(model, details['loc'])))
@@ -144,7 +145,7 @@ def _nearest(given: Any, names: Sequence[str]) -> str | None:
 
 
 def _one_of(names: Sequence[str]) -> str:
-    return f'must be {names[0]}' if len(names) == 1 else f'must be one of {", ".join(names)}'
+    return f'must be {one_of(names)}'
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

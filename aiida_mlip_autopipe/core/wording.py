@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # Control characters except tab and newline, and the characters that change the direction of text.
 _CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')
@@ -13,6 +14,12 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f'{number} {noun}'
     return f'{number} {noun}es' if noun.endswith('s') else f'{number} {noun}s'
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Return a choice, such as ``a`` if it is the only one, or ``one of a, b``."""
+    listed = list(names)
+    return ', '.join(listed) if len(listed) == 1 else f'one of {", ".join(listed)}'
 
 
 def printable(text: str) -> str:

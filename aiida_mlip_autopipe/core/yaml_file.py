@@ -136,7 +136,7 @@ def _escape(value: Any) -> Any:
     return value.replace('${', r'\${') if isinstance(value, str) else value
 
 
-_TOO_DEEP = f'mappings and lists must not be nested more than {MAX_DEPTH} deep'
+_TOO_DEEP = f'mappings and lists must not be nested more than {MAX_DEPTH} levels deep'
 
 
 def _node_type(node: yaml.Node) -> str:

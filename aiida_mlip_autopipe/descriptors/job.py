@@ -160,11 +160,10 @@ def _write(
     ends = np.cumsum(n_rows)
     interruptions.restart_stopwatch()
     for block in blocks:
-        if not np.isfinite(block).all():
-            end = int(np.searchsorted(ends, n_written + len(block), side='right'))
-            raise AutopipeError(
-                Code.DESCRIPTORS_INVALID, f'the descriptors of structures {n_done} to {end} are not finite'
-            )
+        is_finite = np.isfinite(block).all(axis=1)
+        if not is_finite.all():
+            index = int(np.searchsorted(ends, n_written + int(is_finite.argmin()), side='right'))
+            raise AutopipeError(Code.DESCRIPTORS_INVALID, f'the descriptors of structure {index} are not finite')
         if features is None:
             shape = (int(ends[-1]), block.shape[1])
             features = np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)

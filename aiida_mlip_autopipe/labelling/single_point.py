@@ -25,7 +25,7 @@ class SinglePoints:
     ----------
     calculator
         An ASE calculator. It may have the attributes ``attempts`` (its attempts to converge the last structure) and
-        ``converged`` (false if it did not converge), as some calculators of ASE have.
+        ``converged`` (false if it did not converge), as some ASE calculators have.
     job
         The energy of the labels, whether they have a stress, and the time limit.
     threads

@@ -134,7 +134,7 @@ def calibrate(
     for values in (errors, uncertainties):
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError('errors and uncertainties must be finite and not negative')
-    # The median is a typical uncertainty: far smaller ones say no more than that the error is small.
+    # The median is a typical uncertainty. A far smaller one only says that the error is small, not how small.
     floor = float(np.median(uncertainties)) or float(np.median(errors)) or 1.0
     scores = errors / (uncertainties + floor)
     of_kind = {}

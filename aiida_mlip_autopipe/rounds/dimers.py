@@ -56,7 +56,7 @@ class DimerCurve:
     def _minimum(self) -> int:
         """Return the index of the outermost local minimum deeper than the tolerance, or the last index without one.
 
-        A curve that falls to the smallest distance has no minimum, since the two atoms do not repel each other.
+        A curve that falls all the way to the smallest distance has no minimum, since the atoms do not repel each other.
         """
         energies = self.energies_eV
         lowest = highest = energies[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.rounds.dimers import Hole
 from aiida_mlip_autopipe.rounds.held_out import Estimate
 
@@ -59,7 +60,8 @@ def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) ->
     lost = measured.n_survived_before - measured.n_survived
     if lost > 0:
         failures.append(
-            f'{measured.n_survived} of {measured.n_runs} hot runs survived, {lost} fewer than with the former model'
+            f'{measured.n_survived} of {counted(measured.n_runs, "hot run")} survived, {lost} fewer than with the '
+            'former model'
         )
     failures += [
         f'the pair {one.pair} has a hole of {one.depth_eV:.2f} eV in its repulsion; that of the starting model is '

@@ -68,7 +68,7 @@ def estimate_labels(
     Returns
     -------
     LabelEstimate
-        The error at the estimated number includes the noise of a training run, because that of the model will, too.
+        The estimate includes the noise of a training run, because the error of the next model will include it, too.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Frames that are labelled because they were drawn at random, before any selection.
 
 Selected frames are not representative: their errors are larger than those of the frames that a user will compute. Only
-frames that were drawn at random, and from which none is removed because of its error, say how good a model is.
+frames that were drawn at random, none of them removed because of its error, show how good a model is.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def divide(
         If a group is in both.
     """
     if both := set(test_groups) & set(training_groups):
-        raise ValueError(f'the groups {", ".join(sorted(both))} are in the test set and were trained on')
+        raise ValueError(f'groups of the test set that were trained on: {", ".join(sorted(both))}')
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)

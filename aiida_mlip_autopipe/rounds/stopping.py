@@ -20,9 +20,9 @@ MIN_FRACTION_BOUNDED = 0.95
 """Fraction of the explored frames whose bound must be below `BOUND_FACTOR` times the target."""
 BOUND_FACTOR = 2.0
 MIN_GAIN = 0.05
-"""A smaller relative decrease of the error in one round belongs to a plateau …"""
+"""In a round of a plateau, the relative decrease of the error is below this."""
 MAX_GAIN_LIMIT = 0.10
-"""… if its upper limit is below this, too. Otherwise, the test set is too small to say so."""
+"""The upper limit of this decrease must be below this. Otherwise, the test set is too small to detect a plateau."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class BulkInsert:
     Parameters
     ----------
     database
-        The database of ASE.
+        The ASE database.
     connection
         Its open connection.
     """

@@ -23,7 +23,7 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
     """ASE's SQLite database, which commits only at the end of a ``with`` block."""
 
     def __init__(self, path: str):
-        # SQLite locks the file. The lock file of ASE would remain after a process is killed, and block all later ones.
+        # SQLite locks the file. ASE's lock file would remain after a process is killed, and block all later ones.
         super().__init__(path, use_lock_file=False, serial=True)
 
     def managed_connection(self, commit_frequency: int = sys.maxsize) -> AbstractContextManager[sqlite3.Connection]:

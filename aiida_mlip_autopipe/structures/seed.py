@@ -105,8 +105,7 @@ class Seed:
 def is_amorphous(record: Mapping[str, Any]) -> bool:
     """Return whether a structure, or a structure from which it was made, was generated as amorphous or liquid.
 
-    Of the structures that consist of molecules, only crystals are neither. Their records contain a
-    space group.
+    Structures that consist of molecules count as liquid unless they are crystals, whose records contain a space group.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.phrases import combine_faults
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.relabel import choose_labels
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, set_paths, split_rows
@@ -168,7 +169,9 @@ def _complete(
         values['by'] = 'stored' if not values.get('hold_out') and has_stored_splits(rows) else 'parent'
     n_stored = len(rows) - stored.count(None)
     if values['by'] != 'stored' and n_stored:
-        notes.append(f'a set is stored in {n_stored} of {len(rows)} rows, but new sets are drawn from all rows')
+        notes.append(
+            f'a set is stored in {n_stored} of {counted(len(rows), "row")}, but new sets are drawn from all rows'
+        )
     if values['by'] == 'stored' and 0 < n_stored < len(rows):
         notes.append(f'a set is stored in {n_stored} of {len(rows)} rows; the other rows are used for training')
     if values['by'] == 'stored' and trainers and 'valid' not in stored and 'valid_fraction' not in values:

@@ -10,6 +10,7 @@ import yaml
 from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import one_of
 from aiida_mlip_autopipe.storage.formats.extxyz import config_type
 from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row, isolated_atom_energies
@@ -125,7 +126,7 @@ def _describe(
     if unknown := sorted(set(weights) - set(types)):
         raise AutopipeError(
             Code.CHOICE_UNKNOWN,
-            f'--weight {unknown[0]}: no training row has this kind or label; use one of {", ".join(types)}',
+            f'--weight {unknown[0]}: no training row has this kind or label; use {one_of(types)}',
         )
     if all(weights.get(name) == 0 for name in types):
         raise AutopipeError(Code.VALUE_INVALID, f'--weight: the weight of all training rows is 0 ({", ".join(types)})')

@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.core.phrases import WHOLE, value_text
+from aiida_mlip_autopipe.core.wording import one_of
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.exploration import (
     CALCULATORS,
@@ -89,7 +90,7 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     supporting = [kind for kind in CALCULATORS if CALCULATORS.load(kind).has_descriptors]
     for place, _, found in required_descriptors(sections['sampling'].model_dump()):
         if found['kind'] == 'learned' and calculator.kind not in supporting:
-            allowed = f'the calculator {calculator.kind} has no learned descriptors; use one of {", ".join(supporting)}'
+            allowed = f'the calculator {calculator.kind} has no learned descriptors; use {one_of(supporting)}'
             yield Fault(Code.CALCULATOR_UNSUITABLE, f'sampling{place}.kind', "'learned'", allowed)
 
 
@@ -111,7 +112,7 @@ def _kind_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
                 nearest = next(iter(get_close_matches(value, known, n=1)), None)
                 what = 'label' if field == 'held_out_labels' else 'kind'
                 allowed = f'no entry of generation has this {what}; ' + (
-                    f'use one of {", ".join(shown)}' if shown else f'set the {what} of an entry'
+                    f'use {one_of(shown)}' if shown else f'set the {what} of an entry'
                 )
                 yield Fault(Code.CHOICE_UNKNOWN, f'sampling.{field}[{number}]', repr(value), allowed, nearest)
     for number, entry in enumerate(entries):
@@ -187,7 +188,7 @@ def _committee_faults(sections: Mapping[str, Any], places: Mapping[str, Calculat
         if path == COMMITTEE:
             continue
         if calculator.kind != COMMITTEE_KIND:
-            allowed = f'requires a {path} of the kind {COMMITTEE_KIND}'
+            allowed = f'requires {path}.kind: {COMMITTEE_KIND}'
             for place in needing:
                 yield Fault(Code.CALCULATOR_UNSUITABLE, place, f'kind {calculator.kind}', allowed)
         elif not needing:
@@ -228,7 +229,7 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[C
             yield Fault(error.code, where, f'kind {entry.kind}', str(error))
             continue
         for symbol in sorted(entry.magnetic_moments.keys() - elements if elements else ()):
-            allowed = f'no seed of this entry contains {symbol}; its elements are {", ".join(sorted(elements))}'
+            allowed = f'no seed of this entry contains {symbol}, only {", ".join(sorted(elements))}'
             place = f'{where}.magnetic_moments.{symbol}'
             yield Fault(Code.KEY_UNKNOWN, place, f'{entry.magnetic_moments[symbol]:g}', allowed)
         for kind, symbols in supported.items():

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.config.checks.seeds import SeedCheck
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_sets_of_groups
 from aiida_mlip_autopipe.structures.rows.provenance import searchable
 from aiida_mlip_autopipe.structures.rows.splits import (
@@ -80,7 +81,7 @@ def _sets_in_file(reference: object) -> dict[str, set[Split]]:
 def _describe_ambiguous(groups: Sequence[str]) -> str:
     named = ', '.join(groups[:MAX_NAMED]) + (', …' if len(groups) > MAX_NAMED else '')
     return (
-        'number of groups that are in several sets of the reference dataset, so that their frames will not be used: '
+        'number of groups that are in several sets of the reference dataset, so their frames will not be used: '
         f'{len(groups)} ({named}); split the reference dataset again'
     )
 
@@ -110,8 +111,8 @@ def _size_warnings(
         n = round(fraction * sampling.n_structures)
         if n_found[split] < n:
             warnings.append(
-                f'the {split} set will have at most {n_found[split]} of {n} requested structures, because its groups '
-                f'have no more frames; {REMEDY}'
+                f'the {split} set will have at most {n_found[split]} of {counted(n, "requested structure")}, because '
+                f'its groups have no more frames; {REMEDY}'
             )
     total = sum(groups.sizes.values())
     by_size = {

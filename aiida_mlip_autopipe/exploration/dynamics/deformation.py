@@ -8,6 +8,7 @@ import numpy as np
 from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.exploration.dynamics.cells import voigt_to_matrix
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire, Limits
 from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
@@ -89,7 +90,10 @@ class Deformation(StaticSteps):
         """Report relaxations that have not converged."""
         if self.n_unrelaxed:
             self.reports.append(
-                (RULE, f'the relaxation did not converge in {self.n_unrelaxed} of {self.n_done} strain steps')
+                (
+                    RULE,
+                    f'the relaxation did not converge in {self.n_unrelaxed} of {counted(self.n_done, "strain step")}',
+                )
             )
 
     def dump(self) -> dict[str, Any]:

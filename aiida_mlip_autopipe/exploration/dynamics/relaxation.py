@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculators.evaluation import EvaluatingCalculator, Evaluator
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.exploration.settings.dynamics import RelaxationSettings
 
 
@@ -26,5 +27,5 @@ def relax(seed: Atoms, evaluator: Evaluator, settings: RelaxationSettings) -> tu
     optimizer = FIRE(atoms, logfile=None)
     converged = optimizer.run(fmax=settings.force_eV_per_A, steps=settings.max_steps)
     positions: np.ndarray = atoms.positions.copy()
-    steps = 'one step' if optimizer.nsteps == 1 else f'{optimizer.nsteps} steps'
-    return positions, f'relaxation {"converged" if converged else "did not converge"} in {steps}'
+    outcome = 'converged' if converged else 'did not converge'
+    return positions, f'relaxation {outcome} in {counted(optimizer.nsteps, "step")}'

@@ -245,7 +245,7 @@ class ExplorationSettings(Settings):
             raise fault(Code.VALUES_EXCLUDE, 'ensemble nve cannot be combined with novelty.on_limit cool')
         for name in ('temperature_K', 'pressure_GPa'):
             if getattr(self, name) == ():
-                raise fault(Code.WRONG_LENGTH, f'the list of {name} is empty')
+                raise fault(Code.WRONG_LENGTH, f'{name} is an empty list')
         return self
 
     @model_validator(mode='after')

@@ -49,7 +49,7 @@ class NormalModesSettings(StaticSettings):
         given = self.temperature_K
         values = (given.min,) if isinstance(given, RangeSettings) else given if isinstance(given, tuple) else (given,)
         if not values:
-            raise fault(Code.WRONG_LENGTH, 'the list of temperature_K is empty')
+            raise fault(Code.WRONG_LENGTH, 'temperature_K is an empty list')
         if min(values) <= 0:
             raise fault(Code.OUT_OF_RANGE, f'temperature_K is {min(values):g}, but must be greater than 0 K')
         return self

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.chemistry.balance import balanced
 from aiida_mlip_autopipe.generation.chemistry.oxidation import (
     States,
@@ -181,8 +182,8 @@ class Chemistry:
                 if number > MAX_VACANT_FRACTION * present:
                     raise AutopipeError(
                         Code.CHARGE_UNBALANCED,
-                        f'{describe_states(states)} would need vacancies on {number} of {present} sites of {symbol}; '
-                        f'the maximum fraction is {MAX_VACANT_FRACTION:g}: use less of the minority element',
+                        f'{describe_states(states)} would need vacancies on {number} of {counted(present, "site")} of '
+                        f'{symbol}; the maximum fraction is {MAX_VACANT_FRACTION:g}: use less of the minority element',
                     )
             return Ions(shifted, states, vacancies, tuple(found[1:]))
         if beyond:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.generation.report import add_note
 
@@ -65,11 +66,14 @@ def choose_counts(
         if nearest is None or deviation < nearest[0]:
             nearest = deviation, counts
     wanted = _as_text(fractions)
-    sizes = f'{tried[0]} to {tried[-1]}' if len(tried) > 1 else str(tried[0]) if tried else 'the allowed number of'
+    if len(tried) == 1:
+        sizes = counted(tried[0], of.removesuffix('s'))
+    else:
+        sizes = f'{tried[0]} to {tried[-1]} {of}' if tried else f'the allowed number of {of}'
     closest = ' '.join(f'{name} {count}' for name, count in nearest[1].items()) if nearest else ''
     raise AutopipeError(
         Code.COMPOSITION_IMPOSSIBLE,
-        f'{sizes} {of} cannot have the composition {wanted} within {tolerance:g} (relative)'
+        f'{sizes} cannot have the composition {wanted} within {tolerance:g} (relative)'
         + (f'; the nearest neutral composition is {closest}' if nearest else ' and be neutral'),
     )
 

@@ -145,7 +145,7 @@ class DisorderedCrystal:
         found = self._balanced(prod(repeats), tolerance)
         if found is not None:
             return _Realisation(repeats, *found)
-        size = 'this supercell' if supercell else f'cells of up to {requirements.max_atoms} atoms'
+        size = 'this supercell' if supercell else f'cells of up to {counted(requirements.max_atoms, "atom")}'
         for pool, fractions in enumerate(self.fractions):
             n_sites = prod(repeats) * int(np.sum(self._pools == pool))
             if not next(iter(self._options(pool, prod(repeats), tolerance)), None):

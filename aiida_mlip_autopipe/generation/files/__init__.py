@@ -1,1 +1,1 @@
-"""Read structures from files, and refuse files that the readers of ASE would misread."""
+"""Read structures from files, and refuse files that ASE's readers would misread."""

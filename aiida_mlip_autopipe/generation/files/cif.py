@@ -17,7 +17,7 @@ OCCUPANCY_TOLERANCE = 1e-3
 # Å; images of a site that are closer than this are one atom. With 0.333 for 1/3, they are up to 0.001 of a cell vector
 # apart.
 SAME_SITE = 0.1
-SAME_FRACTION = 1e-3  # of a cell vector, as in the reader of ASE
+SAME_FRACTION = 1e-3  # of a cell vector, as in ASE's reader
 COORDINATES = tuple(f'_atom_site_fract_{axis}' for axis in 'xyz')
 OPERATIONS = ('_space_group_symop_operation_xyz', '_space_group_symop.operation_xyz', '_symmetry_equiv_pos_as_xyz')
 NAMES = ('_space_group_name_h-m_alt', '_symmetry_space_group_name_h-m')
@@ -81,7 +81,7 @@ def _check_occupancies(block: Any, labels: list[str], place: str, *, partial: bo
     if found:
         raise AutopipeError(
             Code.OCCUPANCY_PARTIAL,
-            f'{place}: sites are partially occupied ({", ".join(found)}); set partial_occupancy: order in an entry of '
+            f'{place}: partially occupied sites: {", ".join(found)}; set partial_occupancy: order in an entry of '
             'kind structures, or write an ordered structure with occupancy 1 for each site',
         )
 

@@ -243,9 +243,9 @@ class AdsorptionGenerator(ComposedGenerator):
             host = larger
         raise AutopipeError(
             Code.COVERAGE_IMPOSSIBLE,
-            f'no slab of {host.atoms.get_chemical_formula(empirical=True)} of up to {requirements.max_atoms} atoms can '
-            f'have a coverage of {coverage:g} within {COVERAGE_TOLERANCE:.0%}; '
-            f'the nearest is {min(possible, key=lambda other: abs(other - coverage)):.4g}',
+            f'no slab of {host.atoms.get_chemical_formula(empirical=True)} of up to '
+            f'{counted(requirements.max_atoms, "atom")} can have a coverage of {coverage:g} within '
+            f'{COVERAGE_TOLERANCE:.0%}; the nearest is {min(possible, key=lambda other: abs(other - coverage)):.4g}',
         )
 
     def _wide_host(

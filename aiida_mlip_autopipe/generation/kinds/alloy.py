@@ -304,7 +304,7 @@ def _arrange(atoms: Atoms, counts: dict[str, int], rng: np.random.Generator) -> 
 
 
 def _fractions(atoms: Atoms) -> dict[str, float]:
-    numbers, counts = np.unique(atoms.numbers, return_counts=True)  # faster than the formula of ASE
+    numbers, counts = np.unique(atoms.numbers, return_counts=True)  # faster than ASE's formula
     fractions = zip((chemical_symbols[number] for number in numbers), (counts / len(atoms)).tolist(), strict=True)
     return dict(sorted(fractions))
 

@@ -178,7 +178,7 @@ class ClusterGenerator(ComposedGenerator):
                 made, n_removed = len(self._shape(number)[0]), self._shape(number)[1]
             if n_removed:
                 found.append(
-                    f'ions removed to make the shape {settings.shape} neutral: {n_removed}; {made} atoms are left'
+                    f'ions removed to make the shape {settings.shape} neutral: {n_removed}; atoms left: {made}'
                 )
             elif settings.n_atoms and made != size:
                 found.append(f'no complete {settings.shape} has {counted(int(size), "atom")}; the nearest has {made}')

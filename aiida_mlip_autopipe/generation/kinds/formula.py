@@ -17,6 +17,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Formula
 from aiida_mlip_autopipe.generation.chemistry.oxidation import (
@@ -166,7 +167,7 @@ class FormulaGenerator(Generator):
         if limit and not n_found:
             return [f'no structure type of {self.settings.formula} is known']
         left_out = n_found - len(self._prototypes)
-        return [f'max_prototypes leaves out {left_out} of {n_found} structure types'] if left_out else []
+        return [f'max_prototypes leaves out {left_out} of {counted(n_found, "structure type")}'] if left_out else []
 
     def check(self, requirements: Requirements) -> None:
         """Refuse an entry without random crystals whose formula has no known structure type."""

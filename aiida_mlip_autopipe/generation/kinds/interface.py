@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.states import has_no_ions
 from aiida_mlip_autopipe.generation.kinds.surface import SLAB_AXES, MillerIndex, SurfaceGenerator, SurfaceSettings
@@ -190,9 +191,8 @@ class InterfaceGenerator(Generator):
         sizes = sorted(pair.n_repeated(match, width) for match in islice(self._matches(pair), 20 * number))
         raise AutopipeError(
             Code.INTERFACE_IMPOSSIBLE,
-            f'{pair}: number of common cells that have at most {limit} atoms when they are repeated to a width of '
-            f'{width:.2f} Å: {len(found)}; number requested: {number}; set validation.max_atoms: {sizes[number - 1]}, '
-            'or use thinner slabs',
+            f'{pair}: only {len(found)} of {counted(number, "common cell")} have at most {counted(limit, "atom")} '
+            f'at a width of {width:.2f} Å; set validation.max_atoms: {sizes[number - 1]}, or use thinner slabs',
         )
 
     @property

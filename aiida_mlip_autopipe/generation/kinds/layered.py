@@ -117,7 +117,8 @@ class LayeredSettings(GeneratorSettings):
         required = {'honeycomb': {'A'}, 'black_phosphorus': {'A'}}.get(self.structure, {'M', 'X'})
         allowed = required | ({'B'} if self.structure == 'honeycomb' else set())
         if not required <= set(self.sites) <= allowed:
-            raise fault(Code.SITES_MISMATCH, f'{self.structure} has the sites {" and ".join(sorted(allowed))}')
+            sites = f'site{"s" if len(allowed) > 1 else ""} {" and ".join(sorted(allowed))}'
+            raise fault(Code.SITES_MISMATCH, f'{self.structure} has the {sites}')
         if self.terminations and self.structure not in MXENES:
             raise fault(Code.VALUES_EXCLUDE, f'terminations apply to MXenes, not to {self.structure}')
 

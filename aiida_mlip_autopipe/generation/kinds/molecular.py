@@ -179,7 +179,7 @@ class MolecularGenerator(Generator):
         if packing.scale < 1:
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
-                f'{listed(counts)} do not fit at {density:.4g} g/cm³; use a density of at most '
+                f'{listed(counts)} cannot be packed at {density:.4g} g/cm³; use a density of at most '
                 f'{density * packing.density_factor:.3g} g/cm³, or a contact_factor of at most '
                 f'{self.settings.contact_factor * packing.density_factor ** (1 / 3):.2f}',
             )

@@ -94,7 +94,7 @@ def nearest_member(shape: Family, n_atoms: int, a_A: float) -> Atoms:
 
 
 def _decahedron_size(p: int, q: int, r: int) -> int:
-    """Return the number of atoms of a decahedron with the parameters of ASE."""
+    """Return the number of atoms of a decahedron with ASE's parameters."""
     h, g = p + q + 2 * r - 1, p + 2 * r
     return h + sum(5 * (h - n) for n in range(1, min(h, g)) for i in range(n) if n - i < g - r and i < g - r)
 

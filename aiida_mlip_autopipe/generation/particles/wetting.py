@@ -162,8 +162,9 @@ class LiquidLayer:
         if packing.scale < 1:
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
-                f'{listed(counts)} do not fit between the slabs; use a lower density, a larger liquid.thickness_A, or '
-                f'a liquid.contact_factor of at most {liquid.contact_factor * packing.density_factor ** (1 / 3):.2f}',
+                f'{listed(counts)} cannot be packed between the slabs; use a lower density, a larger '
+                'liquid.thickness_A, or a liquid.contact_factor of at most '
+                f'{liquid.contact_factor * packing.density_factor ** (1 / 3):.2f}',
             )
         atoms.positions = packing.positions
         return atoms

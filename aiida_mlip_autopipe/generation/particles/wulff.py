@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.generation.limits import check_time
 from aiida_mlip_autopipe.generation.surfaces.slabs import SYMMETRY_TOLERANCE, Plane
 
@@ -196,8 +197,8 @@ def cut(
     if not len(kept):
         raise AutopipeError(
             Code.CHARGE_UNBALANCED,
-            f'no particle of {crystal.get_chemical_formula(empirical=True)} of about {n_atoms} atoms is neutral; '
-            'use another size or other surface energies, or set charged: true',
+            f'no particle of {crystal.get_chemical_formula(empirical=True)} of about {counted(n_atoms, "atom")} is '
+            'neutral; use another size or other surface energies, or set charged: true',
         )
     particle = around[np.sort(kept)]
     if outline.axis is None:

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 
 class AseSettings(Settings):
-    """A calculator of ASE, and which of its energies the labels contain."""
+    """An ASE calculator, and which of its energies the labels contain."""
 
     calculator: str = Field(pattern=r'^(gpaw|[a-z]\w*\.[A-Za-z]\w*)$')
     """The module and the class in ``ase.calculators``, such as ``emt.EMT`` or ``abinit.Abinit``; or ``gpaw``."""
@@ -61,7 +61,7 @@ class AseLabelling(AseSettings, LabellingSettings):
 
 
 class AseLabeller(ProcessLabeller):
-    """Labels structures with a calculator of ASE, one in each process."""
+    """Labels structures with an ASE calculator, one in each process."""
 
     settings_class = AseLabelling
     settings: AseLabelling
@@ -78,7 +78,7 @@ class AseLabeller(ProcessLabeller):
 
 
 def ase_level(settings: AseSettings, versions: Mapping[str, str]) -> LevelOfTheory:
-    """Return the level of theory of a calculator of ASE; see `AseLabeller.level`."""
+    """Return the level of theory of an ASE calculator; see `AseLabeller.level`."""
     method: Literal['dft', 'mlip'] = 'dft' if settings.level_name.startswith('dft:') else 'mlip'
     content = settings.model_dump(mode='json', exclude={'level_name', 'stress'})
     parameters = content | {'versions': dict(sorted(versions.items()))}

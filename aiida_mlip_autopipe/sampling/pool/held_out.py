@@ -12,6 +12,7 @@ import numpy as np
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import ReferenceSets, read_reference_sets
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
@@ -123,7 +124,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
         drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n]
         if len(drawn[split]) < n:
             warnings.append(
-                f'the {split} set has only {len(members)} of {n} requested structures, because the '
+                f'the {split} set has only {len(members)} of {counted(n, "requested structure")}, because the '
                 f'{"entries" if by_entry else "groups"} held out for it contain no more frames'
             )
     return HeldOut(

@@ -54,8 +54,8 @@ def report_few_chosen(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
 def warn_of_few_chosen(few_chosen: list[dict[str, Any]]) -> list[str]:
     """Return a warning for each group in the report of `report_few_chosen`."""
     return [
-        f'the {group["by"]} {group["group"]} has only {group["n_selected"]} of the chosen structures '
-        f'({group["fraction_of_selection"]:.1%}), but {group["fraction_of_candidates"]:.1%} of the candidates; to '
+        f'the {group["by"]} {group["group"]} accounts for only {group["n_selected"]} of the chosen structures '
+        f'({group["fraction_of_selection"]:.1%}), but for {group["fraction_of_candidates"]:.1%} of the candidates; to '
         f'choose more of them, use the sampler stratified with by: {group["by"]}'
         for group in few_chosen
     ]

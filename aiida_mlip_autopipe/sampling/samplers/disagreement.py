@@ -61,7 +61,8 @@ class DisagreementSampler(Sampler):
             raise AutopipeError(
                 Code.COMMITTEE_MISSING,
                 f"the sampler 'disagreement' needs frames that a committee has evaluated, but it has evaluated "
-                f'0 of {len(pool)} candidates; set exploration.committee, or use another sampler',
+                f'none of the candidates (number of candidates: {len(pool)}); set exploration.committee, '
+                'or use another sampler',
             )
         large = known[values[known] >= settings.min_disagreement]
         ordered = large[np.argsort(-values[large], kind='stable')]

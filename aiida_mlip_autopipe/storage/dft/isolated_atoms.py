@@ -107,7 +107,8 @@ def read_isolated_atoms(folder: Path, codes: Mapping[str, type[DftCode]]) -> Iso
         where, known = calculations.setdefault(about['element'], (path.parent, about))
         if where != path.parent:
             raise AutopipeError(
-                Code.CALCULATION_TWICE, f'{where} and {path.parent} are both isolated atoms of {known["element"]}'
+                Code.CALCULATION_TWICE,
+                f'{where} and {path.parent} are both calculations of an isolated atom of {known["element"]}',
             )
     _require_one_level(list(calculations.values()))
     energies: dict[str, float] = {}

@@ -144,7 +144,7 @@ class Vasp(DftCode):
             )
         if len(steps[-1].findall('scstep')) >= int(limit.text or 0) and not is_converged(document.getroot()):
             raise AutopipeError(
-                Code.CALCULATION_UNCONVERGED, f'{folder}: the SCF cycle did not converge in NELM = {limit.text} steps'
+                Code.CALCULATION_UNCONVERGED, f'{folder}: the SCF cycle did not converge (NELM = {limit.text})'
             )
         (atoms,) = read_vasp_xml(path, index=-1)
         results = atoms.calc.results

@@ -17,6 +17,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.storage.imports.frames import STRUCTURE_ARRAYS, Candidate
 from aiida_mlip_autopipe.storage.imports.text import open_text
 
@@ -61,7 +62,7 @@ def read_extxyz(path: Path) -> Iterator[Candidate | AutopipeError]:
             lines = list(islice(file, n_atoms + 1))
             try:
                 if len(lines) != n_atoms + 1:
-                    raise ValueError(f'it has {max(len(lines) - 1, 0)} of {n_atoms} atoms')
+                    raise ValueError(f'it has {max(len(lines) - 1, 0)} of {counted(n_atoms, "atom")}')
                 _require_complete(lines[1:])
                 frame = _read_frame(index, lines)
                 if frame is None:

@@ -132,7 +132,9 @@ class LabelFinder:
         given: str | None = getattr(self._given, f'{quantity}_key')
         if given is not None:
             if given not in values:
-                raise AutopipeError(Code.LABELS_MISSING, f'{where}: {given}: no such key; the keys are {_list(values)}')
+                raise AutopipeError(
+                    Code.LABELS_MISSING, f'{where}: {given}: no such key; existing keys: {_list(values)}'
+                )
             return given
         names = _names(quantity, tuple(values))
         if not names:

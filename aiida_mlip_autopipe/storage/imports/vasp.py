@@ -16,6 +16,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.storage.imports.frames import Frame, check_frame
 from aiida_mlip_autopipe.storage.imports.text import open_text
 from aiida_mlip_autopipe.storage.imports.vasp_level import level_from_outcar, level_from_vasprun
@@ -104,7 +105,9 @@ def _require_ions(header: str) -> None:
     for line in re.findall(r'.*ions per type.*', header):
         for number in line.split()[4:]:
             if int(number) > n_lines:
-                raise ValueError(f'the header has {number} ions of a type, but only {n_lines} lines')
+                raise ValueError(
+                    f'the header has {counted(int(number), "ion")} of a type, but only {counted(n_lines, "line")}'
+                )
 
 
 def _parse(path: Path) -> tuple[Element | None, bool]:
@@ -151,5 +154,5 @@ def _text(element: Element | None) -> str:
 
 
 def _unconverged(path: Path, index: int, limit: int | None) -> AutopipeError:
-    steps = f' in NELM = {limit} steps' if limit else ''
+    steps = f' (NELM = {limit})' if limit else ''
     return AutopipeError(Code.CALCULATION_UNCONVERGED, f'{path}, frame {index}: the SCF cycle did not converge{steps}')

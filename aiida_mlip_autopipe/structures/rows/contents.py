@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.rows.splits import Split, describe_sets
 
@@ -40,5 +41,5 @@ def tabulate_sets(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, list[i
             lines[title] = [found[name].get(value, 0) for found in contents.values()]
         if len(total) > len(shown):
             others = [[n for value, n in found[name].items() if value not in shown] for found in contents.values()]
-            lines[f'{len(total) - len(shown)} other {unit}s'] = [sum(numbers) for numbers in others]
+            lines[counted(len(total) - len(shown), f'other {unit}')] = [sum(numbers) for numbers in others]
     return lines
