@@ -15,10 +15,7 @@ class Explanation(NamedTuple):
     remedy: str
 
 
-RECOVERS = {
-    'RecoverCalculation': 'ExplorationCalculation',
-    'RecoverLabelsCalculation': 'LabellingCalculation',
-}
+RECOVERS = {'RecoverCalculation': 'ExplorationCalculation', 'RecoverLabelsCalculation': 'LabellingCalculation'}
 """The jobs that recover the files of killed jobs, whose exit codes mean the same as those of the killed jobs."""
 RUN_AGAIN = 'Run the same file again: only missing results are computed.'
 CHECK_DISK = 'Check the disk of the computer, then run the same file again.'
@@ -80,8 +77,7 @@ EXPLANATIONS = {
         'Free up space on the computer, for example with `mlip-autopipe clean`, then run the same file again.',
     ),
     'ERROR_CANCELLED': Explanation(
-        'The job was cancelled before its program started. It is submitted again, at most twice in a row.',
-        RUN_AGAIN,
+        'The job was cancelled before its program started. It is submitted again, at most twice in a row.', RUN_AGAIN
     ),
     'ERROR_DEVICE_OUT_OF_MEMORY': Explanation(
         'The GPU ran out of memory. A restart would not help.',
@@ -310,6 +306,10 @@ EXPLANATIONS = {
     'ERROR_NO_FRAMES': Explanation(
         'No exploration produced a good frame.',
         'Fix the causes that `mlip-autopipe status` lists, then run the same file again.',
+    ),
+    'ERROR_RANDOM_SHARE': Explanation(
+        'No frames can be drawn at random for a round, because there are too few groups of seeds.',
+        'Request seeds of more parents, then run the changed file: equal seeds are not explored again.',
     ),
     'ERROR_LABELLING': Explanation(
         'The selected structures could not be labelled with the reference method. Labels that were computed are kept.',
