@@ -160,7 +160,8 @@ def _print(answer: DataFrame, as_json: bool, as_csv: bool) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for name in answer.columns:
             is_number = answer[name].dtype.kind in 'if'
-            table.add_column(name.replace('_', ' '), justify='right' if is_number else 'left', no_wrap=True)
+            title = name.replace('eV_A', 'eV/Å').replace('_', ' ')
+            table.add_column(title, justify='right' if is_number else 'left', no_wrap=True)
         for row in answer.itertuples(index=False):
             table.add_row(*map(_cell, row))
         # In a narrow terminal, lines continue on the next one, because a shortened id cannot be used.
