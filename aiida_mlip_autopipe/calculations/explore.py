@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import AnyExploration, ExplorationSettings, read_exploration
 from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING, join_settings, split_settings
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.structures.seed import is_amorphous
+from aiida_mlip_autopipe.structures.seed import Seed, is_amorphous
 
 
 def entry_key(number: int) -> str:
@@ -48,6 +48,26 @@ def read_settings(inputs: Mapping[str, Any]) -> AnyExploration:
     return read_exploration(join_settings(inputs['exploration'].get_dict(), inputs['n_steps'].value))
 
 
+def make_job_seed(seed: Seed, random_seed: int) -> contract.JobSeed:
+    """Return the description of a seed in ``job.json``.
+
+    Parameters
+    ----------
+    seed
+        The seed.
+    random_seed
+        The random seed of its run.
+    """
+    return contract.JobSeed(
+        seed_id=seed.seed_id,
+        random_seed=random_seed,
+        perturbed='perturbation' in seed.record,
+        form=seed.record.get('form'),
+        molecular=seed.record.get('molecular', False),
+        amorphous=is_amorphous(seed.record),
+    )
+
+
 def write_job(inputs: Mapping[str, Any], calculator: dict[str, Any], folder: Path, **fields: Any) -> None:
     """Write ``job.json`` and the structure of the seed to the folder of a job.
 
@@ -67,16 +87,7 @@ def write_job(inputs: Mapping[str, Any], calculator: dict[str, Any], folder: Pat
     seed = inputs['seed'].to_seed()
     content = {
         'runner_version': inputs['runner_version'].value,
-        'seeds': (
-            contract.JobSeed(
-                seed_id=seed.seed_id,
-                random_seed=derive_random_seed(inputs['random_seed'].value, 'exploration', seed.seed_id),
-                perturbed='perturbation' in seed.record,
-                form=seed.record.get('form'),
-                molecular=seed.record.get('molecular', False),
-                amorphous=is_amorphous(seed.record),
-            ),
-        ),
+        'seeds': (make_job_seed(seed, derive_random_seed(inputs['random_seed'].value, 'exploration', seed.seed_id)),),
         'calculator': calculator,
         'exploration': join_settings(
             inputs['exploration'].get_dict(),

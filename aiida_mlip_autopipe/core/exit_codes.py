@@ -20,9 +20,11 @@ RECOVERS = {'RecoverCalculation': 'ExplorationCalculation', 'RecoverLabelsCalcul
 RUN_AGAIN = 'Run the same file again: only missing results are computed.'
 CHECK_DISK = 'Check the disk of the computer, then run the same file again.'
 REPORT_BUG = 'Read the traceback with `verdi process report PK`, and report it as a bug.'
+_NEXT_LEG = 'No action is needed: the next leg continues from the checkpoint.'
 _AGAIN = 'No action is needed: the steps or labels are computed again.'
 NO_FOLDER = Explanation('The folder of the killed job is missing, or contains no result.', _AGAIN)
 NOT_RECOVERED = Explanation('A file of the killed job is missing or damaged, or belongs to another run.', _AGAIN)
+UNFINISHED = Explanation('The job was stopped or killed.', 'Continue with its output `unfinished` as an input.')
 
 EXPLANATIONS = {
     # AiiDA and the scheduler.
@@ -155,17 +157,12 @@ EXPLANATIONS = {
         'Increase `max_wallclock_s` in the resources, then run the same file again.',
     ),
     'ExplorationCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
-        'The job was stopped before its last step, usually by its time limit. It wrote a checkpoint.',
-        'No action is needed: the next leg continues from the checkpoint.',
+        'The job was stopped before its last step, usually by its time limit. It wrote a checkpoint.', _NEXT_LEG
     ),
     'RecoverCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
-        'The killed job had stopped before its last step, and had written a checkpoint.',
-        'No action is needed: the next leg continues from the checkpoint.',
+        'The killed job had stopped before its last step, and had written a checkpoint.', _NEXT_LEG
     ),
-    'ERROR_KILLED': Explanation(
-        'The job was killed. Its frames up to the last checkpoint are kept.',
-        'No action is needed: the next leg continues from the checkpoint.',
-    ),
+    'ERROR_KILLED': Explanation('The job was killed. Its frames up to the last checkpoint are kept.', _NEXT_LEG),
     'ERROR_UNSTABLE': Explanation(
         'A guard stopped an unstable run, and no recoveries are left. The good frames are candidates for the dataset.',
         'For longer runs, reduce the temperature or the time step, or allow more recoveries.',
@@ -205,6 +202,8 @@ EXPLANATIONS = {
     'RecoverLabelsCalculation.ERROR_RESULT_MISSING': NO_FOLDER,
     'RecoverLabelsCalculation.ERROR_RESULT_UNREADABLE': NOT_RECOVERED,
     'RecoverLabelsCalculation.ERROR_TRAJECTORY_UNREADABLE': NOT_RECOVERED,
+    'AssessmentCalculation.ERROR_OUT_OF_WALLTIME': UNFINISHED,
+    'AssessmentCalculation.ERROR_KILLED': UNFINISHED,
     'TrainingCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
         'The job was stopped before its last epoch, usually by its time limit. It wrote a checkpoint.',
         'No action is needed: the next job continues from the checkpoint.',

@@ -12,3 +12,6 @@ Results of other versions are ignored."""
 
 TRAINING_VERSION = '1'
 """Increased by every change that affects the model of a training job. Results of other versions are ignored."""
+
+ASSESSMENT_VERSION = '1'
+"""Increased by every change that affects the results of an assessment job. Results of other versions are ignored."""

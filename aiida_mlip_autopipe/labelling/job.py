@@ -57,7 +57,7 @@ def label_structures(job_file: Path, facts: dict[str, Any], interruptions: Inter
         interruptions.set_limit(job.max_wallclock_s, None)
         facts.update(model_name=loader.model_name(), model_sha256=loader.check())
         check_environment(job.environment, loader, may_differ=job.environment_may_differ)
-        structures = _read_structures(folder / job.structures)
+        structures = read_structures(folder / job.structures)
         loaded = _load(job, loader, structures, facts)
     points = SinglePoints(loaded.calculator, job, facts['threads'], interruptions)
     of_structures: dict[str, Compute] = {
@@ -88,7 +88,7 @@ def label_structures(job_file: Path, facts: dict[str, Any], interruptions: Inter
         if key in labels.outcomes:
             continue
         try:
-            labels.append(key, _compute(compute, points, interruptions))
+            labels.append(key, compute_label(compute, points, interruptions))
         except Interrupted:
             describe(interruptions.reason or 'stopped', interruptions.message)
             return
@@ -98,7 +98,7 @@ def label_structures(job_file: Path, facts: dict[str, Any], interruptions: Inter
     describe('completed', '')
 
 
-def _compute(compute: Compute, points: SinglePoints, interruptions: Interruptions) -> Label | Failure:
+def compute_label(compute: Compute, points: SinglePoints, interruptions: Interruptions) -> Label | Failure:
     """Compute one label.
 
     Raises
@@ -118,7 +118,14 @@ def _compute(compute: Compute, points: SinglePoints, interruptions: Interruption
         return points.fail('time_limit', 'the calculation takes longer than the wall time of the job')
 
 
-def _read_structures(path: Path) -> Structures:
+def read_structures(path: Path) -> Structures:
+    """Read the structures of a job.
+
+    Raises
+    ------
+    JobRefusedError
+        If the file cannot be read.
+    """
     try:
         return Structures(path)
     except (OSError, ValueError) as error:

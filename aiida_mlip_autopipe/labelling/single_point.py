@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.calculators.attempts import Attempt, NotConvergedError
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.calculators.isolated_atoms import isolated_atom_energy
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions, TimeLimitReached
-from aiida_mlip_autopipe.labelling.contract import LabellingJob
+from aiida_mlip_autopipe.labelling.contract import LabellingRequest
 from aiida_mlip_autopipe.labelling.label import EnergyKind, Failure, Label, Rule
 
 
@@ -26,7 +26,7 @@ class SinglePoints:
     calculator
         An ASE calculator. It may have the attributes ``attempts`` (its attempts to converge the last structure) and
         ``converged`` (false if it did not converge), as some ASE calculators have.
-    job
+    request
         The energy of the labels, whether they have a stress, and the time limit.
     threads
         Number of threads.
@@ -34,9 +34,9 @@ class SinglePoints:
         Ends a calculation if the job must end.
     """
 
-    def __init__(self, calculator: Any, job: LabellingJob, threads: int, interruptions: Interruptions):
+    def __init__(self, calculator: Any, request: LabellingRequest, threads: int, interruptions: Interruptions):
         self.calculator = calculator
-        self.job = job
+        self.request = request
         self.threads = threads
         self.calls = 0
         self.n_done = 0
@@ -73,10 +73,10 @@ class SinglePoints:
         if hasattr(self.calculator, 'attempts'):
             self.calculator.attempts = ()
         try:
-            with self._interruptions.watching(self.job.time_limit_s):
+            with self._interruptions.watching(self.request.time_limit_s):
                 outcome = compute()
         except TimeLimitReached:
-            outcome = self.fail('time_limit', f'the calculation took longer than {self.job.time_limit_s:g} s')
+            outcome = self.fail('time_limit', f'the calculation took longer than {self.request.time_limit_s:g} s')
         except (NotConvergedError, SCFError) as error:
             outcome = self.fail('not_converged', _message(error))
         except Exception as error:
@@ -97,11 +97,11 @@ class SinglePoints:
         if getattr(self.calculator, 'converged', None) is False:
             return self.fail('not_converged', 'the calculator reports that it did not converge')
         results = self.calculator.results
-        chosen, free_energy, extrapolated = _energies(results, self.job.energy)
+        chosen, free_energy, extrapolated = _energies(results, self.request.energy)
         moments = results.get('magmoms')
         return Label(
             energy_eV=chosen,
-            energy_kind=self.job.energy,
+            energy_kind=self.request.energy,
             forces_eV_A=evaluation.forces,
             free_energy_eV=free_energy,
             extrapolated_energy_eV=extrapolated,
@@ -121,7 +121,7 @@ class SinglePoints:
 
     def _has_stress(self, atoms: Atoms) -> bool:
         known = getattr(self.calculator, 'implemented_properties', ('stress',))
-        return self.job.with_stress and bool(atoms.pbc.all()) and 'stress' in known
+        return self.request.with_stress and bool(atoms.pbc.all()) and 'stress' in known
 
     def _attempts(self, converged: bool, message: str) -> tuple[Attempt, ...]:
         recorded: tuple[Attempt, ...] = tuple(getattr(self.calculator, 'attempts', ()))

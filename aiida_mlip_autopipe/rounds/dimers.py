@@ -7,7 +7,7 @@ model is compared with the starting model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -81,8 +81,7 @@ def evaluate_dimer(calculator: Calculator, symbols: tuple[str, str]) -> DimerCur
     symbols
         The two elements.
     """
-    radii = sum(float(covalent_radii[atomic_numbers[symbol]]) for symbol in symbols)
-    distances = radii * np.linspace(INNERMOST, OUTERMOST, N_DISTANCES)
+    distances = dimer_distances(symbols)
     atoms = Atoms(symbols, positions=np.zeros((2, 3)))
     atoms.calc = calculator
     energies = np.empty(N_DISTANCES)
@@ -92,12 +91,20 @@ def evaluate_dimer(calculator: Calculator, symbols: tuple[str, str]) -> DimerCur
     return DimerCurve(distances, energies)
 
 
+def dimer_distances(symbols: tuple[str, str]) -> np.ndarray:
+    """Return the distances (n,) of two atoms at which their energy is computed, in Å."""
+    radii = sum(float(covalent_radii[atomic_numbers[symbol]]) for symbol in symbols)
+    return radii * np.linspace(INNERMOST, OUTERMOST, N_DISTANCES)
+
+
 def evaluate_dimers(calculator: Calculator, symbols: Sequence[str]) -> dict[str, DimerCurve]:
     """Return the curve of each pair of elements, such as ``'Au-Cu'``."""
-    return {
-        '-'.join(pair): evaluate_dimer(calculator, pair)
-        for pair in combinations_with_replacement(sorted(set(symbols)), 2)
-    }
+    return {'-'.join(pair): evaluate_dimer(calculator, pair) for pair in pairs_of(symbols)}
+
+
+def pairs_of(symbols: Iterable[str]) -> list[tuple[str, str]]:
+    """Return all pairs of some elements, in alphabetical order."""
+    return list(combinations_with_replacement(sorted(set(symbols)), 2))
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,11 @@ _LABELLING_JOB = {
 }
 
 LABELS = {
+    'AssessmentCalculation': {
+        **_CALCULATOR_JOB,
+        400: 'ERROR_OUT_OF_WALLTIME',
+        401: 'ERROR_KILLED',
+    },
     'DatasetWorkChain': {
         400: 'ERROR_GENERATION',
         401: 'ERROR_TOO_FEW_EXPLORATIONS',
