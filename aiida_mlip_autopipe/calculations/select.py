@@ -57,6 +57,9 @@ class SelectionCalculation(CalculatorJob):
         spec.input_namespace(
             'descriptors', valid_type=orm.ArrayData, required=False, help='The descriptors that jobs computed.'
         )
+        spec.input(
+            'uncertainties', valid_type=orm.ArrayData, required=False, help='The disagreement of models on the frames.'
+        )
         validators.set_validators(spec.inputs, validators.SELECTION, validators.selection)
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.select'
         spec.output('selection', valid_type=orm.ArrayData, required=False, help='The selected frames, in order.')

@@ -25,6 +25,7 @@ def select_frames(
     labels: orm.Dict,
     stage_version: orm.Str,
     reference_dataset: DatasetData | None = None,
+    uncertainties: orm.ArrayData | None = None,
     **nodes: Mapping[str, orm.Data],
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Select the frames of the dataset from all legs.
@@ -45,6 +46,8 @@ def select_frames(
         Version of this function; increased when its results change.
     reference_dataset
         Existing structures that the dataset extends.
+    uncertainties
+        The disagreement of models about the frames, from `compare_models`.
     **nodes
         The namespaces ``legs`` (the frames), ``evaluations`` (those of a committee) and ``descriptors`` (those computed
         by jobs). The labels of the links have no meaning: each node stores the ids of its trajectories.
@@ -61,6 +64,7 @@ def select_frames(
         'kinds': kinds,
         'labels': labels,
         **nodes,
+        **({} if uncertainties is None else {'uncertainties': uncertainties}),
     }
     try:
         request = request_from_nodes(inputs)

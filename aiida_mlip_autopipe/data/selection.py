@@ -9,11 +9,15 @@ import numpy as np
 from aiida import orm
 from pydantic import TypeAdapter
 
+from aiida_mlip_autopipe.assessment.deviations import Deviations
 from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_id
+from aiida_mlip_autopipe.data.uncertainties import uncertainties_of_trajectories
 from aiida_mlip_autopipe.sampling import Selection, SelectionRequest, sampling_union
+from aiida_mlip_autopipe.structures.disagreement import with_uncertainties
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 SELECTION_VERSION = 1
 """Version of the content of a selection node."""
@@ -34,6 +38,9 @@ def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
     """
     legs = sort_trajectories(inputs['legs'].values())
     trajectories = evaluated_trajectories(legs, inputs.get('evaluations', {}).values())
+    if 'uncertainties' in inputs:
+        known = uncertainties_of_trajectories(inputs['uncertainties'])
+        trajectories = [_with_uncertainties(one, known.get(one.trajectory_id)) for one in trajectories]
     described = descriptors_from_nodes(inputs.get('descriptors', {}).values(), [trajectory_id(leg) for leg in legs])
     adapter: TypeAdapter[Any] = TypeAdapter(sampling_union())
     return SelectionRequest(
@@ -45,6 +52,13 @@ def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
         labels=inputs['labels'].get_dict(),
         described=described,
     )
+
+
+def _with_uncertainties(trajectory: Trajectory, known: Deviations | None) -> Trajectory:
+    """Return a trajectory with its uncertainties, which are unknown for legs that were not assessed."""
+    if known is None:
+        return trajectory
+    return with_uncertainties(trajectory, (known.force_eV_A, known.stress_GPa, known.energy_eV_atom))
 
 
 def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData]) -> dict[str, orm.Data]:

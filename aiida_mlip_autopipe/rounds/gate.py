@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.rounds.dimers import Hole
@@ -11,6 +12,8 @@ from aiida_mlip_autopipe.rounds.held_out import Estimate
 
 MAX_DRIFT_EV_A = 0.02
 """Bound on the force difference between the new and the starting model on chemistries that were not trained on."""
+
+Condition = Literal['finite_results', 'smaller_error', 'stable_dynamics', 'repulsion', 'other_chemistries']
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Measured:
     drift_eV_A
         Root mean square of the force differences from the starting model on other chemistries, eV/Å; None if it was not
         measured.
+    n_frames, n_failed
+        Number of test frames, and of those for which the new model gives no finite energy or forces.
     """
 
     gain: Estimate
@@ -38,10 +43,20 @@ class Measured:
     n_survived_before: int
     holes: Sequence[Hole] = field(default=())
     drift_eV_A: float | None = None
+    n_frames: int = 0
+    n_failed: int = 0
 
 
-def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) -> list[str]:
-    """Return a sentence with the numbers for each condition that a new model does not meet; empty if it meets all.
+@dataclass(frozen=True)
+class UnmetCondition:
+    """A condition that a new model does not meet, and a sentence with the numbers."""
+
+    condition: Condition
+    message: str
+
+
+def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) -> list[UnmetCondition]:
+    """Return the conditions that a new model does not meet; empty if it meets all.
 
     Parameters
     ----------
@@ -50,27 +65,40 @@ def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) ->
     max_drift_eV_A
         Bound on the drift, eV/Å.
     """
-    failures = []
+    found: list[UnmetCondition] = []
+
+    def add(condition: Condition, message: str) -> None:
+        found.append(UnmetCondition(condition, message))
+
+    if measured.n_failed:
+        add(
+            'finite_results',
+            f'it has no finite energy or forces for {measured.n_failed} of {counted(measured.n_frames, "test frame")}',
+        )
     # Comparisons with NaN are false, and a model that gives NaN must not pass.
-    if not measured.gain.value > 0:
-        failures.append(
+    elif not measured.gain.value > 0:
+        add(
+            'smaller_error',
             'its force error on the test set is not smaller than that of the former model '
-            f'(change: {-measured.gain.value:+.1%})'
+            f'(change: {-measured.gain.value:+.1%})',
         )
     lost = measured.n_survived_before - measured.n_survived
     if lost > 0:
-        failures.append(
+        add(
+            'stable_dynamics',
             f'{measured.n_survived} of {counted(measured.n_runs, "hot run")} survived, {lost} fewer than with the '
-            'former model'
+            'former model',
         )
-    failures += [
-        f'the pair {one.pair} has a hole of {one.depth_eV:.2f} eV in its repulsion; that of the starting model is '
-        f'{one.starting_depth_eV:.2f} eV deep'
-        for one in measured.holes
-    ]
+    for one in measured.holes:
+        add(
+            'repulsion',
+            f'the pair {one.pair} has a hole of {one.depth_eV:.2f} eV in its repulsion; that of the starting model is '
+            f'{one.starting_depth_eV:.2f} eV deep',
+        )
     if measured.drift_eV_A is not None and not measured.drift_eV_A <= max_drift_eV_A:
-        failures.append(
+        add(
+            'other_chemistries',
             f'its forces on other chemistries differ from those of the starting model by {measured.drift_eV_A:.3f} '
-            f'eV/Å; at most {max_drift_eV_A:g} eV/Å is allowed'
+            f'eV/Å; at most {max_drift_eV_A:g} eV/Å is allowed',
         )
-    return failures
+    return found

@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out, known_labels
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources, reference_levels
 from aiida_mlip_autopipe.sampling.pool.shares import report_few_chosen, warn_of_few_chosen
+from aiida_mlip_autopipe.sampling.pool.uncertainty import report_uncertainties, warn_of_unused
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
 from aiida_mlip_autopipe.structures.rows.splits import Split, describe_sets
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
@@ -200,7 +201,12 @@ def _report(
         **picks.report,
         **shares,
         **report_committee(pool, chosen),
-        'warnings': [*_warnings(picks, held_out, pool.n_frames), *warn_of_few_chosen(shares['few_chosen'])],
+        **report_uncertainties(pool, chosen),
+        'warnings': [
+            *_warnings(picks, held_out, pool.n_frames),
+            *warn_of_few_chosen(shares['few_chosen']),
+            *warn_of_unused(pool, settings.model_dump(mode='json')),
+        ],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,8 @@ LARGEST = 'committee_force_disagreement_eV_A'
 MEAN = 'committee_mean_force_disagreement_eV_A'
 RELATIVE = 'committee_relative_force_disagreement'
 ENERGY = 'committee_energy_difference_eV'
+UNCERTAINTIES = ('uncertainty_force_eV_A', 'uncertainty_stress_GPa', 'uncertainty_energy_eV_atom')
+"""Names of the disagreement of several models about the forces, the stress and the energy per atom of a frame."""
 MEASURES = (LARGEST, MEAN, RELATIVE, ENERGY)
 """Names of the measures of disagreement, in the order of `compare_labels`. The row of a frame has the same keys."""
 
@@ -59,3 +61,8 @@ def frames_in_common(first: Trajectory, second: Trajectory) -> tuple[np.ndarray,
 def with_measures(trajectory: Trajectory, measures: Mapping[str, np.ndarray]) -> Trajectory:
     """Return the trajectory with the measures of disagreement of each frame."""
     return replace(trajectory, extra={**trajectory.extra, **{name: measures[name] for name in MEASURES}})
+
+
+def with_uncertainties(trajectory: Trajectory, values: Sequence[np.ndarray]) -> Trajectory:
+    """Return the trajectory with the uncertainties (f,) of its frames, in the order of `UNCERTAINTIES`."""
+    return replace(trajectory, extra={**trajectory.extra, **dict(zip(UNCERTAINTIES, values, strict=True))})

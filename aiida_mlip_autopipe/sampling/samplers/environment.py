@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.environment_clusters import EnvironmentClusters, find_clusters
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
+from aiida_mlip_autopipe.sampling.pool.uncertainty import has_uncertainties, rank_uncertainties
 from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
@@ -27,6 +28,10 @@ class EnvironmentSettings(SamplerSettings):
     chemically simple groups, such as pure metals, because their environments are similar."""
     coverage: float | None = Field(default=None, gt=0, le=1)
     """Stop when this fraction of the clusters is covered, even with fewer than ``n_structures`` structures."""
+    uncertainty_exponent: float = Field(default=1.0, ge=0)
+    """In rounds, the number of new clusters is multiplied by this power of the rank of a structure by the disagreement
+    of models: 1 for the structure on which they disagree most, close to 0 for the least. With 0, the disagreement is
+    ignored. Without rounds, nothing is ranked."""
     descriptor: SoapSettings = SoapSettings()
     """The descriptor of the environments. It is not averaged over the atoms."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
@@ -36,9 +41,10 @@ class EnvironmentSettings(SamplerSettings):
 class EnvironmentSampler(Sampler):
     """Repeatedly choose the structure with the largest number of new environment clusters.
 
-    If several have the same number, the smallest one is chosen. This is the greedy solution of the minimum set cover
-    problem. When all clusters are covered, a new round begins, in which they are all covered again. The clusters of the
-    reference dataset are covered from the beginning. The choice is deterministic.
+    If models were compared on the candidates, this number is weighted by the rank of their disagreement. Of several
+    structures with the same number, the smallest one is chosen. This is the greedy solution of the minimum set cover
+    problem, with the inverse weights as costs. When all clusters are covered, a new round begins, in which they are all
+    covered again. The clusters of the reference dataset are covered from the beginning. The choice is deterministic.
     """
 
     settings_class = EnvironmentSettings
@@ -50,7 +56,7 @@ class EnvironmentSampler(Sampler):
         n_clusters = settings.n_clusters or 10 * n_structures
         clusters = find_clusters(pool, settings.descriptor, n_clusters, per_group=settings.clusters_per_group)
         n_clusters = len(clusters.covered)
-        cover = _Cover(clusters, settings.duplicate_tolerance)
+        cover = _Cover(clusters, settings.duplicate_tolerance, self._weights(pool))
         indices: list[int] = []
         gains: list[int] = []
         while len(indices) < n_structures and cover.available.any():
@@ -71,6 +77,13 @@ class EnvironmentSampler(Sampler):
             complete=settings.coverage is not None and cover.n_covered >= settings.coverage * n_clusters,
         )
 
+    def _weights(self, pool: FramePool) -> np.ndarray | None:
+        """Return the factor (m,) of the gain of each candidate; None if no models were compared."""
+        if not has_uncertainties(pool):
+            return None
+        weights: np.ndarray = rank_uncertainties(pool) ** self.settings.uncertainty_exponent
+        return weights
+
 
 class _Cover:
     """The covered clusters, and the gain of each candidate.
@@ -81,10 +94,13 @@ class _Cover:
         The environment clusters of each candidate.
     tolerance
         Maximum distance between the mean environments of duplicates. Duplicates of chosen candidates are not available.
+    weights
+        Positive factor of the gain of each candidate; None for no factors.
     """
 
-    def __init__(self, clusters: EnvironmentClusters, tolerance: float):
+    def __init__(self, clusters: EnvironmentClusters, tolerance: float, weights: np.ndarray | None = None):
         self.clusters = clusters
+        self.weights = weights
         self.tolerance = tolerance
         self.available = np.ones(len(clusters.present), dtype=bool)
         for mean in clusters.reference_means:
@@ -105,7 +121,8 @@ class _Cover:
             self.missing[:] = True
             self.gains = self.clusters.present.sum(axis=1)
             self.n_rounds += 1
-        best = np.flatnonzero(self.available & (self.gains == self.gains[self.available].max()))
+        scores = self.gains if self.weights is None else self.gains * self.weights
+        best = np.flatnonzero(self.available & (scores == scores[self.available].max()))
         index = int(best[np.argmin(self.clusters.n_atoms[best])])
         gain = int(self.gains[index])
         new = self.clusters.present[index] & self.missing
