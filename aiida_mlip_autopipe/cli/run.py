@@ -67,7 +67,7 @@ def extend(
     ] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
-    """Run a campaign again with other settings, on top of what it has computed.
+    """Run a campaign again with other settings, and reuse what it has computed.
 
     The overrides change the config of the campaign, which the graph contains. Unchanged seeds are kept, and their
     explorations are reused or continued. The new campaign has a new name and database, and its rows name the earlier

@@ -105,8 +105,8 @@ EXPLANATIONS = {
         CHECK_DISK,
     ),
     'ERROR_CHECKPOINT_UNREADABLE': Explanation(
-        'The checkpoint is damaged, truncated or missing. The leg is discarded and submitted again, at most twice in a '
-        'row.',
+        'The checkpoint is damaged, truncated or missing. The leg of an exploration is discarded and submitted again, '
+        'at most twice in a row.',
         CHECK_DISK,
     ),
     'RecoverCalculation.ERROR_CHECKPOINT_UNREADABLE': Explanation(
@@ -308,7 +308,7 @@ EXPLANATIONS = {
     ),
     'ERROR_RANDOM_SHARE': Explanation(
         'No frames can be drawn at random for a round, because there are too few groups of seeds.',
-        'Request seeds of more parents, then run the changed file: equal seeds are not explored again.',
+        'Request seeds from more parents, then run the changed file: unchanged seeds are not explored again.',
     ),
     'ERROR_LABELLING': Explanation(
         'The selected structures could not be labelled with the reference method. Labels that were computed are kept.',

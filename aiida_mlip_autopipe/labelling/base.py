@@ -27,8 +27,8 @@ class LabellingSettings(Settings):
     kind: str
     """The labeller."""
     code: OneLine | None = None
-    """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
-    calculator."""
+    """AiiDA code, written as ``label@computer``. The kinds ``espresso`` and ``ase`` require it; for all others, the
+    default is the code that ``mlip-autopipe setup`` created for the calculator."""
     resources: JobResources | None = None
     """Resources of the jobs; by default, those of ``execution``."""
     structures_per_job: int = Field(default=20, ge=1)

@@ -1,1 +1,1 @@
-"""Statistics of rounds: random labels, error bounds, when to stop, and how many labels the target will take."""
+"""Statistics of rounds: random labels, error bounds, when to stop, and how many labels a target requires."""

@@ -1,4 +1,4 @@
-r"""How many labels a target will take, from models trained on a part of the labels.
+r"""How many labels are needed to reach a target, estimated from models trained on a part of the labels.
 
 Learning curves of potentials are close to power laws, :math:`e(n) = a\,n^{-b}`. With a quarter, half and all of the
 labels there are three points for two parameters, each with the noise of a training run (order of the data, random
@@ -52,7 +52,7 @@ class LabelEstimate:
 def estimate_labels(
     n_labels: Sequence[float], errors: Sequence[float], target: float, random_seed: int
 ) -> LabelEstimate:
-    """Estimate how many labels the target will take.
+    """Estimate how many labels are needed to reach the target.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class Selection:
         The gain of each frame by the measure of the sampler (k,): the number of new environment clusters for
         ``environment``, the distance for other samplers. NaN if the sampler has no measure.
     splits
-        The set of each frame, ``train``, ``valid`` or ``test`` (k). None if no frames are held out.
+        The set of each frame, ``train``, ``valid`` or ``test`` (k,). None if no frames are held out.
     report
         Counts, warnings and the report of the sampler, as JSON.
     """

@@ -1,7 +1,7 @@
-"""Structures of chemistry other than that of a dataset: for replay during fine-tuning, and to measure drift after it.
+"""Crystals of chemical systems other than those of a dataset, for replay during fine-tuning and to measure the drift.
 
-Frames of an element system that is labelled must not be replayed: their labels are those of the model that is tuned, so
-they would teach the errors that the new labels correct.
+Frames of a chemical system that is labelled must not be replayed: their labels are those of the model that is being
+fine-tuned, so they would teach the errors that the new labels correct.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ VALIDATION = ValidationSettings(cell='as_given', min_distance_factor=0.75, max_r
 def replay_structures(
     elements: Collection[str], n: int, random_seed: int, supported: Collection[str] | None = None
 ) -> list[Atoms]:
-    """Return crystals of element systems that overlap a dataset's elements, but are not part of it.
+    """Return crystals of chemical systems that share elements with a dataset, but also contain others.
 
-    They are known structure types and random crystals of drawn formulas, strained and rattled. Each contains at least
-    one element of the dataset and one of `OF_REPLAY`.
+    They are known structure types and random crystals of randomly chosen formulas, strained and rattled. Each contains
+    at least one element of the dataset and one of `OF_REPLAY`.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def replay_structures(
     n
         Number of structures.
     random_seed
-        Random seed. More structures with the same seed begin with those of a smaller number.
+        Random seed. With the same seed, a larger ``n`` only adds structures at the end.
     supported
         The elements that the model supports; by default, all.
 
     Raises
     ------
     AutopipeError
-        If the model supports no other element that is replayed, or not enough crystals can be made.
+        If the model supports no other element of `OF_REPLAY`, or not enough crystals can be made.
     """
     partners = _partners(OF_REPLAY, elements, supported)
     return _crystals(sorted(set(elements)), partners, n, random_seed, 'replay')
@@ -74,7 +74,7 @@ def replay_structures(
 def drift_structures(
     elements: Collection[str], n: int, random_seed: int, supported: Collection[str] | None = None
 ) -> list[Atoms]:
-    """Return crystals of element systems that `replay_structures` never contains, to measure the drift of a model.
+    """Return crystals of chemical systems that `replay_structures` never returns, to measure the drift of a model.
 
     Each contains at least one element of `OF_DRIFT` and none of `OF_REPLAY` except those of the dataset. One half
     overlaps the dataset's elements, the other half contains none of them.
@@ -114,7 +114,7 @@ def _partners(candidates: Collection[str], elements: Collection[str], supported:
 
 
 def _crystals(elements: list[str], partners: list[str], n: int, random_seed: int, label: str) -> list[Atoms]:
-    """Return crystals of drawn formulas: for each, the smallest known structure type and a random crystal.
+    """Return crystals of randomly chosen formulas: for each, the smallest known structure type and a random crystal.
 
     Each contains an element, a partner and, every third time, another element or partner.
     """

@@ -114,7 +114,7 @@ class SevenNetCheckpoint:
 
 
 def write_slim(path: Path, target: Path) -> None:
-    """Write only the model of a checkpoint. Equal models give files with equal content.
+    """Write only the model of a checkpoint. Identical models give identical files.
 
     Parameters
     ----------

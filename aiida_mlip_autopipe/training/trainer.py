@@ -147,7 +147,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def write_model(self, folder: Path, best_epoch: int, target: Path) -> None:
-        """Write the model after an epoch. Equal training runs give files with equal content."""
+        """Write the model after an epoch. Identical training runs give identical files."""
 
 
 TRAINERS: Registry[Trainer] = Registry(

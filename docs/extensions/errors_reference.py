@@ -42,7 +42,7 @@ def render_exit_codes() -> str:
     with_calculator = set(_codes(CalculatorJob)) - shared
     sections = [
         f'### Every job\n\n{_exit_codes(jobs[0], shared)}',
-        '### Explorations, evaluations, labels, descriptors and selections\n\n'
+        '### Explorations, evaluations, labels, descriptors, selections and training\n\n'
         f'{_exit_codes(CalculatorJob, with_calculator)}',
     ]
     for name, process in sorted(found.items()):

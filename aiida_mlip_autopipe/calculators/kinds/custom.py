@@ -31,7 +31,7 @@ class CustomSettings(CalculatorSettings):
     """Distribution that contains the class. Its version is recorded."""
     extra_sources: tuple[str, ...] = ()
     """Further code on which the results depend: names of modules and packages, or absolute paths of files. If any
-    of this code or the module of the class changes, the explorations are run again."""
+    of this code or the module of the class changes, the results are computed again."""
 
     @field_validator('extra_sources')
     @classmethod

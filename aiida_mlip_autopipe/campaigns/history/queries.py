@@ -145,7 +145,7 @@ def measure_costs(campaign: orm.WorkChainNode | str | None = None) -> pd.DataFra
 
 
 def choose_campaigns(campaign: orm.WorkChainNode | str | None) -> dict[int, str]:
-    """Return the name of a campaign by its pk, or the names of all campaigns and labelling runs.
+    """Return the names by pk of one campaign, or of all campaigns and labelling runs.
 
     Raises
     ------

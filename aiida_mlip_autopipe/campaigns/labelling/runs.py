@@ -129,8 +129,8 @@ def submit_labelling(
     file
         The dataset, a database of this program.
     output
-        The file for the labelled dataset. Its name is that of the run, so that the run does not hide the campaign
-        that wrote `file`.
+        The file for the labelled dataset. The run is named after it, so that it does not hide the campaign that wrote
+        `file`.
     notify
         Called with each warning, and with a message if the daemon was started, if the environment of the code has
         changed, or if a model was copied to a computer.

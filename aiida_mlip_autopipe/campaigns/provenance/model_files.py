@@ -90,8 +90,8 @@ class ModelFiles:
 def use_found_models(calculator: dict[str, Any], files: ModelFiles) -> dict[str, Any]:
     """Return the settings of a calculator with the sha256 of the files that are used for its models.
 
-    A job refuses a model with another sha256. If a calculator has a shipped model, none is required: the result records
-    it. It records only that of the first member of a committee, so the other members must have theirs.
+    A job refuses a model with another sha256. The settings of a shipped model need no sha256, because the result
+    records it. Of a committee, the result records only that of the first member, so the other members need theirs.
     """
     settings = {**calculator}
     if 'model_sha256' in settings:

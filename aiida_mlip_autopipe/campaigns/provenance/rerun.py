@@ -41,7 +41,7 @@ from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 @dataclass(frozen=True)
 class Means:
-    """What the jobs are run with, if it is not that of the original jobs.
+    """The code and the model files with which the jobs are run, if they are not those of the original jobs.
 
     Attributes
     ----------

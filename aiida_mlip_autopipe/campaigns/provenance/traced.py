@@ -46,7 +46,8 @@ class TracedSelection:
     sampler, settings
         The sampler and all settings of ``sampling``.
     distance, gain
-        Distance to the frames that were selected before, and the gain, in the measures of the sampler; None without.
+        Distance to the frames that were selected before, and the gain, in the measures of the sampler; None if the
+        sampler does not compute them.
     split
         The set of the row; None without sets.
     committee_force_disagreement_eV_A
@@ -168,8 +169,7 @@ class TracedSeed:
     entry, settings
         The index of its entry in ``generation``, and the settings of this entry; None if unknown.
     n_requested, n_made, n_duplicate, n_skipped
-        Seeds of this entry in the same calculation: requested and made ones, duplicates, and those without a valid
-        draw.
+        Numbers of seeds of this entry in the same calculation: requested, made, duplicates, and without a valid draw.
     n_rejected_by_rule
         Rejected draws of these seeds, by the rule that they violated.
     """

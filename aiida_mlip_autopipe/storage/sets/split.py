@@ -97,7 +97,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are in the same set.
     Kinds, labels and compositions are divided in proportion as far as the groups allow; see
     `aiida_mlip_autopipe.structures.rows.splits.assign_groups`. Rows of the kinds ``atom`` and ``dimer`` are used
-    for training, unless they are held out. Groups with a row that rounds test on (key ``role``) are in the test set.
+    for training, unless they are held out. Groups that contain a row with the role ``test`` are in the test set.
 
     Raises
     ------
