@@ -5,18 +5,25 @@
 `DatasetWorkChain` runs in this process, in the profile of the small campaign. Its pk is printed. Generation, selection
 and storage run as in any campaign. Only the explorations are copied: each gets the work chain, the jobs and all outputs
 of an exploration of the same entry of ``generation``, and its own seed. The frames have the atoms of the seed, and its
-positions plus the displacements of the copied run; energies and forces are those of the copied run.
+positions plus the displacements of the copied run; energies, forces and stresses are those of the copied run, except
+for small differences. All nodes of an exploration are inserted together, as by the import of an archive: AiiDA takes
+more than a second to store them one by one.
 """
 
 import itertools
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from aiida import orm
 from aiida.common import LinkType
 from aiida.engine import run_get_node
+from aiida.manage import get_manager
+from aiida.orm.entities import EntityTypes
 
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory, trajectory_from_node
@@ -26,7 +33,8 @@ from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.graph import load_campaign
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
-INPUTS = (LinkType.INPUT_CALC, LinkType.INPUT_WORK)
+OUTPUTS = (LinkType.CREATE, LinkType.RETURN)
+HASH = '_aiida_hash'
 MAX_CONCURRENT = 90
 """Number of explorations that are copied at a time: the largest number that a campaign accepts."""
 
@@ -47,7 +55,7 @@ def run_copied_campaign(small: orm.WorkChainNode, config: Path) -> orm.WorkChain
     def copy_one(self, label):
         seed = orm.load_node(self.ctx.seeds[label])
         copied = next(explorations[self.ctx.places[label][-1]])
-        return ExplorationCopy(copied, seed).store(self.node, f'explore_{label}')
+        return copied.store_copy(seed, self.node, f'explore_{label}')
 
     DatasetWorkChain.submit_one = copy_one
     try:
@@ -67,73 +75,124 @@ def _explorations_by_entry(campaign):
     found = {}
     for node in campaign.called:
         if node.process_class is ExplorationWorkChain:
-            found.setdefault(entries[node.inputs.job.seed.seed_id], []).append(node)
+            found.setdefault(entries[node.inputs.job.seed.seed_id], []).append(CopiedExploration(node))
     return {entry: itertools.cycle(nodes) for entry, nodes in found.items()}
 
 
-class ExplorationCopy:
-    """A copy of an exploration for another seed.
+class CopiedExploration:
+    """An exploration that is copied for other seeds.
 
     Parameters
     ----------
     exploration
         The exploration.
-    seed
-        The seed of the copy. It has as many atoms as that of the exploration.
     """
 
-    def __init__(self, exploration, seed):
-        self.exploration = exploration
-        self.seed = seed
-        # The node that replaces each node of the exploration, by pk.
-        self.copies = {exploration.inputs.job.seed.pk: seed}
+    def __init__(self, exploration):
+        processes = [exploration, *exploration.called_descendants]
+        self._pk, self._seed = exploration.pk, exploration.inputs.job.seed.pk
+        # Each link as (pk of its source, pk of its target, type, label), except that from the campaign.
+        self._links = [
+            (link.node.pk, process.pk, link.link_type, link.link_label)
+            for process in processes
+            for link in process.base.links.get_incoming().all()
+            if process.pk != exploration.pk or link.link_type not in CALLS
+        ]
+        outputs = [
+            (process.pk, link.node.pk, link.link_type, link.link_label)
+            for process in processes
+            for link in process.base.links.get_outgoing(link_type=OUTPUTS).all()
+        ]
+        self._links += outputs
+        created = {target for _, target, link_type, _ in outputs if link_type is LinkType.CREATE}
+        copied = sorted({*created, *(process.pk for process in processes)})
+        self._nodes = _rows(orm.Node, {'id': {'in': copied}})
+        self._logs = _rows(orm.Log, {'dbnode_id': {'in': copied}})
+        legs = [orm.load_node(pk) for pk in created]
+        self._legs = {
+            leg.pk: (trajectory_from_node(leg), leg.base.attributes.get('about'))
+            for leg in legs
+            if isinstance(leg, orm.TrajectoryData)
+        }
 
-    def store(self, campaign, link_label):
-        """Store the copy as called by a campaign, and return its work chain."""
-        return self._copy_process(self.exploration, campaign, link_label)
+    def store_copy(self, seed, campaign, link_label):
+        """Store a copy for a seed, as called by a campaign, and return its work chain.
 
-    def _copy_process(self, old, caller, link_label):
-        new = type(old)(computer=old.computer, user=old.user)
-        new.label, new.process_type = old.label, old.process_type
-        new.base.attributes.set_many({name: one for name, one in old.base.attributes.items() if name != 'sealed'})
-        for link in old.base.links.get_incoming(link_type=INPUTS).all():
-            new.base.links.add_incoming(self.copies.get(link.node.pk, link.node), link.link_type, link.link_label)
-        call = LinkType.CALL_WORK if isinstance(old, orm.WorkChainNode) else LinkType.CALL_CALC
-        new.base.links.add_incoming(caller, call, link_label)
-        new.store()
-        for link in sorted(old.base.links.get_outgoing(link_type=CALLS).all(), key=lambda one: one.node.pk):
-            self._copy_process(link.node, new, link.link_label)
-        for link in old.base.links.get_outgoing(link_type=LinkType.CREATE).all():
-            self._copy_output(link.node, new, link.link_label)
-        for link in old.base.links.get_outgoing(link_type=LinkType.RETURN).all():
-            self.copies[link.node.pk].base.links.add_incoming(new, LinkType.RETURN, link.link_label)
-        for log in orm.Log.collection.get_logs_for(old):
-            orm.Log(log.time, log.loggername, log.levelname, new.pk, message=log.message, metadata=log.metadata)
-        new.seal()
-        return new
-
-    def _copy_output(self, old, creator, link_label):
-        if isinstance(old, orm.TrajectoryData):
-            new = node_from_trajectory(self._copy_frames(old), old.base.attributes.get('about'))
-        else:
-            new = old.clone()
-            if 'seed_id' in new.base.attributes:
-                new.base.attributes.set('seed_id', self.seed.seed_id)
-        new.base.links.add_incoming(creator, LinkType.CREATE, link_label)
-        self.copies[old.pk] = new.store()
-
-    def _copy_frames(self, leg):
-        frames, atoms = trajectory_from_node(leg), self.seed.to_seed().atoms
-        # Small random displacements, so that no two explorations have the same frames.
-        rng = make_rng(0, 'copied_campaign', self.seed.seed_id)
-        moved = frames.positions - frames.positions[0] + rng.normal(scale=0.02, size=frames.positions.shape)
-        return replace(
-            frames,
-            seed_id=self.seed.seed_id,
-            numbers=atoms.numbers,
-            positions=atoms.positions + moved,
-            cells=frames.cells - frames.cells[0] + np.array(atoms.cell),
+        Parameters
+        ----------
+        seed
+            The seed. It has as many atoms as that of the exploration.
+        campaign
+            The campaign.
+        link_label
+            The label of the link from the campaign.
+        """
+        backend = get_manager().get_profile_storage()
+        nodes = [self._copy_node(row, seed) for row in self._nodes]
+        pks = backend.bulk_insert(EntityTypes.NODE, nodes)
+        copies = {row['id']: pk for row, pk in zip(self._nodes, pks, strict=True)} | {self._seed: seed.pk}
+        links = [(copies.get(source, source), copies[target], *about) for source, target, *about in self._links]
+        links.append((campaign.pk, copies[self._pk], LinkType.CALL_WORK, link_label))
+        backend.bulk_insert(
+            EntityTypes.LINK,
+            [
+                {'input_id': source, 'output_id': target, 'type': link_type.value, 'label': label}
+                for source, target, link_type, label in links
+            ],
         )
+        logs = [{**_without_id(log), 'uuid': str(uuid4()), 'dbnode_id': copies[log['dbnode_id']]} for log in self._logs]
+        backend.bulk_insert(EntityTypes.LOG, logs)
+        return orm.load_node(copies[self._pk])
+
+    def _copy_node(self, row, seed):
+        now = datetime.now(UTC)
+        copy = {**_without_id(row), 'uuid': str(uuid4()), 'ctime': now, 'mtime': now}
+        if row['id'] in self._legs:
+            trajectory, about = self._legs[row['id']]
+            leg = node_from_trajectory(_move_frames(trajectory, seed), about)
+            copy |= {'attributes': dict(leg.base.attributes.all), 'repository_metadata': _store_files(leg)}
+        elif 'seed_id' in row['attributes']:
+            copy['attributes'] = {**row['attributes'], 'seed_id': seed.seed_id}
+        if HASH in row['extras']:
+            # The hashes of real explorations are different, too.
+            copy['extras'] = {**row['extras'], HASH: uuid4().hex * 2}
+        return copy
+
+
+def _rows(entity, filters):
+    """Return rows of the database, with all columns, in order of their ids."""
+    query = orm.QueryBuilder().append(entity, filters=filters, project=['**'], tag='row')
+    return [found['row'] for found in query.order_by({'row': {'id': 'asc'}}).dict()]
+
+
+def _without_id(row):
+    return {name: value for name, value in row.items() if name != 'id'}
+
+
+def _store_files(node):
+    """Store the files of an unstored node, and return the metadata of its repository."""
+    stored, files = get_manager().get_profile_storage().get_repository(), node.base.repository
+    keys = {
+        name: stored.put_object_from_filelike(BytesIO(files.get_object_content(name, mode='rb')))
+        for name in files.list_object_names()
+    }
+    return {'o': {name: {'k': key} for name, key in keys.items()}}
+
+
+def _move_frames(frames, seed):
+    atoms = seed.to_seed().atoms
+    # Small random differences, so that no two explorations have the same frames or the same files.
+    rng = make_rng(0, 'copied_campaign', seed.seed_id)
+    moved = frames.positions - frames.positions[0] + rng.normal(scale=0.02, size=frames.positions.shape)
+    results = {name: getattr(frames, name) for name in ('energies', 'forces', 'stresses', 'temperatures')}
+    return replace(
+        frames,
+        seed_id=seed.seed_id,
+        numbers=atoms.numbers,
+        positions=atoms.positions + moved,
+        cells=frames.cells - frames.cells[0] + np.array(atoms.cell),
+        **{name: values * rng.normal(1.0, 1e-6, size=values.shape) for name, values in results.items()},
+    )
 
 
 if __name__ == '__main__':

@@ -48,7 +48,7 @@ generation:
 calculator: {{kind: emt}}
 exploration: {{ensemble: nvt, temperature_K: 500, n_steps: 20, frame_interval: 2}}
 sampling: {{kind: fps, n_structures: {n_structures}}}
-execution: {{reuse_finished: false, min_success_fraction: 0.3, descriptors: {{min_frames: 1000000000}}}}
+execution: {{reuse_finished: false, min_success_fraction: 0.3}}
 """
 COMMANDS = {
     'status': 'status {pk}',

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.campaigns.history.processes import (
 )
 from aiida_mlip_autopipe.campaigns.progress import find_comparisons, generation_reports
 from aiida_mlip_autopipe.generation import merge_reports
-from aiida_mlip_autopipe.workflows.graph import Extended, read_extended
+from aiida_mlip_autopipe.workflows.graph import Extended, find_output, read_extended
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
@@ -118,7 +118,8 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
     found = read_results([campaign.pk])
     results = [found[job.pk] for jobs in jobs_of.values() for job in jobs if job.pk in found]
     generated = merge_reports(generation_reports(campaign))
-    selection = campaign.outputs.selection_report.get_dict()
+    selection = find_output(campaign, 'selection_report')
+    assert selection is not None  # the campaign has finished
     # The number is unknown for a run that is shorter than the correlation time of its energy.
     independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
     return CampaignAccount(
@@ -140,7 +141,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
         n_frames_selected=selection['n_selected'],
         n_jobs=len(of_explorations),
         n_force_calls=sum(result['force_calls'] for result in results),
-        labels=campaign.outputs.labelling_report.get_dict() if 'labelling_report' in campaign.outputs else None,
+        labels=find_output(campaign, 'labelling_report'),
         dynamics_s=sum(result['loop_s'] for result in results),
         loading_s=sum(result['load_s'] for result in results),
         elapsed_s=(campaign.mtime - campaign.ctime).total_seconds(),

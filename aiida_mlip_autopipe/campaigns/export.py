@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.storage.formats.export import convert_rows
+from aiida_mlip_autopipe.workflows.graph import output_of
 
 
 def write_dataset(campaign: orm.WorkChainNode, path: Path, *, labels: str | None = None, force: bool = False) -> int:
@@ -79,8 +80,8 @@ def dataset_of(campaign: orm.WorkChainNode) -> DatasetData:
     AutopipeError
         If the campaign has no dataset yet.
     """
-    if 'dataset' not in campaign.outputs:
+    dataset: DatasetData | None = output_of(campaign, 'dataset')
+    if dataset is None:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
         raise AutopipeError(Code.DATASET_MISSING, f'campaign {campaign.pk} has no dataset: {state}')
-    dataset: DatasetData = campaign.outputs.dataset
     return dataset

@@ -25,6 +25,7 @@ from aiida_mlip_autopipe.workflows.graph import (
     Extended,
     earlier_campaign,
     extending_campaigns,
+    find_output,
     find_work_chains,
     later_campaigns,
     list_campaigns,
@@ -137,9 +138,17 @@ class Progress:
     extended_by: tuple[int, ...]
 
 
-def read_progress(campaign: orm.WorkChainNode) -> Progress:
-    """Return the progress of a campaign."""
-    explorations = find_explorations(campaign)
+def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] | None = None) -> Progress:
+    """Return the progress of a campaign.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    explorations
+        Its explorations, if `find_explorations` has been called already.
+    """
+    explorations = find_explorations(campaign) if explorations is None else explorations
     stage = _stage(campaign, bool(explorations))
     n_seeds = (campaign.get_metadata_inputs() or {}).get('n_seeds', 0)
     labelling = labelling_run(campaign)
@@ -307,15 +316,6 @@ def find_comparisons(campaign: orm.WorkChainNode) -> tuple[ReferenceComparison, 
     from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
 
     return tuple(map(ReferenceComparison.from_report, reports))
-
-
-def find_output(campaign: orm.WorkChainNode, label: str) -> dict[str, Any] | None:
-    """Return the content of an output of a campaign that is a `Dict`; None if there is none, or not yet."""
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    returned = {'type': LinkType.RETURN.value, 'label': label}
-    query.append(orm.Dict, with_incoming='campaign', edge_filters=returned, project='attributes')
-    found: dict[str, Any] | None = query.first(flat=True)
-    return found
 
 
 def _rate_per_hour(explorations: list[Exploration]) -> float | None:

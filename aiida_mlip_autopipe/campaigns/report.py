@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
 from aiida_mlip_autopipe.data.selection import selection_from_node
-from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectories_from_nodes
+from aiida_mlip_autopipe.data.trajectory import sorted_trajectories
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
 from aiida_mlip_autopipe.reporting.label_errors import describe_errors, measure_cost, pair_labels
@@ -25,7 +25,7 @@ from aiida_mlip_autopipe.sampling.assessment import assess_selection
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
-from aiida_mlip_autopipe.workflows.graph import is_labelling_run
+from aiida_mlip_autopipe.workflows.graph import find_output, input_of, is_labelling_run, output_of
 
 
 @dataclass(frozen=True)
@@ -134,17 +134,19 @@ class _Sources:
             )
         self.campaign = campaign
         self.rows: Sequence[Row] = read_rows(campaign)
-        self.trajectories: Sequence[Trajectory] = trajectories_from_nodes(_legs(campaign))
+        self.selection = output_of(campaign, 'selection')
+        self.selection_report: dict[str, Any] = find_output(campaign, 'selection_report') or {}
+        self.trajectories: Sequence[Trajectory] = sorted_trajectories(self._inputs(orm.TrajectoryData))
 
     def assess(self) -> dict[str, Any]:
         """Compare the selection with its candidates and with random selections."""
         ids = [one.trajectory_id for one in self.trajectories]
         return assess_selection(
             self.trajectories,
-            selection_from_node(self.campaign.outputs.selection, self._selection_report(), ids),
-            _descriptor(self.campaign.inputs.sampling.get_dict()),
-            described=descriptors_from_nodes(_descriptors(self.campaign), ids),
-            random_seed=self.campaign.inputs.random_seed.value,
+            selection_from_node(self.selection, self.selection_report, ids),
+            _descriptor(input_of(self.campaign, 'sampling').get_dict()),
+            described=descriptors_from_nodes(self._inputs(orm.ArrayData, r'descriptors\_\_%'), ids),
+            random_seed=input_of(self.campaign, 'random_seed').value,
         )
 
     def frames(self, points: Mapping[str, Any]) -> list[Atoms]:
@@ -154,11 +156,13 @@ class _Sources:
 
     def warnings(self) -> list[str]:
         """Return the warnings about the selection."""
-        return selection_warnings(self._selection_report(), self.rows)
+        return selection_warnings(self.selection_report, self.rows)
 
-    def _selection_report(self) -> dict[str, Any]:
-        report: dict[str, Any] = self.campaign.outputs.selection_report.get_dict()
-        return report
+    def _inputs(self, node_class: type[orm.Node], label: str | None = None) -> list[Any]:
+        """Return the inputs of the selection of one class: its trajectories, or the descriptors that jobs computed."""
+        links = self.selection.creator.base.links
+        found: list[Any] = links.get_incoming(node_class=node_class, link_label_filter=label).all_nodes()
+        return found
 
 
 def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
@@ -178,21 +182,6 @@ def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[s
         f'the labels of the reference dataset have a different level of theory ({"; ".join(others)}) from those of '
         f'this dataset, {", ".join(sorted(names))}: do not merge the two or train a model on both',
     ]
-
-
-def _legs(campaign: orm.WorkChainNode) -> list[orm.TrajectoryData]:
-    """Return the trajectories from which the frames were selected."""
-    selecting = campaign.outputs.selection.creator
-    return sort_trajectories(selecting.base.links.get_incoming(node_class=orm.TrajectoryData).all_nodes())
-
-
-def _descriptors(campaign: orm.WorkChainNode) -> list[orm.ArrayData]:
-    """Return the descriptors that jobs computed for the selection."""
-    links = campaign.outputs.selection.creator.base.links
-    found: list[orm.ArrayData] = links.get_incoming(
-        node_class=orm.ArrayData, link_label_filter=r'descriptors\_\_%'
-    ).all_nodes()
-    return found
 
 
 def _descriptor(sampling: Mapping[str, Any]) -> SoapSettings | None:

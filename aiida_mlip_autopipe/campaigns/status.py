@@ -75,10 +75,11 @@ class Status:
 
 def read_status(campaign: orm.WorkChainNode) -> Status:
     """Return the progress and the failures of a campaign."""
-    failed = [one for one in find_explorations(campaign) if one.ended and not one.succeeded]
+    explorations = find_explorations(campaign)
+    failed = [one for one in explorations if one.ended and not one.succeeded]
     reasons = why_ended([one.pk for one in failed])
     return Status(
-        progress=read_progress(campaign),
+        progress=read_progress(campaign, explorations),
         failed_explorations=tuple(
             FailedExploration(one.pk, one.seed_id, one.exit_status, reasons[one.pk]) for one in failed
         ),

@@ -15,7 +15,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
-from aiida_mlip_autopipe.storage import Dataset, Row
+from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.storage.dataset import read_rows
 
 DATASET_NODE_VERSION = 1
 """Version of the content of a `DatasetData`."""
@@ -97,8 +98,8 @@ class DatasetData(orm.SinglefileData):
             If the file is damaged or not an ASE database.
         """
         check_schema(self, DATASET_NODE_VERSION)
-        with self.as_path() as path, Dataset(path) as dataset:
-            return list(dataset.query())
+        with self.as_path() as path:
+            return read_rows(path)
 
     def structures(self) -> list[Atoms]:
         """Return all structures, with information about their labels.

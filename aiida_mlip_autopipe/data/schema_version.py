@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiida import orm
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -36,10 +38,29 @@ def check_schema(node: orm.Data, newest: int, oldest: int = 1) -> int:
     SchemaVersionError
         If the version is newer, too old or missing.
     """
-    found = node.base.attributes.get(SCHEMA_VERSION, None)
+    name = f'{type(node).__name__} {node.uuid}'
+    return check_version(node.base.attributes.get(SCHEMA_VERSION, None), name, newest, oldest)
+
+
+def check_version(found: Any, name: str, newest: int, oldest: int = 1) -> int:
+    """Return the version of the content of a node, from its attribute, if this package can read it.
+
+    Parameters
+    ----------
+    found
+        The value of the attribute; None if there is none.
+    name
+        The node, for the message.
+    newest, oldest
+        The versions that this package can read.
+
+    Raises
+    ------
+    SchemaVersionError
+        If the version is newer, too old or missing.
+    """
     if isinstance(found, int) and oldest <= found <= newest:
         return found
-    name = f'{type(node).__name__} {node.uuid}'
     readable = f'version {newest}' if oldest == newest else f'versions {oldest} to {newest}'
     if found is None:
         raise SchemaVersionError(Code.SCHEMA_VERSION, f'{name} has no {SCHEMA_VERSION}; this package reads {readable}')

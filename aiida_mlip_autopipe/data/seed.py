@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 from aiida.orm import StructureData
@@ -51,8 +52,20 @@ class SeedData(StructureData):
     @property
     def entry_label(self) -> str | None:
         """The label of the entry in ``generation`` that made the seed. It is not AiiDA's label of the node."""
-        record = json.loads(self.base.repository.get_object_content(self._RECORD))
-        return record.get('label')
+        label: str | None = self._read_record().get('label')
+        return label
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record of the seed.
+
+        Raises
+        ------
+        SchemaVersionError
+            If the node was written by a version of the package that this version cannot read.
+        """
+        check_schema(self, SEED_VERSION)
+        return self._read_record()
 
     def to_seed(self) -> Seed:
         """Return the seed, with values that are exact bit for bit.
@@ -65,4 +78,8 @@ class SeedData(StructureData):
         check_schema(self, SEED_VERSION)
         with open_npz(io.BytesIO(self.base.repository.get_object_content(self._ARRAYS, mode='rb'))) as arrays:
             content = dict(arrays)
-        return Seed.from_arrays(content, json.loads(self.base.repository.get_object_content(self._RECORD)))
+        return Seed.from_arrays(content, self._read_record())
+
+    def _read_record(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self.base.repository.get_object_content(self._RECORD))
+        return record

@@ -7,10 +7,11 @@ from io import BytesIO
 from typing import Any, TypeVar
 
 import numpy as np
-from aiida.orm import Data, TrajectoryData
+from aiida.orm import Data, QueryBuilder, TrajectoryData
+from aiida.repository import Repository
 from ase.data import atomic_numbers, chemical_symbols
 
-from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, check_version, set_schema
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 TRAJECTORY_VERSION = 1
@@ -20,6 +21,8 @@ LABEL_ARRAYS = ('energies', 'forces', 'stresses', 'temperatures')
 EXTRA_PREFIX = 'extra_'
 
 D = TypeVar('D', bound=Data)
+# The attributes of a node, and the keys of its files in the repository by their names.
+Content = tuple[dict[str, Any], dict[str, str]]
 
 
 def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> TrajectoryData:
@@ -76,42 +79,73 @@ def trajectories_from_nodes(nodes: Sequence[TrajectoryData]) -> list[Trajectory]
     FileNotFoundError
         If a file is missing in the repository.
     """
-    for node in nodes:
-        check_schema(node, TRAJECTORY_VERSION)
-    stored = [node for node in nodes if node.is_stored]
-    arrays = dict(zip((node.uuid for node in stored), _read_arrays(stored), strict=True))
+    return _read_trajectories(nodes, _read_contents(nodes))
+
+
+def sorted_trajectories(nodes: Iterable[TrajectoryData]) -> list[Trajectory]:
+    """Return the frames of several nodes in the order of `sort_trajectories`.
+
+    Raises
+    ------
+    SchemaVersionError
+        If a node was written by a version of the package that this version cannot read.
+    FileNotFoundError
+        If a file is missing in the repository.
+    """
+    nodes = list(nodes)
+    pairs = sorted(zip(nodes, _read_contents(nodes), strict=True), key=lambda pair: _sort_key(pair[1][0]))
+    return _read_trajectories([node for node, _ in pairs], [content for _, content in pairs])
+
+
+def _read_trajectories(nodes: Sequence[TrajectoryData], contents: Sequence[Content]) -> list[Trajectory]:
+    for node, (attributes, _) in zip(nodes, contents, strict=True):
+        check_version(attributes.get(SCHEMA_VERSION), f'{type(node).__name__} {node.uuid}', TRAJECTORY_VERSION)
     return [
-        _make_trajectory(node, arrays.get(node.uuid) or {name: node.get_array(name) for name in node.get_arraynames()})
-        for node in nodes
+        _make_trajectory(attributes, arrays)
+        for (attributes, _), arrays in zip(contents, _read_arrays(nodes, contents), strict=True)
     ]
 
 
-def _read_arrays(nodes: Sequence[TrajectoryData]) -> list[dict[str, np.ndarray]]:
-    """Return all arrays of stored nodes by their names."""
-    if not nodes:
-        return []
-    keys = [
-        {name: str(node.base.repository.get_object(f'{name}.npy').key) for name in node.get_arraynames()}
-        for node in nodes
-    ]
-    wanted = sorted({key for of_node in keys for key in of_node.values()})
-    arrays = {
-        key: np.load(BytesIO(stream.read()), allow_pickle=False)
-        for key, stream in nodes[0].backend.get_repository().iter_object_streams(wanted)
-    }
+def _read_contents(nodes: Sequence[TrajectoryData]) -> list[Content]:
+    """Return the attributes of each node, and the keys of its files in the repository by their names.
+
+    Stored nodes are read together, because AiiDA executes a query for each attribute of each node. A node that is not
+    stored has no keys.
+    """
+    stored = [node.pk for node in nodes if node.is_stored]
+    found: dict[int, Content] = {}
+    if stored:  # AiiDA refuses a filter with an empty list
+        query = QueryBuilder(backend=nodes[0].backend)
+        columns = ['id', 'attributes', 'repository_metadata']
+        query.append(Data, filters={'id': {'in': stored}}, project=columns)
+        for pk, attributes, metadata in query.iterall():
+            found[pk] = attributes, {name: str(key) for name, key in Repository.flatten(metadata).items() if key}
+    return [found[node.pk] if node.is_stored else (node.base.attributes.all, {}) for node in nodes]
+
+
+def _read_arrays(nodes: Sequence[TrajectoryData], contents: Sequence[Content]) -> list[dict[str, np.ndarray]]:
+    """Return all arrays of each node by their names."""
+    wanted = sorted({key for _, files in contents for key in files.values()})
+    streams = nodes[0].backend.get_repository().iter_object_streams(wanted) if wanted else ()
+    arrays = {key: np.load(BytesIO(stream.read()), allow_pickle=False) for key, stream in streams}
     if missing := set(wanted) - arrays.keys():
         raise FileNotFoundError(f"AiiDA's repository has no object {min(missing)}")
-    return [{name: arrays[key] for name, key in of_node.items()} for of_node in keys]
+    return [
+        {name.removesuffix('.npy'): arrays[key] for name, key in files.items()}
+        if node.is_stored
+        else {name: node.get_array(name) for name in node.get_arraynames()}
+        for node, (_, files) in zip(nodes, contents, strict=True)
+    ]
 
 
-def _make_trajectory(node: TrajectoryData, arrays: Mapping[str, np.ndarray]) -> Trajectory:
+def _make_trajectory(attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Trajectory:
     extra = {name: arrays[name] for name in sorted(arrays) if name.startswith(EXTRA_PREFIX)}
     if 'times' in arrays:
         extra[EXTRA_PREFIX + 'time_fs'] = arrays['times'] * 1e3
     return Trajectory(
-        seed_id=node.base.attributes.get('seed_id'),
-        numbers=np.array([atomic_numbers[symbol] for symbol in node.symbols]),
-        pbc=np.array(node.pbc),
+        seed_id=attributes['seed_id'],
+        numbers=np.array([atomic_numbers[symbol] for symbol in attributes['symbols']]),
+        pbc=np.array(attributes['pbc']),
         steps=arrays['steps'],
         positions=arrays['positions'],
         cells=arrays['cells'],
@@ -125,13 +159,14 @@ def sort_trajectories(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
 
     If two legs of a seed begin at the same step, the one with fewer recoveries comes first.
     """
+    nodes = list(nodes)
+    pairs = sorted(zip(nodes, _read_contents(nodes), strict=True), key=lambda pair: _sort_key(pair[1][0]))
+    return [node for node, _ in pairs]
 
-    def sort_key(node: TrajectoryData) -> tuple[str, int, int, str]:
-        attributes = node.base.attributes
-        recoveries = attributes.get('about').get('recoveries', 0)
-        return attributes.get('seed_id'), attributes.get('first_step'), recoveries, trajectory_id(node)
 
-    return sorted(nodes, key=sort_key)
+def _sort_key(attributes: Mapping[str, Any]) -> tuple[str, int, int, str]:
+    recoveries = attributes['about'].get('recoveries', 0)
+    return attributes['seed_id'], attributes['first_step'], recoveries, attributes['trajectory_id']
 
 
 def trajectory_id(node: Data) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage.plain_rows import read_plain
 from aiida_mlip_autopipe.storage.selection import Comparison, parse_selection
 from aiida_mlip_autopipe.structures.rows.keys import LEVEL
 from aiida_mlip_autopipe.structures.rows.row import Row, was_changed
@@ -192,6 +193,35 @@ class Dataset:
             yield
         except ValueError as error:
             raise AutopipeError(Code.ROW_REFUSED, f'{where} cannot be written to {self.path}: {error}') from error
+
+
+def read_row(path: Path, row_id: int) -> Row:
+    """Return one row of a dataset.
+
+    Raises
+    ------
+    AutopipeError
+        If the row does not exist, or the file does not exist, is not an ASE database, or cannot be read.
+    """
+    if found := read_plain(path, row_id):
+        return found[0]
+    with Dataset(path) as dataset:
+        return dataset.read(row_id)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return all rows of a dataset, in the order of their ids.
+
+    Raises
+    ------
+    AutopipeError
+        If the file does not exist, is not an ASE database, or cannot be read.
+    """
+    found = read_plain(path)
+    if found is not None:
+        return found
+    with Dataset(path) as dataset:
+        return list(dataset.query())
 
 
 def to_entry(row: Row, where: str) -> AtomsRow:

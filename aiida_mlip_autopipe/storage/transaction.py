@@ -15,7 +15,8 @@ from typing import Any
 from ase.db.sqlite import SQLite3Database
 
 from aiida_mlip_autopipe.storage.bulk_insert import BulkInsert, without_indices
-from aiida_mlip_autopipe.storage.bulk_select import START, plain_json, select_rows
+from aiida_mlip_autopipe.storage.bulk_select import select_rows
+from aiida_mlip_autopipe.storage.plain_rows import START, plain_json
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiida import orm
+from aiida.common import LinkType
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.core.codes import Code
@@ -34,6 +35,8 @@ LABELS_RECOVERY = 'aiida.calculations:mlip_autopipe.label.recover'
 LABELLING_COUNTS = 'mlip_autopipe_labelling'
 """Key of the extra of a labelling run with its number of structures and of known labels."""
 STOP_REQUESTED = 'mlip_autopipe_stop_asked'
+INPUTS = (LinkType.INPUT_CALC, LinkType.INPUT_WORK)
+OUTPUTS = (LinkType.CREATE, LinkType.RETURN)
 RESUMES = 'resumes'
 """The metadata input with the uuid of the campaign that a campaign resumes."""
 
@@ -82,6 +85,27 @@ def define_resumes(spec: WorkChainSpec) -> None:
         required=False,
         help='The uuid of the campaign that is being resumed. Legs of its killed jobs are recovered.',
     )
+
+
+def input_of(process: orm.ProcessNode, name: str) -> Any:
+    """Return an input of a process; None if it has none of this name. `process.inputs` would load all of its inputs."""
+    links = process.base.links.get_incoming(link_type=INPUTS, link_label_filter=name)
+    return next(iter(links.all_nodes()), None)
+
+
+def output_of(process: orm.ProcessNode, name: str) -> Any:
+    """Return an output of a process; None if it has none of this name. `process.outputs` would load all of them."""
+    links = process.base.links.get_outgoing(link_type=OUTPUTS, link_label_filter=name)
+    return next(iter(links.all_nodes()), None)
+
+
+def find_output(campaign: orm.WorkChainNode, label: str) -> dict[str, Any] | None:
+    """Return the content of an output of a campaign that is a `Dict`; None if there is none, or not yet."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    returned = {'type': LinkType.RETURN.value, 'label': label}
+    query.append(orm.Dict, with_incoming='campaign', edge_filters=returned, project='attributes')
+    found: dict[str, Any] | None = query.first(flat=True)
+    return found
 
 
 def load_campaign(identifier: str) -> orm.WorkChainNode:

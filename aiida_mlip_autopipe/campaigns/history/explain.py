@@ -29,12 +29,12 @@ from aiida_mlip_autopipe.campaigns.history.processes import (
 from aiida_mlip_autopipe.campaigns.labelling.progress import read_records
 from aiida_mlip_autopipe.campaigns.progress import (
     Progress,
-    find_output,
     generation_reports,
     labelling_run,
     read_progress,
 )
 from aiida_mlip_autopipe.generation import merge_reports
+from aiida_mlip_autopipe.workflows.graph import find_output
 
 ACTIONS = {
     'ERROR_OUT_OF_WALLTIME': 'continued from the checkpoint',

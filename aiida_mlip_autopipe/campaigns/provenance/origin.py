@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from aiida import orm
@@ -18,11 +18,12 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData, find_dataset
 from aiida_mlip_autopipe.data.original_job import original_job
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.storage import Dataset, Row
+from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.storage.dataset import read_row, read_rows
 from aiida_mlip_autopipe.storage.imports.rows import IMPORTED
 from aiida_mlip_autopipe.structures.rows.labels import LABELLING
 from aiida_mlip_autopipe.structures.rows.provenance import Provenance
-from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, load_campaign, previous_job
+from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, input_of, load_campaign, previous_job
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.data.labels import LabelsData
@@ -60,9 +61,9 @@ class OpenedDataset:
         AutopipeError
             If the row does not exist, or the file is not a dataset.
         """
-        with self._open() as dataset:
+        with self._open() as path:
             try:
-                return dataset.read(row_id)
+                return read_row(path, row_id)
             except AutopipeError as error:
                 raise AutopipeError(error.code, f'{self.name} has no row {row_id}') from error
 
@@ -74,18 +75,17 @@ class OpenedDataset:
         AutopipeError
             If the file is not a dataset.
         """
-        with self._open() as dataset:
-            return list(dataset.query())
+        with self._open() as path:
+            return read_rows(path)
 
     @contextmanager
-    def _open(self) -> Iterator[Dataset]:
+    def _open(self) -> Iterator[Path]:
         if self.path is not None:
-            with Dataset(self.path) as dataset:
-                yield dataset
+            yield self.path
             return
         assert self.node is not None  # a dataset without a file is a node
-        with self.node.as_path() as path, Dataset(path) as dataset:
-            yield dataset
+        with self.node.as_path() as path:
+            yield path
 
 
 @dataclass(frozen=True)
@@ -205,16 +205,6 @@ def find_origin(row: Row, dataset: DatasetData | None = None) -> Origin:
         labels=labels,
         labelling=_find_reading(dataset) if labels is None else labels.creator,
     )
-
-
-def input_of(process: orm.ProcessNode, name: str) -> Any:
-    """Return an input of a process; None if it has none of this name. `process.inputs` would load all of its inputs."""
-    return next(iter(process.base.links.get_incoming(link_label_filter=name).all_nodes()), None)
-
-
-def output_of(process: orm.ProcessNode, name: str) -> Any:
-    """Return an output of a process; None if it has none of this name. `process.outputs` would load all of them."""
-    return next(iter(process.base.links.get_outgoing(link_label_filter=name).all_nodes()), None)
 
 
 def _load(identifier: str) -> orm.Node | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_mlip_autopipe.campaigns.provenance.origin import Origin, input_of, output_of
+from aiida_mlip_autopipe.campaigns.provenance.origin import Origin
 from aiida_mlip_autopipe.campaigns.provenance.traced import (
     RepeatedJob,
     Trace,
@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.campaigns.provenance.traced import (
 )
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.labels import LABELLING
-from aiida_mlip_autopipe.workflows.graph import LEG_TYPES
+from aiida_mlip_autopipe.workflows.graph import LEG_TYPES, input_of, output_of
 
 
 def trace_row(origin: Origin) -> Trace:
@@ -64,10 +64,8 @@ def trace_row(origin: Origin) -> Trace:
 
 
 def _config(origin: Origin) -> dict[str, Any] | None:
-    if origin.campaign is None or 'config' not in origin.campaign.inputs:
-        return None
-    config: dict[str, Any] = origin.campaign.inputs.config.get_dict()
-    return config
+    node = None if origin.campaign is None else input_of(origin.campaign, 'config')
+    return None if node is None else dict(node.get_dict())
 
 
 def _trace_selection(origin: Origin) -> TracedSelection | None:
@@ -135,7 +133,7 @@ def _find_repeated(jobs: tuple[orm.CalcJobNode, ...]) -> tuple[RepeatedJob, ...]
 
 def _trace_seed(origin: Origin) -> TracedSeed:
     seed, generation = origin.seed, origin.generation
-    record = seed.to_seed().record
+    record = seed.record
     entry = settings = None
     counts: Mapping[str, Any] = {}
     if generation is not None:

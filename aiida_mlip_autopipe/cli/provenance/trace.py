@@ -42,11 +42,12 @@ def trace(
     if as_json and svg is not None:
         raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --svg cannot be combined')
     with opened(dataset, profile) as identifier:
-        from aiida_mlip_autopipe.campaigns.provenance.drawing import draw_trace, refuse_drawing
         from aiida_mlip_autopipe.campaigns.provenance.origin import find_origin, open_dataset
         from aiida_mlip_autopipe.campaigns.provenance.trace import trace_row
 
         if svg is not None:
+            from aiida_mlip_autopipe.campaigns.provenance.drawing import draw_trace, refuse_drawing
+
             refuse_drawing(svg, force)
         found = open_dataset(identifier)
         traced = trace_row(find_origin(found.row(row), found.node))

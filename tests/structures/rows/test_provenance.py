@@ -1,4 +1,5 @@
 import pytest
+from ase.db.core import str_represents
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.structures.rows.provenance import Provenance, searchable
@@ -35,6 +36,14 @@ def test_text_that_reads_as_a_number_or_a_boolean_gets_an_underscore(text):
 @pytest.mark.parametrize('text', ['cu_au', '0.1.0', 'true', 'mlip:emt'])
 def test_other_text_is_not_changed(text):
     assert searchable(text) == text
+
+
+@pytest.mark.parametrize(
+    'text', ['2026', '1e5', '1_000', ' 7 ', '٣', 'nan', '-inf', 'True', 'False', 'true', '', '0x10', '1.2.3', '9' * 400]
+)
+def test_text_is_changed_exactly_if_ase_would_refuse_it(text):
+    is_refused = any(str_represents(text, target) for target in (bool, int, float))
+    assert (searchable(text) != text) is is_refused
 
 
 @pytest.mark.parametrize(
