@@ -150,9 +150,14 @@ class _Sources:
         )
 
     def frames(self, points: Mapping[str, Any]) -> list[Atoms]:
-        """Return the structures that the points of one layer of the map represent."""
+        """Return the structures that the points of one layer of the map represent, without results."""
         places = zip(points['trajectory'], points['frame'], strict=True)
-        return [self.trajectories[trajectory].frame(frame) for trajectory, frame in places]
+        return [self._structure(self.trajectories[trajectory], frame) for trajectory, frame in places]
+
+    @staticmethod
+    def _structure(trajectory: Trajectory, frame: int) -> Atoms:
+        positions, cell = trajectory.positions[frame], trajectory.cells[frame]
+        return Atoms(numbers=trajectory.numbers, positions=positions, cell=cell, pbc=trajectory.pbc)
 
     def warnings(self) -> list[str]:
         """Return the warnings about the selection."""

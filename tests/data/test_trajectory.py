@@ -7,6 +7,7 @@ from ase.build import bulk
 from aiida_mlip_autopipe.data.trajectory import (
     node_from_trajectory,
     sort_trajectories,
+    sorted_trajectories,
     trajectories_from_nodes,
     trajectory_from_node,
     trajectory_id,
@@ -95,3 +96,9 @@ def test_trajectories_are_ordered_by_seed_step_and_recoveries():
 
     expected = [node('a', 0), node('a', 30, 1), node('a', 30, 2), node('a', 100), node('b', 0)]
     assert sort_trajectories(expected[::-1]) == expected
+    for one in expected[::2]:
+        one.store()
+    assert sort_trajectories(expected[::-1]) == expected
+    found = sorted_trajectories(expected[::-1])
+    assert [one.trajectory_id for one in found] == [trajectory_id(one) for one in expected]
+    assert [one.seed_id for one in found] == list('aaaab')
