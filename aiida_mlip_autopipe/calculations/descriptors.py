@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.calculations.model_link import RemoteLink
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.trajectory import sorted_trajectories
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectories_from_nodes
 from aiida_mlip_autopipe.descriptors.contract import (
     DESCRIPTORS_FILE,
     PCA_FILE,
@@ -88,7 +88,7 @@ class DescriptorsCalculation(CalculatorJob):
         if 'reference_dataset' in self.inputs:
             np.savez(structures_file, **structure_arrays(self.inputs.reference_dataset.structures()))  # type: ignore[arg-type]
         else:
-            legs = sorted_trajectories(self.inputs.legs.values())
+            legs = trajectories_from_nodes(sort_trajectories(self.inputs.legs.values()))
             write_structures(structures_file, legs)
         if 'pca' in self.inputs:
             pca_file = folder.get_abs_path(PCA_FILE)

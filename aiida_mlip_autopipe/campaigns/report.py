@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
 from aiida_mlip_autopipe.data.selection import selection_from_node
-from aiida_mlip_autopipe.data.trajectory import sorted_trajectories
+from aiida_mlip_autopipe.data.trajectory import input_trajectories
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
 from aiida_mlip_autopipe.reporting.label_errors import describe_errors, measure_cost, pair_labels
@@ -136,7 +136,7 @@ class _Sources:
         self.rows: Sequence[Row] = read_rows(campaign)
         self.selection = output_of(campaign, 'selection')
         self.selection_report: dict[str, Any] = find_output(campaign, 'selection_report') or {}
-        self.trajectories: Sequence[Trajectory] = sorted_trajectories(self._inputs(orm.TrajectoryData))
+        self.trajectories: Sequence[Trajectory] = input_trajectories(self.selection.creator)
 
     def assess(self) -> dict[str, Any]:
         """Compare the selection with its candidates and with random selections."""
@@ -145,7 +145,7 @@ class _Sources:
             self.trajectories,
             selection_from_node(self.selection, self.selection_report, ids),
             _descriptor(input_of(self.campaign, 'sampling').get_dict()),
-            described=descriptors_from_nodes(self._inputs(orm.ArrayData, r'descriptors\_\_%'), ids),
+            described=descriptors_from_nodes(self._descriptors(), ids),
             random_seed=input_of(self.campaign, 'random_seed').value,
         )
 
@@ -163,10 +163,10 @@ class _Sources:
         """Return the warnings about the selection."""
         return selection_warnings(self.selection_report, self.rows)
 
-    def _inputs(self, node_class: type[orm.Node], label: str | None = None) -> list[Any]:
-        """Return the inputs of the selection of one class: its trajectories, or the descriptors that jobs computed."""
+    def _descriptors(self) -> list[orm.ArrayData]:
+        """Return the descriptors that jobs computed for the selection."""
         links = self.selection.creator.base.links
-        found: list[Any] = links.get_incoming(node_class=node_class, link_label_filter=label).all_nodes()
+        found: list[orm.ArrayData] = links.get_incoming(link_label_filter=r'descriptors\_\_%').all_nodes()
         return found
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from aiida.orm import Data, QueryBuilder, TrajectoryData
+from aiida.manage import get_manager
+from aiida.orm import Data, ProcessNode, QueryBuilder, TrajectoryData
 from aiida.repository import Repository
 from ase.data import atomic_numbers, chemical_symbols
 
-from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, check_version, set_schema
+from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, check_schema, check_version, set_schema
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 TRAJECTORY_VERSION = 1
@@ -21,8 +22,15 @@ LABEL_ARRAYS = ('energies', 'forces', 'stresses', 'temperatures')
 EXTRA_PREFIX = 'extra_'
 
 D = TypeVar('D', bound=Data)
-# The attributes of a node, and the keys of its files in the repository by their names.
-Content = tuple[dict[str, Any], dict[str, str]]
+_COLUMNS = ['id', 'uuid', 'attributes', 'repository_metadata']
+
+
+class _Content(NamedTuple):
+    """What the database contains about a node."""
+
+    uuid: str
+    attributes: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> TrajectoryData:
@@ -79,11 +87,15 @@ def trajectories_from_nodes(nodes: Sequence[TrajectoryData]) -> list[Trajectory]
     FileNotFoundError
         If a file is missing in the repository.
     """
-    return _read_trajectories(nodes, _read_contents(nodes))
+    found = _read_stored(nodes)
+    trajectories = dict(zip(found, _read_trajectories(list(found.values())), strict=True))
+    return [trajectories[node.pk] if node.is_stored else _from_unstored(node) for node in nodes]
 
 
-def sorted_trajectories(nodes: Iterable[TrajectoryData]) -> list[Trajectory]:
-    """Return the frames of several nodes in the order of `sort_trajectories`.
+def input_trajectories(process: ProcessNode) -> list[Trajectory]:
+    """Return the frames of all legs that are inputs of a process, in the order of `sort_trajectories`.
+
+    The nodes are not loaded, because this takes as long as reading the frames.
 
     Raises
     ------
@@ -92,50 +104,43 @@ def sorted_trajectories(nodes: Iterable[TrajectoryData]) -> list[Trajectory]:
     FileNotFoundError
         If a file is missing in the repository.
     """
-    nodes = list(nodes)
-    pairs = sorted(zip(nodes, _read_contents(nodes), strict=True), key=lambda pair: _sort_key(pair[1][0]))
-    return _read_trajectories([node for node, _ in pairs], [content for _, content in pairs])
+    query = QueryBuilder(backend=process.backend).append(ProcessNode, filters={'id': process.pk}, tag='process')
+    query.append(TrajectoryData, with_outgoing='process', project=_COLUMNS)
+    found = [_Content(*columns) for _, *columns in query.iterall()]
+    return _read_trajectories(sorted(found, key=lambda content: _sort_key(content.attributes)))
 
 
-def _read_trajectories(nodes: Sequence[TrajectoryData], contents: Sequence[Content]) -> list[Trajectory]:
-    for node, (attributes, _) in zip(nodes, contents, strict=True):
-        check_version(attributes.get(SCHEMA_VERSION), f'{type(node).__name__} {node.uuid}', TRAJECTORY_VERSION)
-    return [
-        _make_trajectory(attributes, arrays)
-        for (attributes, _), arrays in zip(contents, _read_arrays(nodes, contents), strict=True)
-    ]
+def _read_stored(nodes: Sequence[TrajectoryData]) -> dict[int, _Content]:
+    """Return what the database contains about the stored nodes, by pk.
 
-
-def _read_contents(nodes: Sequence[TrajectoryData]) -> list[Content]:
-    """Return the attributes of each node, and the keys of its files in the repository by their names.
-
-    Stored nodes are read together, because AiiDA executes a query for each attribute of each node. A node that is not
-    stored has no keys.
+    They are read together, because AiiDA executes a query for each attribute of each node.
     """
     stored = [node.pk for node in nodes if node.is_stored]
-    found: dict[int, Content] = {}
-    if stored:  # AiiDA refuses a filter with an empty list
-        query = QueryBuilder(backend=nodes[0].backend)
-        columns = ['id', 'attributes', 'repository_metadata']
-        query.append(Data, filters={'id': {'in': stored}}, project=columns)
-        for pk, attributes, metadata in query.iterall():
-            found[pk] = attributes, {name: str(key) for name, key in Repository.flatten(metadata).items() if key}
-    return [found[node.pk] if node.is_stored else (node.base.attributes.all, {}) for node in nodes]
+    if not stored:  # AiiDA refuses a filter with an empty list
+        return {}
+    query = QueryBuilder(backend=nodes[0].backend).append(Data, filters={'id': {'in': stored}}, project=_COLUMNS)
+    return {pk: _Content(*columns) for pk, *columns in query.iterall()}
 
 
-def _read_arrays(nodes: Sequence[TrajectoryData], contents: Sequence[Content]) -> list[dict[str, np.ndarray]]:
-    """Return all arrays of each node by their names."""
-    wanted = sorted({key for _, files in contents for key in files.values()})
-    streams = nodes[0].backend.get_repository().iter_object_streams(wanted) if wanted else ()
+def _read_trajectories(contents: Sequence[_Content]) -> list[Trajectory]:
+    for content in contents:
+        name = f'TrajectoryData {content.uuid}'
+        check_version(content.attributes.get(SCHEMA_VERSION), name, TRAJECTORY_VERSION)
+    keys = [{path: str(key) for path, key in Repository.flatten(one.metadata).items() if key} for one in contents]
+    wanted = sorted({key for of_node in keys for key in of_node.values()})
+    streams = get_manager().get_profile_storage().get_repository().iter_object_streams(wanted) if wanted else ()
     arrays = {key: np.load(BytesIO(stream.read()), allow_pickle=False) for key, stream in streams}
     if missing := set(wanted) - arrays.keys():
         raise FileNotFoundError(f"AiiDA's repository has no object {min(missing)}")
     return [
-        {name.removesuffix('.npy'): arrays[key] for name, key in files.items()}
-        if node.is_stored
-        else {name: node.get_array(name) for name in node.get_arraynames()}
-        for node, (_, files) in zip(nodes, contents, strict=True)
+        _make_trajectory(content.attributes, {path.removesuffix('.npy'): arrays[key] for path, key in of_node.items()})
+        for content, of_node in zip(contents, keys, strict=True)
     ]
+
+
+def _from_unstored(node: TrajectoryData) -> Trajectory:
+    check_schema(node, TRAJECTORY_VERSION)
+    return _make_trajectory(node.base.attributes.all, {name: node.get_array(name) for name in node.get_arraynames()})
 
 
 def _make_trajectory(attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Trajectory:
@@ -160,8 +165,12 @@ def sort_trajectories(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
     If two legs of a seed begin at the same step, the one with fewer recoveries comes first.
     """
     nodes = list(nodes)
-    pairs = sorted(zip(nodes, _read_contents(nodes), strict=True), key=lambda pair: _sort_key(pair[1][0]))
-    return [node for node, _ in pairs]
+    found = _read_stored(nodes)
+
+    def sort_key(node: TrajectoryData) -> tuple[str, int, int, str]:
+        return _sort_key(found[node.pk].attributes if node.is_stored else node.base.attributes.all)
+
+    return sorted(nodes, key=sort_key)
 
 
 def _sort_key(attributes: Mapping[str, Any]) -> tuple[str, int, int, str]:

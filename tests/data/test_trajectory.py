@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from aiida.common import LinkType
+from aiida.orm import CalcFunctionNode, Int
 from ase.build import bulk
 
 from aiida_mlip_autopipe.data.trajectory import (
+    input_trajectories,
     node_from_trajectory,
     sort_trajectories,
-    sorted_trajectories,
     trajectories_from_nodes,
     trajectory_from_node,
     trajectory_id,
@@ -99,6 +101,17 @@ def test_trajectories_are_ordered_by_seed_step_and_recoveries():
     for one in expected[::2]:
         one.store()
     assert sort_trajectories(expected[::-1]) == expected
-    found = sorted_trajectories(expected[::-1])
-    assert [one.trajectory_id for one in found] == [trajectory_id(one) for one in expected]
-    assert [one.seed_id for one in found] == list('aaaab')
+    assert trajectories_from_nodes(expected)[1].trajectory_id == trajectory_id(expected[1])
+
+
+def test_the_trajectories_of_a_process_are_read_in_the_same_order():
+    trajectories = [replace(make_trajectory(), seed_id=seed_id) for seed_id in 'cab']
+    process = CalcFunctionNode()
+    for position, trajectory in enumerate(trajectories):
+        leg = node_from_trajectory(trajectory, about={}).store()
+        process.base.links.add_incoming(leg, LinkType.INPUT_CALC, f'leg_{position}')
+    process.base.links.add_incoming(Int(1).store(), LinkType.INPUT_CALC, 'other')
+    found = input_trajectories(process.store())
+    assert [one.seed_id for one in found] == ['a', 'b', 'c']
+    assert [one.trajectory_id for one in found] == [trajectories[position].trajectory_id for position in (1, 2, 0)]
+    np.testing.assert_array_equal(found[0].forces, trajectories[1].forces)
