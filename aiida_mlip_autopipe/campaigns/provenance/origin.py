@@ -65,6 +65,8 @@ class OpenedDataset:
             try:
                 return read_row(path, row_id)
             except AutopipeError as error:
+                if error.code is not Code.ROW_MISSING:
+                    raise
                 raise AutopipeError(error.code, f'{self.name} has no row {row_id}') from error
 
     def rows(self) -> list[Row]:
