@@ -15,7 +15,7 @@ from ase.db.sqlite import SQLite3Database
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.storage.plain_rows import COLUMNS, NO_RARE, RARE, VERSION, plain_json, to_row
+from aiida_mlip_autopipe.storage.plain_rows import ASE_FORMAT, COLUMNS, NO_RARE, RARE, plain_json, to_row
 from aiida_mlip_autopipe.structures.rows.keys import current_pairs
 from aiida_mlip_autopipe.structures.rows.row import Row
 
@@ -63,7 +63,7 @@ def _select_rows(database: SQLite3Database, keys: Any, comparisons: Any) -> Iter
             del found[-BATCH:]
             pairs, data = (decode_together(database, [columns[position] for columns in batch]) for position in (25, 26))
             for columns, *decoded in zip(batch, pairs, data, strict=True):
-                if database.version == VERSION and RARE(columns) == NO_RARE:
+                if database.version == ASE_FORMAT and RARE(columns) == NO_RARE:
                     yield to_row(columns, *decoded)
                 else:
                     yield _to_row_by_ase(database, columns)

@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.structures.rows.keys import current_pairs
 from aiida_mlip_autopipe.structures.rows.results import StoredResults
 from aiida_mlip_autopipe.structures.rows.row import Row
 
-VERSION = 9
+ASE_FORMAT = 9
 """The version of ASE's format in which these columns have this meaning."""
 # ASE writes an object to bytes as the position of its JSON text, then arrays, then the text. Without arrays, the text
 # starts here.
@@ -51,7 +51,7 @@ def read_plain(path: Path, row_id: int | None = None) -> list[Row] | None:
     try:
         with closing(sqlite3.connect(f'{path.absolute().as_uri()}?mode=ro', uri=True)) as connection:
             (version,) = connection.execute("SELECT value FROM information WHERE name = 'version'").fetchone()
-            if int(version) != VERSION:
+            if int(version) != ASE_FORMAT:
                 return None
             found = connection.execute(f'SELECT {", ".join(COLUMNS)} FROM systems {where} ORDER BY id', values)
             return list(_to_rows(found))

@@ -12,7 +12,7 @@ from ase.db import connect
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset, read_row, read_rows
-from aiida_mlip_autopipe.storage.plain_rows import COLUMNS, VERSION, read_plain
+from aiida_mlip_autopipe.storage.plain_rows import ASE_FORMAT, COLUMNS, read_plain
 from aiida_mlip_autopipe.structures.rows.row import Row
 
 
@@ -59,7 +59,7 @@ def test_the_columns_are_those_of_ase(path):
     with connect(path) as database:
         assert tuple(database.columnnames[: len(COLUMNS)]) == COLUMNS
         database.count()
-        assert database.version == VERSION
+        assert database.version == ASE_FORMAT
 
 
 @pytest.mark.parametrize('what', ['constraints', 'arrays'])
