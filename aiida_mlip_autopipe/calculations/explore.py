@@ -13,7 +13,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations import validators
-from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.calculations.job import CheckpointedJob
 from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import AnyExploration, ExplorationSettings, read_exploration
@@ -110,21 +110,8 @@ def write_job(inputs: Mapping[str, Any], calculator: dict[str, Any], folder: Pat
         file.write(seed.atoms)
 
 
-class ExplorationCalculation(CalculatorJob):
+class ExplorationCalculation(CheckpointedJob):
     """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` with the input ``code``."""
-
-    @classmethod
-    def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
-        """Return whether a job may be reused. A job that was stopped before its first step must not be reused.
-
-        Otherwise, a resubmitted job would get the same failure from the cache.
-        """
-        stopped = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
-        if node.exit_status in stopped:
-            result = node.outputs.result
-            if not contract.has_progressed(result.get_dict()):
-                return False
-        return bool(super().is_valid_cache(node))
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -169,37 +156,22 @@ class ExplorationCalculation(CalculatorJob):
             help='The environments of the reference dataset, which those of the run are compared with.',
         )
         spec.input(
-            'checkpoint', valid_type=orm.SinglefileData, required=False, help='The last state of the previous leg.'
-        )
-        spec.input(
             'recoveries', valid_type=orm.Int, required=False, help='Number of recoveries of an unstable run so far.'
         )
         validators.set_validators(spec.inputs, validators.EXPLORATION, validators.exploration(of_one_seed=True))
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.explore'
 
         spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='The good frames of this leg.')
-        spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='The last state of this leg.')
         spec.output(
             'crash', valid_type=orm.SinglefileData, required=False, help='Frames around the event that stopped the run.'
         )
 
         for status, label, message in (
-            (
-                400,
-                'ERROR_OUT_OF_WALLTIME',
-                'The job stopped before its last step; its checkpoint is attached.',
-            ),
             (401, 'ERROR_KILLED', 'The job was killed; its last checkpoint and the frames before it are attached.'),
             (410, 'ERROR_UNSTABLE', 'A guard stopped the run; the good frames are attached: {reason}'),
             (411, 'ERROR_NO_FRAME', 'The run has no good frame: {reason}'),
         ):
             spec.exit_code(status, label, message=message)
-        spec.exit_code(
-            304,
-            'ERROR_CHECKPOINT_UNREADABLE',
-            message='The checkpoint cannot be read, so this leg is discarded: {reason}',
-            invalidates_cache=True,
-        )
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""

@@ -94,3 +94,36 @@ class CalculatorJob(CalcJob):
         calculation.prepend_text = prepend_text(self.inputs.code, self.inputs.python_path, threads, device)
         calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
         return calculation
+
+
+class CheckpointedJob(CalculatorJob):
+    """A job that another one can continue from its checkpoint."""
+
+    @classmethod
+    def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
+        """Return whether a job may be reused. A job that was stopped before its first step must not be reused.
+
+        Otherwise, a resubmitted job would get the same failure from the cache.
+        """
+        stopped = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
+        if node.exit_status in stopped and not contract.has_progressed(node.outputs.result.get_dict()):
+            return False
+        return bool(super().is_valid_cache(node))
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define the checkpoints, and the exit codes of jobs that end early."""
+        super().define(spec)
+        checkpoint = {'valid_type': orm.SinglefileData, 'required': False}
+        spec.input('checkpoint', **checkpoint, help='The last state of the previous job.')
+        spec.output('checkpoint', **checkpoint, help='The last state of this job.')
+        spec.exit_code(
+            304,
+            'ERROR_CHECKPOINT_UNREADABLE',
+            message='The checkpoint cannot be read, so this job is discarded: {reason}',
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            400, 'ERROR_OUT_OF_WALLTIME', message='The job stopped before its last step; its checkpoint is attached.'
+        )
+        spec.exit_code(401, 'ERROR_KILLED', message='The job was killed; its last checkpoint is attached.')

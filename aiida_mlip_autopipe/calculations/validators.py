@@ -26,6 +26,7 @@ from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.labelling import LabellingSettings
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import ExtendedCampaign
+from aiida_mlip_autopipe.training.trainer import NEW_MODEL
 
 Validator = Callable[[Any, Any], str | None]
 """Returns the errors in the value of a port, one per line; None if the value is valid."""
@@ -108,8 +109,12 @@ def calculator(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | Non
     if 'calculator' not in inputs:
         return None
     data = inputs['calculator'].get_dict()
-    # Models are separate inputs, so any name passes here.
-    faults = _calculator(fill_in_models(data, inputs), None) or find_model_fault(inputs)
+    if 'training' in inputs and inputs['training'].get_dict().get('recipe') == 'scratch':
+        # The job makes the model.
+        faults = _calculator({'model': NEW_MODEL, **data}, None)
+    else:
+        # Models are separate inputs, so any name passes here.
+        faults = _calculator(fill_in_models(data, inputs), None) or find_model_fault(inputs)
     if faults is None and 'environment' in inputs:
         requested, device = data.get('device', 'auto'), inputs['environment'].get('device')
         if requested not in ('auto', device):

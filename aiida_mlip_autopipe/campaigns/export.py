@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.storage.formats.export import convert_rows
-from aiida_mlip_autopipe.workflows.graph import output_of
+from aiida_mlip_autopipe.workflows.graph import TRAINING, output_of
 
 
 def write_dataset(campaign: orm.WorkChainNode, path: Path, *, labels: str | None = None, force: bool = False) -> int:
@@ -82,6 +82,12 @@ def dataset_of(campaign: orm.WorkChainNode) -> DatasetData:
     """
     dataset: DatasetData | None = output_of(campaign, 'dataset')
     if dataset is None:
+        if campaign.process_type == TRAINING:
+            raise AutopipeError(
+                Code.DATASET_MISSING,
+                f"{campaign.pk} is a training run; write its model with 'mlip-autopipe train export {campaign.pk} -o "
+                "FILE'",
+            )
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
         raise AutopipeError(Code.DATASET_MISSING, f'campaign {campaign.pk} has no dataset: {state}')
     return dataset

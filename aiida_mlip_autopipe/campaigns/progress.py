@@ -12,7 +12,13 @@ from aiida import orm
 from aiida.common import LinkType, timezone
 from aiida.engine import ProcessState
 
-from aiida_mlip_autopipe.campaigns.labelling.progress import LabellingProgress, labelling_warnings, read_labelling
+from aiida_mlip_autopipe.campaigns.labelling.progress import (
+    LabellingProgress,
+    labelling_run,
+    labelling_warnings,
+    read_labelling,
+)
+from aiida_mlip_autopipe.campaigns.training.progress import TrainingProgress, read_training
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation import describe_losses, merge_reports
@@ -22,6 +28,7 @@ from aiida_mlip_autopipe.workflows.graph import (
     LABELLING,
     RECOVERY,
     SEED_LINK,
+    TRAINING,
     Extended,
     earlier_campaign,
     extending_campaigns,
@@ -81,11 +88,12 @@ class Progress:
     started
         When it was submitted.
     stage
-        ``generation``, ``exploration``, ``sampling``, ``storage``, ``labelling``, ``finished`` or ``failed``.
+        ``generation``, ``exploration``, ``sampling``, ``storage``, ``labelling``, ``training``, ``finished`` or
+        ``failed``.
     elapsed_s
         Time in seconds since the submission, or from submission to end.
     n_seeds
-        Seeds that the config requests; 0 for a labelling run without a campaign.
+        Seeds that the config requests; 0 for a labelling or training run without a campaign.
     n_succeeded, n_failed, n_running, n_waiting
         Seeds whose exploration reached its last step, ended before it, is running, or has not been submitted yet.
     rate_per_hour
@@ -94,6 +102,8 @@ class Progress:
         Time in seconds until the last exploration ends, at the current rate; None without a rate.
     labels
         The state of the labelling; None before it starts, or if there is none.
+    training
+        The state of a training run; None for others.
     paused
         Paused jobs, which wait for the user.
     comparisons
@@ -127,6 +137,7 @@ class Progress:
     rate_per_hour: float | None
     remaining_s: float | None
     labels: LabellingProgress | None
+    training: TrainingProgress | None
     paused: tuple[PausedJob, ...]
     comparisons: tuple[ReferenceComparison, ...]
     warnings: tuple[str, ...]
@@ -176,6 +187,7 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
         rate_per_hour=rate,
         remaining_s=None if rate is None else (n_waiting + len(explorations) - n_ended) / rate * 3600,
         labels=None if labelling is None else read_labelling(labelling),
+        training=read_training(campaign) if campaign.process_type == TRAINING else None,
         paused=tuple(find_paused(find_work_chains(campaign))),
         comparisons=find_comparisons(campaign),
         warnings=(
@@ -195,16 +207,6 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
 
 def _pk(node: orm.Node | None) -> int | None:
     return None if node is None else node.pk
-
-
-def labelling_run(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
-    """Return the labelling run of a campaign, or the campaign itself if it is one; None if there is none."""
-    if campaign.process_type == LABELLING:
-        return campaign
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    query.append(orm.WorkChainNode, with_incoming='campaign', filters={'process_type': LABELLING})
-    found: orm.WorkChainNode | None = query.first(flat=True)
-    return found
 
 
 def generation_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
@@ -336,8 +338,8 @@ def _failure(campaign: orm.WorkChainNode) -> str | None:
 def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:
     if campaign.is_terminated:
         return 'finished' if campaign.is_finished_ok else 'failed'
-    if campaign.process_type == LABELLING:
-        return 'labelling'
+    if campaign.process_type in (LABELLING, TRAINING):
+        return 'labelling' if campaign.process_type == LABELLING else 'training'
     query = orm.QueryBuilder(distinct=True).append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     query.append(orm.ProcessNode, with_incoming='campaign', project='attributes.process_label')
     called = set(query.all(flat=True))

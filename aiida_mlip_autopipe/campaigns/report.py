@@ -25,7 +25,7 @@ from aiida_mlip_autopipe.sampling.assessment import assess_selection
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
-from aiida_mlip_autopipe.workflows.graph import find_output, input_of, is_labelling_run, output_of
+from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, find_output, input_of, output_of
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ class _Sources:
     """The data of a report: the rows of the dataset, and the trajectories from which they were selected."""
 
     def __init__(self, campaign: orm.WorkChainNode):
-        if is_labelling_run(campaign):
+        if campaign.process_type != CAMPAIGN:
             raise AutopipeError(
                 Code.CAMPAIGN_MISSING,
-                f'{campaign.pk} is a labelling run and has no selection to report; write its dataset with '
-                f"'mlip-autopipe export {campaign.pk}' and use 'mlip-autopipe dataset info'",
+                f"{campaign.pk} is not a campaign and has no selection to report; 'mlip-autopipe dataset info' "
+                "describes a labelled dataset, and 'mlip-autopipe train status' a training run",
             )
         self.campaign = campaign
         self.rows: Sequence[Row] = read_rows(campaign)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from aiida_mlip_autopipe.campaigns.labelling.progress import LabellingProgress
 from aiida_mlip_autopipe.campaigns.progress import Progress, raise_if_failed, watch_campaign
+from aiida_mlip_autopipe.campaigns.training.progress import TrainingProgress
 from aiida_mlip_autopipe.cli.console import console
 from aiida_mlip_autopipe.core.wording import counted
 
@@ -59,9 +60,7 @@ def outliving_ctrl_c() -> Iterator[Callable[[int], None]]:
     except KeyboardInterrupt:
         if not pks:
             raise
-        console.print(
-            f"the campaign continues; follow it with 'mlip-autopipe status {pks[-1]} --follow'", style='yellow'
-        )
+        console.print(f"it continues; follow it with 'mlip-autopipe status {pks[-1]} --follow'", style='yellow')
         raise typer.Exit(130) from None
 
 
@@ -75,6 +74,8 @@ def describe(progress: Progress) -> RenderableType:
         table.add_row('', count_seeds(progress))
     if progress.labels is not None:
         table.add_row('labels', count_labels(progress.labels))
+    if progress.training is not None:
+        table.add_row('training', describe_training(progress.training))
     table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
     for text in _comparisons(progress):
         table.add_row('novelty', Text(text))
@@ -99,10 +100,11 @@ def describe(progress: Progress) -> RenderableType:
 
 
 def counts(progress: Progress) -> str:
-    """Return text with the numbers of seeds and of labels."""
+    """Return text with the numbers of seeds, labels and epochs."""
     seeds = [count_seeds(progress)] if progress.n_seeds else []
     labels = [] if progress.labels is None else [f'labels: {count_labels(progress.labels)}']
-    return '; '.join(seeds + labels)
+    training = [] if progress.training is None else [describe_training(progress.training)]
+    return '; '.join(seeds + labels + training)
 
 
 def count_seeds(progress: Progress) -> str:
@@ -122,6 +124,18 @@ def count_labels(labels: LabellingProgress) -> str:
         f'{labels.n_known + labels.n_labelled} of {labels.n_structures} done ({labels.n_known} already known), '
         f'{labels.n_failed} failed{jobs}'
     )
+
+
+def describe_training(training: TrainingProgress) -> str:
+    """Return text with the number of finished epochs, and the errors after the last one."""
+    last = training.last
+    if last is None:
+        return f'0 of {counted(training.n_epochs, "epoch")} finished'
+    errors = ''
+    if last.valid_energy_rmse_eV_atom is not None and last.valid_force_rmse_eV_A is not None:
+        energy, force = 1000 * last.valid_energy_rmse_eV_atom, last.valid_force_rmse_eV_A
+        errors = f', validation errors {energy:.1f} meV/atom and {force:.3f} eV/Å'
+    return f'epoch {last.epoch} of {training.n_epochs}{errors}'
 
 
 def _follow_live(campaign: WorkChainNode) -> Progress:

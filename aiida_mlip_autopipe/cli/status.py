@@ -31,7 +31,7 @@ def status(
     as_json: JsonOption = False,
     profile: ProfileOption = None,
 ) -> None:
-    """List all campaigns and labelling runs, or show the progress of one."""
+    """List all campaigns, labelling runs and training runs, or show the progress of one."""
     from aiida_mlip_autopipe.cli.console import print_json
     from aiida_mlip_autopipe.cli.provenance.opening import opened
     from aiida_mlip_autopipe.core.codes import Code
@@ -62,7 +62,7 @@ def resume(
     ] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
-    """Continue a campaign or a labelling run.
+    """Continue a campaign, a labelling run or a training run.
 
     If it has not ended, its paused jobs are resumed, and the daemon is started if necessary. If it was stopped or
     killed, or failed, it is submitted again with the same inputs, and finished results are reused.
@@ -170,7 +170,7 @@ def report(
 ) -> None:
     """Write the report card of a finished campaign.
 
-    It shows the quality of the selection and the cost of the campaign. A labelling run has no report card.
+    It shows the quality of the selection and the cost of the campaign. Labelling and training runs have no report card.
     """
     from aiida_mlip_autopipe.cli.console import console, print_json
     from aiida_mlip_autopipe.cli.provenance.opening import opened

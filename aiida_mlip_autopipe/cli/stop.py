@@ -16,7 +16,7 @@ def kill(
     ] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
-    """Stop a campaign or a labelling run.
+    """Stop a campaign, a labelling run or a training run.
 
     Running jobs write a checkpoint, and their results are retrieved. All other jobs are killed. To continue from
     the checkpoints, use `resume`.

@@ -1,19 +1,20 @@
-"""``mlip-autopipe train``: fine-tune a model on the labels of a dataset."""
+"""``mlip-autopipe train``: fine-tune a model on the labels of a dataset, or train a new one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode
 
-    from aiida_mlip_autopipe.campaigns.training.runs import TrainingPlan, TrainingProgress
+    from aiida_mlip_autopipe.campaigns.progress import Progress
+    from aiida_mlip_autopipe.campaigns.training.runs import TrainingPlan
     from aiida_mlip_autopipe.training.contract import Training
 
-train_app = typer.Typer(help='Fine-tune a model on the labels of a dataset.', no_args_is_help=True)
+train_app = typer.Typer(help='Fine-tune a model on the labels of a dataset, or train a new one.', no_args_is_help=True)
 
 ID = Annotated[str, typer.Argument(metavar='ID', help='Id of the training run.', show_default=False)]
 PROFILE = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
@@ -38,6 +39,9 @@ def run(
         str | None,
         typer.Option('--model', help='Model to fine-tune: a file, or a name such as 7net-0.', show_default=False),
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option('--recipe', help='Recipe: naive, replay or scratch.', show_default=False)
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option('--output', '-o', help='File for the trained model, such as model.pth.', show_default=False),
@@ -47,32 +51,41 @@ def run(
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
     profile: PROFILE = None,
 ) -> None:
-    """Fine-tune a model on the labels of a dataset.
+    """Fine-tune a model on the labels of a dataset, or train a new one.
 
     The progress is shown until the training ends. Ctrl-C does not stop it.
     """
-    from aiida_mlip_autopipe.campaigns.submission import Submitted
-    from aiida_mlip_autopipe.campaigns.training.runs import load_training_run, plan_training, submit_training
-    from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config.training import load_training
     from aiida_mlip_autopipe.core.atomic_write import refuse_existing
-    from aiida_mlip_autopipe.installation.profile import open_profile
 
-    options: dict[str, Any] = {name: value for name, value in (('kind', kind), ('model', model)) if value is not None}
+    named = {'kind': kind, 'model': model, 'recipe': recipe}
+    options = {name: value for name, value in named.items() if value is not None}
     config = load_training(settings, options, overrides or ())
     if output is not None and not dry_run:
         refuse_existing(output, force)
+
+    from aiida_mlip_autopipe.campaigns.submission import Submitted
+    from aiida_mlip_autopipe.campaigns.training.runs import (
+        check_dataset_file,
+        load_training_run,
+        plan_training,
+        submit_training,
+    )
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.follow import outliving_ctrl_c
+    from aiida_mlip_autopipe.installation.profile import open_profile
+
+    check_dataset_file(file)
     open_profile(profile)
     if dry_run:
         _show_plan(plan_training(config, file))
         return
-    pks: list[int] = []
+    with outliving_ctrl_c() as submitted_as:
 
-    def announce(submitted: Submitted) -> None:
-        pks.append(submitted.pk)
-        console.print(f'training on [bold]{submitted.name}[/] submitted, id {submitted.pk}')
+        def announce(submitted: Submitted) -> None:
+            submitted_as(submitted.pk)
+            console.print(f'training on [bold]{submitted.name}[/] submitted, id {submitted.pk}')
 
-    try:
         submitted = submit_training(config, file, console.print, announce)
         if detach:
             console.print(f"show its progress with 'mlip-autopipe train status {submitted.pk}'")
@@ -81,11 +94,6 @@ def run(
             return
         node = load_training_run(submitted.uuid)
         _follow(node)
-    except KeyboardInterrupt:
-        if not pks:
-            raise
-        console.print(f"the training continues; follow it with 'mlip-autopipe train status {pks[-1]}'", style='yellow')
-        raise typer.Exit(130) from None
     _finish(load_training_run(submitted.uuid), output, force=force)
 
 
@@ -96,7 +104,8 @@ def status(
     profile: PROFILE = None,
 ) -> None:
     """Show the progress of a training run and, when it has finished, its errors."""
-    from aiida_mlip_autopipe.campaigns.training.runs import load_training_run, read_report, read_training
+    from aiida_mlip_autopipe.campaigns.progress import read_progress
+    from aiida_mlip_autopipe.campaigns.training.runs import load_training_run, read_report
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.profile import open_profile
 
@@ -106,7 +115,11 @@ def status(
         _follow(node)
         node = load_training_run(identifier)
     else:
-        console.print(_describe(read_training(node)), markup=False)
+        progress = read_progress(node)
+        console.print(_describe(progress), markup=False)
+        if progress.failure is not None:
+            console.print(f'failed: {progress.failure}', style='red', markup=False)
+            console.print(f"continue it with 'mlip-autopipe resume {node.pk}'")
     if node.is_finished_ok:
         _show_report(read_report(node))
 
@@ -134,33 +147,26 @@ def _follow(node: WorkChainNode) -> None:
     AutopipeError
         If it failed.
     """
-    from aiida_mlip_autopipe.campaigns.training.runs import watch_training
+    from aiida_mlip_autopipe.campaigns.progress import raise_if_failed, watch_campaign
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.codes import Code
-    from aiida_mlip_autopipe.core.errors import AutopipeError
 
     shown = ''
-    for progress in watch_training(node):
+    for progress in watch_campaign(node):
         line = _describe(progress)
         if line != shown:
             console.print(line, markup=False)
         shown = line
-    if progress.failure is not None:
-        raise AutopipeError(Code.CAMPAIGN_FAILED, f'training run {progress.pk} failed: {progress.failure}')
+    raise_if_failed(progress)
 
 
-def _describe(progress: TrainingProgress) -> str:
+def _describe(progress: Progress) -> str:
     """Return a line with the state of a training run and its last epoch."""
-    from aiida_mlip_autopipe.core.wording import counted
+    from aiida_mlip_autopipe.cli.follow import describe_training
 
-    last = progress.last
-    if last is None:
-        return f'{progress.state}: 0 of {counted(progress.n_epochs, "epoch")} finished'
-    errors = ''
-    if last.valid_energy_rmse_eV_atom is not None and last.valid_force_rmse_eV_A is not None:
-        energy, force = 1000 * last.valid_energy_rmse_eV_atom, last.valid_force_rmse_eV_A
-        errors = f', validation errors {energy:.1f} meV/atom and {force:.3f} eV/Å'
-    return f'{progress.state}: epoch {last.epoch} of {progress.n_epochs}{errors}'
+    assert progress.training is not None
+    line = f'{progress.stage}: {describe_training(progress.training)}'
+    line += ''.join(f'; job {one.pk} is paused: {one.reason}' for one in progress.paused)
+    return line + ('; the daemon is not running' if progress.waits_for_daemon else '')
 
 
 def _finish(node: WorkChainNode, output: Path | None, *, force: bool) -> None:
@@ -206,19 +212,25 @@ def _show_report(report: Training) -> None:
 
     from aiida_mlip_autopipe.campaigns.training.runs import errors_table
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
 
     listed = ', '.join(f'{symbol} {energy:+.4f}' for symbol, energy in report.offsets_eV.items())
     note = (
         '' if report.offsets_determined else ' (the compositions do not determine them; this is the smallest solution)'
     )
-    console.print(f'offsets, eV per atom: {listed}{note}', markup=False)
+    what = 'energies of the elements' if report.recipe == 'scratch' else 'offsets'
+    console.print(f'{what}, eV per atom: {listed}{note}', markup=False)
     if report.offsets_residual_eV_atom is not None:
-        console.print(
-            f'energies that the offsets do not explain: {1000 * report.offsets_residual_eV_atom:.1f} meV/atom'
-        )
+        console.print(f'energies that they do not explain: {1000 * report.offsets_residual_eV_atom:.1f} meV/atom')
+    if report.n_replayed:
+        left_out = f', left out because of large forces: {report.n_not_replayed}' if report.n_not_replayed else ''
+        console.print(f'replayed: {counted(report.n_replayed, "structure")} of other chemistry{left_out}')
     table = Table('set', 'frames', 'energy meV/atom', 'force eV/Å', 'stress GPa', box=None)
     for split, n_frames, energy, force, stress in errors_table(report):
-        shown = ['' if None in pair else f'{pair[0]:.3g} → {pair[1]:.3g}' for pair in (energy, force, stress)]
+        shown = [
+            '' if after is None else f'{after:.3g}' if before is None else f'{before:.3g} → {after:.3g}'
+            for before, after in (energy, force, stress)
+        ]
         table.add_row(split, str(n_frames), *shown)
     console.print(table)
     console.print(f'best epoch: {report.best_epoch} of {len(report.epochs)}')

@@ -208,8 +208,9 @@ EXPLANATIONS = {
         'The job was stopped before its last epoch, usually by its time limit. It wrote a checkpoint.',
         'No action is needed: the next job continues from the checkpoint.',
     ),
-    'TrainingCalculation.ERROR_KILLED': Explanation('The job was killed.', 'No action is needed: it is repeated.'),
+    'TrainingCalculation.ERROR_KILLED': Explanation('The job was killed.', 'No action is needed: it is continued.'),
     'TrainingWorkChain.ERROR_NO_PROGRESS': Explanation('A job completed no epoch.', 'Increase `max_wallclock_s`.'),
+    'ERROR_REPLAY': Explanation('Too few structures can be made for replay.', 'Set `training.replay_file`.'),
     'ERROR_TRAINING_FAILED': Explanation('The trainer failed, or it cannot run.', "Read the job's `trainer.log`."),
     'ERROR_SAMPLING': Explanation(
         'No frames can be selected with these settings.',

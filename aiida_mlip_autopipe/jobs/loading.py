@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -152,3 +154,11 @@ def describe_loaded(
         'environment': environment,
         'versions': software_versions(loader.version()),
     }
+
+
+def release_memory() -> None:
+    """Return the memory of calculators that are no longer used, on the host and on a GPU."""
+    gc.collect()
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -10,7 +10,7 @@ LABELLING_VERSION = '1'
 """Increased by every change that affects the results of a labelling job, which also evaluates frames for a committee.
 Results of other versions are ignored."""
 
-TRAINING_VERSION = '1'
+TRAINING_VERSION = '2'
 """Increased by every change that affects the model of a training job. Results of other versions are ignored."""
 
 ASSESSMENT_VERSION = '1'

@@ -62,6 +62,8 @@ class TrainingData:
         Weights of these groups in the loss, if they are not 1.
     random_seed
         Random seed of the trainer.
+    replay
+        The file of frames of other chemistry with labels of the initial model; None if there are none.
     """
 
     name: str
@@ -77,26 +79,37 @@ class TrainingData:
     config_types: tuple[str, ...]
     weights: dict[str, float]
     random_seed: int
+    replay: Path | None = None
 
     @property
     def batch_size(self) -> int:
-        """Number of structures in a batch: small for a small set, so that an epoch has enough steps."""
-        wanted = 4 if self.n_train <= 500 else 8 if self.n_train <= 5000 else 16
-        # MACE drops an incomplete last batch, so it would train on nothing if a batch were larger than the set.
-        return min(wanted, max(1, self.n_train // 4))
+        """Number of structures in a batch."""
+        return choose_batch_size(self.n_train)
 
     @property
     def n_steps(self) -> int:
-        """Number of steps of the optimiser for a new model: 1000 for 50 rows, with at least 20 passes over the rows.
-
-        A fixed number of epochs would leave a small set with too few steps: 200 epochs of 50 rows left errors of
-        several electronvolts in the energies.
-        """
-        return int(max(1000 * max(1.0, self.n_train / 50) ** 0.25, 20 * self.n_train / self.batch_size))
+        """Number of steps of the optimiser for a new model."""
+        return choose_n_steps(self.n_train)
 
     def relative(self, path: str) -> str:
         """Return the path of an existing file relative to the folder of the config."""
         return os.path.relpath(path, self.folder)
+
+
+def choose_batch_size(n_train: int) -> int:
+    """Return the number of structures in a batch: small for a small set, so that an epoch has enough steps."""
+    wanted = 4 if n_train <= 500 else 8 if n_train <= 5000 else 16
+    # MACE drops an incomplete last batch, so it would train on nothing if a batch were larger than the set.
+    return min(wanted, max(1, n_train // 4))
+
+
+def choose_n_steps(n_train: int) -> int:
+    """Return the number of steps of the optimiser for a new model: 1000 for 50 rows, at least 20 passes over the rows.
+
+    A fixed number of epochs would leave a small set with too few steps: 200 epochs of 50 rows left errors of several
+    electronvolts in the energies.
+    """
+    return int(max(1000 * max(1.0, n_train / 50) ** 0.25, 20 * n_train / choose_batch_size(n_train)))
 
 
 @dataclass(frozen=True)

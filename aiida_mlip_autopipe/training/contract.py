@@ -18,6 +18,8 @@ CHECKPOINT_FILE = 'checkpoint.tar'
 MODEL_FILE = 'trained'
 """Name of the trained model without its suffix, which depends on the trainer."""
 TRAINING_FILE = 'training.json'
+REPLAY_FILE = 'replay.extxyz'
+"""Structures of other chemistry; in the work folder, those with labels of the initial model."""
 LOG_FILE = 'trainer.log'
 WORK_FOLDER = 'trainer'
 
@@ -35,6 +37,10 @@ class TrainingJob(AnyJob):
     """The file of each set. Those for training and validation are required."""
     random_seed: int = Field(ge=0)
     """Random seed of the trainer."""
+    replay: str | None = None
+    """The file of structures for replay, without labels; None if there are none."""
+    isolated_atom_energies_eV: dict[str, float] | None = None
+    """Energies of isolated atoms in eV at the level of the labels; None if one of them is unknown."""
 
 
 class Epoch(Settings):
@@ -71,16 +77,23 @@ class Training(Settings):
     """Version of its package."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The trainer's own config of the last leg."""
+    recipe: str = 'naive'
+    """How the model is trained."""
     n_frames: dict[Split, int]
     """Number of frames of each set."""
+    n_replayed: int = 0
+    """Number of structures of other chemistry that are replayed with labels of the initial model."""
+    n_not_replayed: int = 0
+    """Number of structures that were left out, because the forces of the initial model are too large."""
     offsets_eV: dict[str, float] = Field(default_factory=dict)
-    """Energy per atom that was added to each element of the initial model, in eV."""
+    """Energy per atom that was added to each element of the initial model, in eV; for a new model, its energy per atom
+    of each element without interactions."""
     offsets_determined: bool = True
     """Whether the compositions determine the offsets. If not, they are the smallest solution."""
     offsets_residual_eV_atom: float | None = None
     """Root mean square of the energy differences that the offsets do not explain, in eV per atom."""
     initial_errors: dict[Split, Errors] = Field(default_factory=dict)
-    """Errors of the initial model, with the offsets added to it."""
+    """Errors of the initial model, with the offsets added to it; empty for a new model."""
     final_errors: dict[Split, Errors] = Field(default_factory=dict)
     """Errors of the trained model."""
     epochs: tuple[Epoch, ...] = ()
@@ -95,3 +108,8 @@ class Training(Settings):
     """The epochs after which the training was interrupted and continued."""
     wall_time_s: float = 0.0
     """Wall time of the trainer in seconds, over all legs."""
+
+    @property
+    def n_done(self) -> int:
+        """Number of epochs that are finished."""
+        return self.epochs[-1].epoch if self.epochs else 0

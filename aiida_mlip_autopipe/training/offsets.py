@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,5 +54,16 @@ def fit_offsets(structures: Sequence[Atoms], differences_eV: Sequence[float]) ->
     n_atoms = counts.sum(axis=1)
     fractions, targets = counts / n_atoms[:, None], np.asarray(differences_eV) / n_atoms
     fitted, _, rank, _ = np.linalg.lstsq(fractions, targets, rcond=RELATIVE_CUTOFF)
-    residual = float(np.sqrt(np.mean((targets - fractions @ fitted) ** 2)))
-    return Offsets(dict(zip(symbols, map(float, fitted), strict=True)), residual, bool(rank == len(symbols)))
+    energies = dict(zip(symbols, map(float, fitted), strict=True))
+    return Offsets(energies, residual_of(structures, differences_eV, energies), bool(rank == len(symbols)))
+
+
+def residual_of(
+    structures: Sequence[Atoms], differences_eV: Sequence[float], energies_eV: Mapping[str, float]
+) -> float:
+    """Return the root mean square of the differences per atom that energies of the elements do not explain, in eV."""
+    left = [
+        (difference - sum(energies_eV[symbol] for symbol in atoms.symbols)) / len(atoms)
+        for atoms, difference in zip(structures, differences_eV, strict=True)
+    ]
+    return float(np.sqrt(np.mean(np.square(left))))

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import islice, product
 from math import gcd
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from ase.io import read
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -95,6 +97,51 @@ def drift_structures(
         *_crystals(sorted(set(elements)), partners, n - n_others, random_seed, 'drift'),
         *_crystals(partners, partners, n_others, random_seed, 'drift of other elements'),
     ]
+
+
+def read_replay_file(
+    path: Path, elements: Collection[str], supported: Collection[str] | None
+) -> tuple[list[Atoms], tuple[str, ...]]:
+    """Return the structures of a file that may be replayed, and what was left out.
+
+    Parameters
+    ----------
+    path
+        A file in any format that ASE reads.
+    elements
+        The elements of the dataset. Frames that contain no others are left out.
+    supported
+        The elements that the model supports; frames with others are left out. None if they are unknown.
+
+    Raises
+    ------
+    AutopipeError
+        If the file cannot be read, or no frame is left.
+    """
+    try:
+        frames = read(path, ':')
+    except Exception as error:  # the readers of ASE raise exceptions of various types
+        raise AutopipeError(Code.FILE_UNREADABLE, f'training.replay_file: {path} cannot be read: {error}') from error
+    labelled = [frame for frame in frames if is_labelled_system(frame, elements)]
+    unknown = [frame for frame in frames if supported is not None and not set(frame.symbols) <= set(supported)]
+    left_out = {id(frame) for frame in (*labelled, *unknown)}
+    kept = [frame for frame in frames if id(frame) not in left_out]
+    reasons = (
+        (labelled, 'contain only elements of the dataset, whose errors they would teach again'),
+        (unknown, 'contain elements that the model does not support'),
+    )
+    notes = tuple(
+        f'training.replay_file: {len(some)} of {counted(len(frames), "frame")} left out, because they {reason}'
+        for some, reason in reasons
+        if some
+    )
+    if not kept:
+        raise AutopipeError(
+            Code.VALUE_INVALID,
+            f'training.replay_file: no frame of {path} is left ({"; ".join(notes) or "it is empty"}); use frames of '
+            'other element systems',
+        )
+    return [Atoms(one.numbers, one.positions, cell=one.cell, pbc=one.pbc) for one in kept], notes
 
 
 def is_labelled_system(atoms: Atoms, elements: Collection[str]) -> bool:

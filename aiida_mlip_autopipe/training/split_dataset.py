@@ -13,15 +13,14 @@ from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.phrases import combine_faults
-from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.relabel import choose_labels
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings, export_splits, set_paths, split_rows
-from aiida_mlip_autopipe.storage.sets.stored import has_stored_splits
 from aiida_mlip_autopipe.structures.rows.level import describe_difference
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.structures.rows.splits import Split
 from aiida_mlip_autopipe.training.base import FineTuning
+from aiida_mlip_autopipe.training.sets import complete_settings
 from aiida_mlip_autopipe.training.write import check_request, write_trainer_config
 
 
@@ -127,7 +126,7 @@ def split_dataset(
         rows = list(dataset.query())
     if labels is not None:
         rows = choose_labels(rows, labels)
-    values, notes = _complete(settings or {}, rows, trainers)
+    values, notes = complete_settings(settings or {}, rows, needs_valid=bool(trainers))
     result = split_rows(rows, _validate(values), random_seed=random_seed)
     if trainers and 'valid' not in result.splits:
         raise AutopipeError(
@@ -157,27 +156,6 @@ def split_dataset(
         WrittenSet(split, path, report['n_rows'][split], report['n_groups'][split]) for split, path in paths.items()
     )
     return SplitDataset(sets, configs, tuple(lacking), remarks, report)
-
-
-def _complete(
-    settings: Mapping[str, Any], rows: Sequence[Row], trainers: Sequence[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the settings with the defaults that depend on the rows, and what the user should know about them."""
-    values, notes = dict(settings), []
-    stored = [row.key_value_pairs.get('split') for row in rows]
-    if values.get('by') is None:
-        values['by'] = 'stored' if not values.get('hold_out') and has_stored_splits(rows) else 'parent'
-    n_stored = len(rows) - stored.count(None)
-    if values['by'] != 'stored' and n_stored:
-        notes.append(
-            f'a set is stored in {n_stored} of {counted(len(rows), "row")}, but new sets are drawn from all rows'
-        )
-    if values['by'] == 'stored' and 0 < n_stored < len(rows):
-        notes.append(f'a set is stored in {n_stored} of {len(rows)} rows; the other rows are used for training')
-    if values['by'] == 'stored' and trainers and 'valid' not in stored and 'valid_fraction' not in values:
-        values['valid_fraction'] = SplitSettings().valid_fraction
-        notes.append('no validation set is stored; whole groups of the training rows are used for validation')
-    return values, notes
 
 
 def _warn_of_levels(rows: Sequence[Row]) -> list[str]:

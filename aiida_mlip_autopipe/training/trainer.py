@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from aiida_mlip_autopipe.calculators import CALCULATORS, CalculatorSettings
-from aiida_mlip_autopipe.core.fields import InputModel, OneLine
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import InputFile, InputModel, OneLine, fault
 from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.jobs.resources import JobResources
 from aiida_mlip_autopipe.storage.sets.split import SplitSettings
 from aiida_mlip_autopipe.structures.rows.row import Row
-from aiida_mlip_autopipe.training.base import Config, FineTuning, TrainingData
+from aiida_mlip_autopipe.training.base import (
+    CUTOFF_A,
+    Config,
+    FineTuning,
+    TrainingData,
+    choose_batch_size,
+    choose_n_steps,
+)
 from aiida_mlip_autopipe.training.contract import Epoch
 from aiida_mlip_autopipe.training.offsets import Offsets
+
+Recipe = Literal['naive', 'replay', 'scratch']
 
 OF_THE_MODEL = {'model', 'model_sha256', 'store_model', 'device'}
 """Settings of the model, which is a separate input of a job."""
 OF_THE_RUN = {'code', 'resources', 'max_jobs', 'sets', 'random_seed'}
 """Settings that decide where a training job runs and which rows it uses, but not how it trains."""
+OF_REPLAY = {'n_replay', 'replay_file'}
+"""Settings of the structures for ``recipe: replay``, which are a separate input of a job."""
+OF_SCRATCH = {'n_channels', 'max_l', 'cutoff_A'}
+"""Settings of a new model, for ``recipe: scratch``."""
+N_EPOCHS = 40
+N_REPLAY = 50
+NEW_MODEL = 'new'
+"""The name of a model that has no file yet."""
 
 
 class TrainerSettings(Settings):
@@ -32,9 +51,11 @@ class TrainerSettings(Settings):
 
     kind: str
     """The trainer, which is also the kind of calculator that uses the model."""
-    recipe: Literal['naive'] = 'naive'
-    """How the model is trained. ``naive`` fine-tunes all its weights on the rows of the dataset alone."""
-    model: InputModel
+    recipe: Recipe = 'naive'
+    """How the model is trained. ``naive`` fine-tunes all its weights on the rows of the dataset alone. ``replay`` also
+    uses structures of other chemistry with labels of the initial model, which the model would forget otherwise.
+    ``scratch`` trains a new model."""
+    model: InputModel | None = Field(default=None, validate_default=True)
     """The model to fine-tune: a file, or the name of a model that the package of the trainer ships."""
     model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
     """sha256 of the model file. A job refuses any other file. The default is the sha256 of the submitted file."""
@@ -42,19 +63,32 @@ class TrainerSettings(Settings):
     """Whether AiiDA stores the content of the initial model. Shipped models are never stored."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Device on which the model is trained. ``auto`` selects a GPU if one is available."""
-    n_epochs: int = Field(default=40, ge=1)
-    """Number of passes over the training set."""
+    n_epochs: int | None = Field(default=None, ge=1)
+    """Number of passes over the training set. By default, it is 40; for a new model, it depends on the number of
+    training rows."""
     batch_size: int | None = Field(default=None, ge=1)
     """Number of structures in a batch. By default, it is 4 for up to 500 training rows, 8 for up to 5000, otherwise 16,
     and at most a quarter of the training rows."""
-    learning_rate: float = Field(default=0.001, gt=0)
-    """Learning rate of the first epoch."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Learning rate of the first epoch. The default depends on the trainer and the recipe."""
+    n_replay: int = Field(default=N_REPLAY, ge=1)
+    """Number of structures of other chemistry that are made for ``recipe: replay``."""
+    replay_file: InputFile | None = None
+    """Structures for ``recipe: replay``, in any format that ASE reads, instead of those that are made. Frames of the
+    training data of the initial model are best. Labels in the file are not used."""
+    n_channels: int | None = Field(default=None, ge=1)
+    """Number of channels of a new model. The default depends on the number of training rows."""
+    max_l: int | None = Field(default=None, ge=0, le=4)
+    """Maximum rotation order of the features of a new model. The default depends on the trainer and the number of
+    training rows."""
+    cutoff_A: float = Field(default=CUTOFF_A, gt=0)
+    """Cutoff of a new model in Å."""
     sets: SplitSettings | None = None
     """How the rows are divided into sets for training, validation and testing. By default, these are the sets that are
     stored in the rows; without stored sets, a tenth of the rows, in whole groups, is used for validation and nothing is
     held out for testing."""
     random_seed: int = Field(default=0, ge=0)
-    """Random seed of the sets, of the order of the rows and of the trainer."""
+    """Random seed of the sets, of the order of the rows, of the structures for replay and of the trainer."""
     code: OneLine | None = None
     """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
     calculator."""
@@ -63,14 +97,68 @@ class TrainerSettings(Settings):
     max_jobs: int = Field(default=10, ge=1)
     """Maximum number of jobs, each of which continues the training after the wall time of the previous one."""
 
+    default_model: ClassVar[str | None] = None
+    learning_rates: ClassVar[dict[Recipe, float]]
+    steps_ratio: ClassVar[int] = 1
+    """Number of steps for a new model, divided by that of `choose_n_steps`."""
+
+    @field_validator('model')
+    @classmethod
+    def _choose_model(cls, model: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get('recipe') == 'scratch':
+            if model is not None:
+                raise fault(Code.VALUES_EXCLUDE, 'must be left out for recipe: scratch, which trains a new model')
+            return None
+        model = model or cls.default_model
+        if model is None:
+            raise PydanticKnownError('missing')
+        return model
+
+    @model_validator(mode='after')
+    def _refuse_unused(self) -> Self:
+        for recipe, names in (('replay', OF_REPLAY), ('scratch', OF_SCRATCH)):
+            if self.recipe != recipe and (unused := sorted(names & self.model_fields_set)):
+                raise fault(Code.VALUES_EXCLUDE, f'{unused[0]} requires recipe: {recipe}')
+        if {'n_replay', 'replay_file'} <= self.model_fields_set:
+            raise fault(Code.VALUES_EXCLUDE, 'all structures of replay_file are used; remove n_replay')
+        return self
+
     def calculator(self) -> CalculatorSettings:
         """Return the settings of the calculator that uses the model."""
         given = self.model_dump(include={'kind', *OF_THE_MODEL}, exclude_none=True)
-        return CALCULATORS.load(self.kind).settings_class.model_validate(given)
+        # A new model has no file yet.
+        return CALCULATORS.load(self.kind).settings_class.model_validate({'model': NEW_MODEL} | given)
 
-    def recipe_settings(self) -> dict[str, Any]:
-        """Return the settings that change the trained model, as JSON."""
-        return self.model_dump(mode='json', exclude=OF_THE_MODEL | OF_THE_RUN)
+    def complete(self, n_train: int) -> Self:
+        """Return the settings with the defaults that depend on the recipe and the number of training rows."""
+        n_epochs = N_EPOCHS
+        if self.recipe == 'scratch':
+            batch_size = self.batch_size or choose_batch_size(n_train)
+            n_epochs = max(2, -(-self.steps_ratio * choose_n_steps(n_train) // max(1, n_train // batch_size)))
+        return self.model_copy(
+            update={
+                'n_epochs': self.n_epochs or n_epochs,
+                'learning_rate': self.learning_rate or self.learning_rates[self.recipe],
+            }
+        )
+
+    def recipe_settings(self, n_train: int) -> dict[str, Any]:
+        """Return the settings that change the trained model, as JSON.
+
+        Parameters
+        ----------
+        n_train
+            Number of training rows.
+        """
+        unused = OF_THE_MODEL | OF_THE_RUN | OF_REPLAY | (set() if self.recipe == 'scratch' else OF_SCRATCH)
+        return self.complete(n_train).model_dump(mode='json', exclude=unused)
+
+    @classmethod
+    def of_job(cls, content: Mapping[str, Any]) -> Self:
+        """Return the settings from the content of `recipe_settings`."""
+        return cls.model_validate(
+            {**content} if content.get('recipe') == 'scratch' else {**content, 'model': 'initial'}
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +177,8 @@ class Leg:
         The sets; their files are relative to ``folder``.
     device
         ``cpu`` or ``cuda``.
+    energies_eV
+        Energy per atom of each element in eV, for a new model.
     """
 
     folder: Path
@@ -96,6 +186,7 @@ class Leg:
     n_done: int
     data: TrainingData
     device: str
+    energies_eV: Mapping[str, float] = field(default_factory=dict)
 
 
 class Trainer(ABC):
@@ -104,7 +195,7 @@ class Trainer(ABC):
     Parameters
     ----------
     settings
-        An instance of the class's ``settings_class``.
+        An instance of the class's ``settings_class``, from `TrainerSettings.complete`.
     """
 
     settings_class: ClassVar[type[TrainerSettings]]
@@ -114,9 +205,21 @@ class Trainer(ABC):
     """Names of models that the trainer can fine-tune besides files."""
     suffix: ClassVar[str]
     """Suffix of a model file."""
+    uses_isolated_atoms: ClassVar[bool] = False
+    """Whether a new model takes the energies of isolated atoms, if they are known, instead of fitted energies."""
 
     def __init__(self, settings: Any):
         self.settings = settings
+
+    @property
+    def n_epochs(self) -> int:
+        """Number of passes over the training set."""
+        return int(self.settings.n_epochs)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the first epoch."""
+        return float(self.settings.learning_rate)
 
     @staticmethod
     @abstractmethod

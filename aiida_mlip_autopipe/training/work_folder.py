@@ -37,15 +37,33 @@ def pack_checkpoint(target: Path, files: Iterable[Path]) -> None:
     target
         The file.
     files
-        Files of one folder.
+        The state and the other files of a folder.
     """
     with atomic_write(target, overwrite=True) as unfinished, tarfile.open(unfinished, 'w') as archive:
-        for file in sorted(files):
+        # The state is the last file. If it can be read, the archive is complete.
+        for file in sorted(files, key=lambda path: (path.name == TRAINING_FILE, path.name)):
             content = file.read_bytes()
             # Without times and owners, equal states give equal files.
             member = tarfile.TarInfo(file.name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+
+
+def read_checkpoint(source: Path) -> Training:
+    """Read a checkpoint completely, and return its state.
+
+    Raises
+    ------
+    JobRefusedError
+        If the checkpoint is damaged.
+    """
+    content = _read(source)
+    if TRAINING_FILE not in content:
+        raise JobRefusedError(Code.CHECKPOINT_UNREADABLE, 'the checkpoint contains no state of a training run')
+    try:
+        return Training.model_validate_json(content[TRAINING_FILE])
+    except ValidationError as error:
+        raise _damaged(error) from error
 
 
 def unpack_checkpoint(source: Path, folder: Path) -> None:
@@ -54,17 +72,28 @@ def unpack_checkpoint(source: Path, folder: Path) -> None:
     Raises
     ------
     JobRefusedError
-        If the checkpoint is damaged.
+        If the checkpoint is damaged. In that case, nothing is written.
     """
+    read_checkpoint(source)
+    # The state is the last file, so a folder with a state is complete.
+    for name, data in sorted(_read(source).items(), key=lambda item: item[0] == TRAINING_FILE):
+        (folder / name).write_bytes(data)
+
+
+def _read(source: Path) -> dict[str, bytes]:
+    """Return the content of the files of a checkpoint."""
+    content = {}
     try:
         with tarfile.open(source) as archive:
             for member in archive:
-                content = archive.extractfile(member)
-                if content is not None:
+                file = archive.extractfile(member)
+                if file is not None:
                     # Only the name of a file is used, so that a forged archive cannot write elsewhere.
-                    (folder / Path(member.name).name).write_bytes(content.read())
-        state = read_state(folder)
-    except (OSError, tarfile.TarError, ValidationError) as error:
-        raise JobRefusedError(Code.CHECKPOINT_UNREADABLE, f'the checkpoint cannot be read: {error}') from error
-    if state is None:
-        raise JobRefusedError(Code.CHECKPOINT_UNREADABLE, 'the checkpoint contains no state of a training run')
+                    content[Path(member.name).name] = file.read()
+    except (OSError, tarfile.TarError) as error:
+        raise _damaged(error) from error
+    return content
+
+
+def _damaged(error: Exception) -> JobRefusedError:
+    return JobRefusedError(Code.CHECKPOINT_UNREADABLE, f'the checkpoint cannot be read: {error}')

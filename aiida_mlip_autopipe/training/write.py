@@ -16,8 +16,8 @@ from aiida_mlip_autopipe.storage.formats.one_level import require_one_level
 from aiida_mlip_autopipe.structures.rows.row import ISOLATED_ATOMS, Row, isolated_atom_energies
 from aiida_mlip_autopipe.structures.rows.splits import Split
 from aiida_mlip_autopipe.training.base import FineTuning, TrainingData, find_model
+from aiida_mlip_autopipe.training.formats.mace_config import REPLAY_DATA
 from aiida_mlip_autopipe.training.trainer import TRAINERS
-from aiida_mlip_autopipe.training.trainers.mace import REPLAY_DATA
 
 
 def check_request(trainers: Sequence[str], fine_tuning: FineTuning | None) -> None:

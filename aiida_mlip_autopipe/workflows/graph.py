@@ -28,6 +28,10 @@ SEED_LINK = 'job__seed'
 """The label of the link from a seed to its exploration."""
 LABELLING = 'aiida.workflows:mlip_autopipe.labelling'
 """The process type of a labelling run. It may be part of a campaign, or run without one."""
+TRAINING = 'aiida.workflows:mlip_autopipe.training'
+"""The process type of a training run. It may be part of a campaign, or run without one."""
+RUNS = (CAMPAIGN, LABELLING, TRAINING)
+"""The process types of what a user submits."""
 LABELLING_JOB = 'aiida.calculations:mlip_autopipe.label'
 """The process type of a job that labels structures."""
 LABELS_RECOVERY = 'aiida.calculations:mlip_autopipe.label.recover'
@@ -111,7 +115,7 @@ def find_output(campaign: orm.WorkChainNode, label: str) -> dict[str, Any] | Non
 def load_campaign(identifier: str) -> orm.WorkChainNode:
     """Return a campaign by its pk, its uuid (or the beginning of it) or its name; the newest if several match.
 
-    A labelling run that belongs to no campaign counts as one.
+    A labelling or training run that belongs to no campaign counts as one.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
         If the campaign does not exist.
     """
     query = orm.QueryBuilder().append(
-        orm.WorkChainNode, filters={'process_type': {'in': [CAMPAIGN, LABELLING]}, 'label': identifier}, tag='campaign'
+        orm.WorkChainNode, filters={'process_type': {'in': list(RUNS)}, 'label': identifier}, tag='campaign'
     )
     query.order_by({'campaign': {'id': 'desc'}})
     if found := query.first(flat=True):
@@ -129,24 +133,22 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
     except Exception as error:  # missing, ambiguous or malformed identifiers are the same to the user
         message = f"no campaign matches {identifier!r}; 'mlip-autopipe status' lists all campaigns"
         raise AutopipeError(Code.CAMPAIGN_MISSING, message) from error
-    if node.process_type != CAMPAIGN and not is_labelling_run(node):
+    if not is_run(node):
         message = f"{identifier!r} is not a campaign; 'mlip-autopipe status' lists all campaigns"
         raise AutopipeError(Code.CAMPAIGN_MISSING, message)
     return node
 
 
-def is_labelling_run(node: orm.Node) -> bool:
-    """Return whether a node is a labelling run that belongs to no campaign."""
-    return node.process_type == LABELLING and node.caller is None
+def is_run(node: orm.Node) -> bool:
+    """Return whether a node is a campaign, or a labelling or training run that belongs to none."""
+    return node.process_type == CAMPAIGN or (node.process_type in RUNS and node.caller is None)
 
 
 def list_campaigns() -> list[orm.WorkChainNode]:
-    """Return all campaigns of the profile, newest first, including labelling runs that belong to none."""
-    query = orm.QueryBuilder().append(
-        orm.WorkChainNode, filters={'process_type': {'in': [CAMPAIGN, LABELLING]}}, tag='campaign'
-    )
+    """Return all campaigns of the profile, newest first, and the labelling and training runs that belong to none."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'process_type': {'in': list(RUNS)}}, tag='campaign')
     found: list[orm.WorkChainNode] = query.order_by({'campaign': {'id': 'desc'}}).all(flat=True)
-    return [node for node in found if node.process_type == CAMPAIGN or is_labelling_run(node)]
+    return [node for node in found if is_run(node)]
 
 
 def is_stop_requested(pk: int | None) -> bool:
@@ -263,14 +265,14 @@ def extending_campaigns(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
 
 
 def _campaigns_naming(campaign: orm.WorkChainNode, metadata_input: str) -> list[orm.WorkChainNode]:
-    # The explorations and the labelling of a campaign also name the campaign that it resumes.
+    # The parts of a campaign also name the campaign that it resumes.
     filters = {
-        'process_type': {'in': [CAMPAIGN, LABELLING]},
+        'process_type': {'in': list(RUNS)},
         f'attributes.metadata_inputs.{metadata_input}': campaign.uuid,
     }
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters, tag='later')
     found = query.order_by({'later': {'id': 'asc'}}).all(flat=True)
-    return [node for node in found if node.process_type == CAMPAIGN or is_labelling_run(node)]
+    return [node for node in found if is_run(node)]
 
 
 def resumed_campaigns(uuid: str) -> list[orm.WorkChainNode]:

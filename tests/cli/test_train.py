@@ -1,5 +1,6 @@
 """Fine-tune a model as a user does, and explore with it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,10 @@ def test_settings_are_refused_before_the_profile_is_opened(run, empty_folder):
         done = run('train', 'run', 'si.db', *arguments)
         assert done.exit_code == EXIT_FAULT
         assert_refused(done.stderr, code, *words)
+    done = run('train', 'run', 'absent.db', '--kind', 'sevennet')
+    assert_refused(done.stderr, Code.FILE_MISSING, 'absent.db')
+    done = run('train', 'run', 'si.xyz', '--kind', 'sevennet')
+    assert_refused(done.stderr, Code.FILE_SUFFIX, 'si.xyz', 'dataset import')
     Path('si.pth').touch()
     done = run('train', 'run', 'si.db', '--kind', 'sevennet', '-o', 'si.pth')
     assert_refused(done.stderr, Code.FILE_EXISTS, 'si.pth')
@@ -48,8 +53,6 @@ def test_a_model_is_trained_exported_and_used_in_a_campaign(tmp_path_factory, em
         home('mlip-autopipe', 'setup', '--calculator', 'sevennet')
         write_silicon(empty_folder / 'si.db', (4, 2, 0))
         for arguments, code, words in (
-            (['absent.db', '--kind', 'sevennet'], Code.FILE_MISSING, ['absent.db']),
-            (['si.xyz', '--kind', 'sevennet'], Code.FILE_SUFFIX, ['si.xyz', 'dataset import']),
             (['si.db', '--kind', 'sevennet', '--model', '7net-mf-0'], Code.CHOICE_UNKNOWN, ['7net-mf-0', '7net-0']),
             (['si.db', '--kind', 'sevennet', 'training.batch_size=5'], Code.VALUE_INVALID, ['batch_size', '5', '4']),
             (['si.db', '--kind', 'mace', '--model', 'si.db'], Code.CODE_MISSING, ['setup --calculator mace']),
@@ -79,5 +82,39 @@ def test_a_model_is_trained_exported_and_used_in_a_campaign(tmp_path_factory, em
             print(json.dumps(sorted(set(jobs))))
         """)
         assert 'ExplorationCalculation' in users
+    finally:
+        home('verdi', 'daemon', 'stop', check=False)
+
+
+@pytest.mark.integration
+@pytest.mark.mlip
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+def test_a_training_run_that_is_stopped_and_killed_finishes_after_all_its_epochs(tmp_path_factory, empty_folder):
+    home = Home(tmp_path_factory.mktemp('home'))
+    try:
+        home('mlip-autopipe', 'setup', '--calculator', 'sevennet')
+        write_silicon(empty_folder / 'si.db', (12, 2, 0))
+        settings = ['training.n_epochs=12', 'training.batch_size=1']
+        shown = home('mlip-autopipe', 'train', 'run', 'si.db', '--kind', 'sevennet', *settings, '--detach').stdout
+        stopped = re.search(r'submitted, id (\d+)', shown).group(1)
+        home.wait_for(stopped, r'epoch [1-9] of 12', 600)
+        home('mlip-autopipe', 'kill', stopped)
+        assert 'failed' in home('mlip-autopipe', 'train', 'status', stopped).stdout
+        shown = home('mlip-autopipe', 'resume', stopped).stdout
+        resumed = re.search(r'submitted again, id (\d+)', shown).group(1)
+        home.wait_for(resumed, r'epoch [2-9] of 12', 600)
+        home('mlip-autopipe', 'explain', resumed)
+        for process in home.aiida_processes():
+            process.kill()
+        home('mlip-autopipe', 'resume', resumed)
+        home.wait_for(resumed, r'stage +finished', 900)
+        assert 'of 12' in home('mlip-autopipe', 'train', 'status', resumed).stdout
+        report = home.ask(f'print(json.dumps(orm.load_node({resumed}).outputs.report.get_dict()))')
+        assert [epoch['epoch'] for epoch in report['epochs']] == list(range(1, 13))
+        assert len(report['continued_after']) >= 2
+        listed = home('mlip-autopipe', 'status').stdout
+        assert [pk in listed for pk in (stopped, resumed)] == [True, True]
+        home('mlip-autopipe', 'explain', resumed)
     finally:
         home('verdi', 'daemon', 'stop', check=False)

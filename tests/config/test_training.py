@@ -15,19 +15,57 @@ def codes_of(error):
 def test_options_suffice_and_the_defaults_are_those_of_the_recipe():
     training = load_training(None, {'kind': 'sevennet'}).training
     assert isinstance(training, SevenNetTrainingSettings)
-    assert (training.model, training.n_epochs, training.learning_rate) == ('7net-0', 40, 0.001)
-    assert (training.learning_rate_factor, training.huber_delta, training.sets) == (0.95, 0.01, None)
-    assert training.recipe_settings() == {
+    assert (training.model, training.recipe, training.sets) == ('7net-0', 'naive', None)
+    assert training.recipe_settings(31) == {
         'kind': 'sevennet',
         'recipe': 'naive',
         'n_epochs': 40,
         'batch_size': None,
         'learning_rate': 0.001,
-        'learning_rate_factor': 0.95,
+        'learning_rate_factor': None,
         'huber_delta': 0.01,
         'force_weight': 1.0,
         'stress_weight': 0.01,
     }
+
+
+@pytest.mark.parametrize(
+    ('kind', 'recipe', 'learning_rate', 'n_epochs'),
+    [
+        ('sevennet', 'replay', 0.001, 40),
+        ('mace', 'naive', 0.001, 40),
+        ('mace', 'replay', 0.0001, 40),
+        # 1000 steps for 50 rows in batches of 4; SevenNet takes three times as many.
+        ('mace', 'scratch', 0.01, 84),
+        ('sevennet', 'scratch', 0.005, 250),
+    ],
+)
+def test_the_recipe_determines_the_learning_rate_and_the_number_of_epochs(kind, recipe, learning_rate, n_epochs):
+    model = {} if recipe == 'scratch' else {'model': 'initial'}
+    content = load_training(None, {'kind': kind, 'recipe': recipe, **model}).training.recipe_settings(50)
+    assert (content['learning_rate'], content['n_epochs']) == (learning_rate, n_epochs)
+    assert ('cutoff_A' in content) == (recipe == 'scratch')
+    assert 'n_replay' not in content
+    # A job accepts them, and finds nothing to complete.
+    settings_class = {'mace': MACETrainingSettings, 'sevennet': SevenNetTrainingSettings}[kind]
+    assert settings_class.of_job(content).recipe_settings(50) == content
+
+
+@pytest.mark.parametrize(
+    ('options', 'path', 'code'),
+    [
+        ({'kind': 'sevennet', 'recipe': 'scratch', 'model': '7net-0'}, 'training.model', Code.VALUES_EXCLUDE),
+        ({'kind': 'mace', 'recipe': 'replay'}, 'training.model', Code.VALUE_MISSING),
+        ({'kind': 'sevennet', 'n_replay': 4}, 'training', Code.VALUES_EXCLUDE),
+        ({'kind': 'sevennet', 'recipe': 'replay', 'max_l': 2}, 'training', Code.VALUES_EXCLUDE),
+        ({'kind': 'sevennet', 'recipe': 'replay', 'replay_file': 'no.xyz'}, 'training.replay_file', Code.FILE_MISSING),
+        ({'kind': 'sevennet', 'recipe': 'distil'}, 'training.recipe', Code.CHOICE_UNKNOWN),
+    ],
+)
+def test_settings_without_effect_are_refused(options, path, code):
+    with pytest.raises(ConfigError) as error:
+        load_training(None, options)
+    assert codes_of(error) == {path: code}
 
 
 def test_options_replace_the_file_and_overrides_replace_both(tmp_path):

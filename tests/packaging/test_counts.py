@@ -49,7 +49,7 @@ NEVER_ONE = {
     ('storage/imports/ase_files.py', 'width'): 'more than the number of columns in a line',
     ('storage/imports/checks.py', 'sizes[1]'): 'the larger of two numbers',
     ('training/split_dataset.py', 'len(levels)'): 'several levels',
-    ('training/split_dataset.py', 'len(rows)'): 'more rows than those with a set',
+    ('training/sets.py', 'len(rows)'): 'more rows than those with a set',
 }
 
 

@@ -9,12 +9,12 @@ REASONS = {
     ('generation/parallel.py', 'pickle'): 'the entries that this process itself passes to its worker processes',
     ('storage/formats/ace.py', 'to_pickle'): 'pacemaker reads pickled tables, which are only written here',
     (
-        'training/mace_files.py',
+        'training/formats/mace.py',
         'torch.load',
     ): 'a MACE model to fine-tune, which MACE itself loads in the same way, and the '
     'checkpoints that the trainer writes',
     (
-        'training/sevennet_checkpoint.py',
+        'training/formats/sevennet.py',
         'torch.load',
     ): 'a SevenNet checkpoint to fine-tune, which contains objects; the '
     'page about trust says so, and SevenNet itself has loaded it before',

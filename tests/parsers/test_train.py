@@ -9,6 +9,7 @@ from aiida_mlip_autopipe.calculations.training.train import TrainingCalculation
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.training.contract import CHECKPOINT_FILE, TRAINING_FILE, Epoch, Training
+from aiida_mlip_autopipe.training.work_folder import pack_checkpoint, write_state
 
 REPORT = Training(
     trainer='sevennet',
@@ -36,7 +37,7 @@ def parse(emt_code, tmp_path):
         retrieved.put_object_from_bytes(result.model_dump_json().encode(), contract.RESULT_FILE)
         retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
         retrieved.store()
-        contents = {'trained.pth': 'weights', CHECKPOINT_FILE: 'state', TRAINING_FILE: REPORT.model_dump_json()}
+        contents = {'trained.pth': 'weights', TRAINING_FILE: REPORT.model_dump_json()}
         for name in files:
             (tmp_path / name).write_text(contents.get(name, '{'))
         outputs, process = ParserFactory('mlip_autopipe.train').parse_from_node(
@@ -58,10 +59,43 @@ def test_the_model_and_the_report_of_a_finished_training_job_are_attached(parse)
     assert Training.model_validate(outputs['report'].get_dict()) == REPORT
 
 
-def test_a_training_job_that_stopped_has_a_checkpoint_and_no_model(parse):
-    outputs, process = parse([CHECKPOINT_FILE, 'trained.pth', TRAINING_FILE], outcome='out_of_walltime', last_step=1)
-    assert (process.exit_status, set(outputs)) == (400, {'result', 'checkpoint'})
-    assert outputs['checkpoint'].get_content() == 'state'
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Return a function that writes a checkpoint, and returns its content."""
+
+    def write():
+        (tmp_path / 'work').mkdir()
+        write_state(tmp_path / 'work', REPORT)
+        (tmp_path / 'work' / 'epoch_1.pth').write_bytes(b'weights')
+        pack_checkpoint(tmp_path / CHECKPOINT_FILE, (tmp_path / 'work').iterdir())
+        return (tmp_path / CHECKPOINT_FILE).read_bytes()
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ('fields', 'status'),
+    [
+        ({'outcome': 'out_of_walltime'}, 400),
+        ({'outcome': 'killed'}, 401),
+        ({'outcome': 'failed', 'message': 'CUDA out of memory'}, 336),
+    ],
+)
+def test_a_training_job_that_ended_early_has_its_checkpoint_and_no_model(parse, checkpoint, fields, status):
+    content = checkpoint()
+    outputs, process = parse(['trained.pth', TRAINING_FILE], last_step=1, **fields)
+    assert (process.exit_status, set(outputs)) == (status, {'result', 'checkpoint'})
+    assert outputs['checkpoint'].get_content(mode='rb') == content
+
+
+@pytest.mark.parametrize('outcome', ['killed', 'stopped', 'out_of_walltime'])
+def test_a_damaged_or_missing_checkpoint_is_not_continued(parse, checkpoint, tmp_path, outcome):
+    assert parse(outcome=outcome, last_step=1)[1].exit_status == 304
+    content = checkpoint()
+    for damaged in (b'no archive', content[:700]):
+        (tmp_path / CHECKPOINT_FILE).write_bytes(damaged)
+        outputs, process = parse(outcome=outcome, last_step=1)
+        assert (process.exit_status, set(outputs)) == (304, {'result'})
 
 
 @pytest.mark.parametrize(

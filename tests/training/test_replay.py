@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.io import write
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -9,6 +11,7 @@ from aiida_mlip_autopipe.training.replay import (
     OF_REPLAY,
     drift_structures,
     is_labelled_system,
+    read_replay_file,
     replay_structures,
 )
 
@@ -63,6 +66,20 @@ def test_only_elements_that_the_model_supports_are_used():
     assert set(systems(drift_structures(['Si'], 4, 0, supported))) == {frozenset(('Si', 'S'))}
     with refused(Code.ELEMENT_UNSUPPORTED):
         replay_structures(['Cu', 'Au'], 4, 0, ['Cu', 'Au'])
+
+
+def test_frames_of_labelled_systems_and_unknown_elements_are_left_out_of_a_file(tmp_path):
+    path = tmp_path / 'own.xyz'
+    write(path, [bulk('Si'), bulk('SiC', 'zincblende', a=4.4), bulk('Cu'), bulk('Po', a=3.3)])
+    frames, notes = read_replay_file(path, ['Si'], ['Si', 'C', 'Cu'])
+    assert [str(frame.symbols) for frame in frames] == ['SiC', 'Cu']
+    assert len(notes) == 2
+    assert read_replay_file(path, ['Ge'], None)[1] == ()
+    with refused(Code.VALUE_INVALID, 'own.xyz'):
+        read_replay_file(path, ['Si', 'C', 'Cu', 'Po'], None)
+    path.write_text('no frames')
+    with refused(Code.FILE_UNREADABLE, 'own.xyz'):
+        read_replay_file(path, ['Si'], None)
 
 
 def test_no_element_is_replayed_and_used_for_drift():

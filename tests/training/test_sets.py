@@ -8,7 +8,7 @@ from support.silicon import write_silicon
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import SplitSettings
 from aiida_mlip_autopipe.training.errors import read_frames
-from aiida_mlip_autopipe.training.sets import choose_sets, write_sets
+from aiida_mlip_autopipe.training.sets import choose_sets, complete_settings, write_sets
 
 
 def test_stored_sets_are_used_by_default(tmp_path):
@@ -25,6 +25,32 @@ def test_without_stored_sets_whole_groups_are_held_out_for_validation_only():
     groups = {row.key_value_pairs['parent'] for row, split in zip(rows, splits, strict=True) if split == 'valid'}
     others = {row.key_value_pairs['parent'] for row, split in zip(rows, splits, strict=True) if split == 'train'}
     assert not groups & others
+
+
+def test_a_stored_test_set_is_kept_and_a_missing_validation_set_is_drawn_with_a_warning(tmp_path):
+    rows = [
+        replace(row, key_value_pairs={**row.key_value_pairs, 'split': 'test' if number < 2 else 'train'})
+        for number, row in enumerate(write_silicon(tmp_path / 'si.db', (12, 1, 0)))
+    ]
+    result = choose_sets(rows, None, 0)
+    assert result.splits[:2] == ('test', 'test')
+    assert {'train', 'valid'} <= set(result.splits[2:])
+    assert len(result.report['warnings']) == 1
+    # The same defaults as those of `dataset split`.
+    values, notes = complete_settings({}, rows, needs_valid=True)
+    assert values['by'] == 'stored'
+    assert notes == result.report['warnings']
+
+
+def test_fractions_that_contradict_stored_sets_are_refused(tmp_path):
+    rows = write_silicon(tmp_path / 'si.db', (8, 2, 2))
+    with refused(Code.VALUES_EXCLUDE, 'valid_fraction'):
+        choose_sets(rows, SplitSettings(valid_fraction=0.2), 0)
+    assert set(choose_sets(rows, SplitSettings(by='parent', valid_fraction=0.2), 0).splits) == {
+        'train',
+        'valid',
+        'test',
+    }
 
 
 def test_rows_without_labels_and_sets_without_rows_are_refused(tmp_path):

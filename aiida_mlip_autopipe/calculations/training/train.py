@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,23 +13,25 @@ from aiida.engine import CalcJobProcessSpec
 from pydantic import Field, ValidationError
 
 from aiida_mlip_autopipe.calculations import validators
-from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.calculations.job import CheckpointedJob
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.structures.rows.row import Row, isolated_atom_energies
 from aiida_mlip_autopipe.structures.rows.splits import Split
 from aiida_mlip_autopipe.training.contract import (
     CHECKPOINT_FILE,
     LOG_FILE,
     MODEL_FILE,
+    REPLAY_FILE,
     SETS_FILE,
     START_CHECKPOINT_FILE,
     TRAINING_FILE,
     TrainingJob,
 )
 from aiida_mlip_autopipe.training.sets import write_sets
-from aiida_mlip_autopipe.training.trainer import OF_THE_MODEL, OF_THE_RUN, TRAINERS
+from aiida_mlip_autopipe.training.trainer import OF_REPLAY, OF_THE_MODEL, OF_THE_RUN, TRAINERS
 
 
 def write_job(inputs: Mapping[str, Any], calculator: dict[str, Any], folder: Path, **fields: Any) -> None:
@@ -47,19 +49,30 @@ def write_job(inputs: Mapping[str, Any], calculator: dict[str, Any], folder: Pat
         Fields of ``job.json`` that do not follow from these inputs.
     """
     random_seed = inputs['random_seed'].value
-    sets = write_sets(folder / SETS_FILE, inputs['dataset'].rows(), inputs['splits'].get_list(), random_seed)
+    rows = inputs['dataset'].rows()
+    sets = write_sets(folder / SETS_FILE, rows, inputs['splits'].get_list(), random_seed)
+    is_new = inputs['training'].get_dict().get('recipe') == 'scratch'
     job = TrainingJob(
         training_version=inputs['training_version'].value,
         calculator=calculator,
         training=inputs['training'].get_dict(),
         sets=sets,
         random_seed=random_seed,
+        replay=REPLAY_FILE if 'replay' in inputs else None,
+        isolated_atom_energies_eV=_isolated_atoms(rows) if is_new else None,
         **fields,
     )
     (folder / contract.JOB_FILE).write_text(job.model_dump_json(indent=2))
 
 
-class TrainingCalculation(CalculatorJob):
+def _isolated_atoms(rows: Sequence[Row]) -> dict[str, float] | None:
+    """Return the energies of isolated atoms in eV. A potential only extrapolates to them, so its own are not used."""
+    *_, last = rows
+    level = last.level
+    return None if level is None or level.method == 'mlip' else isolated_atom_energies(rows)
+
+
+class TrainingCalculation(CheckpointedJob):
     """Runs ``python -m aiida_mlip_autopipe.training job.json`` with the input ``code``."""
 
     @classmethod
@@ -69,15 +82,15 @@ class TrainingCalculation(CalculatorJob):
         spec.input('dataset', valid_type=DatasetData, help='The dataset with the labels.')
         spec.input('splits', valid_type=orm.List, help='The set of each row: `train`, `valid` or `test`.')
         spec.input('training', valid_type=orm.Dict, help='The settings of the trainer, without the model.')
+        spec.input(
+            'replay',
+            valid_type=orm.SinglefileData,
+            required=False,
+            help='Structures for replay, which the initial model labels.',
+        )
         spec.input('random_seed', valid_type=orm.Int, help='Random seed of the order of the rows and of the trainer.')
         spec.input(
             'training_version', valid_type=orm.Str, help='Version of the method; increased when its results change.'
-        )
-        spec.input(
-            'checkpoint',
-            valid_type=orm.SinglefileData,
-            required=False,
-            help='The state of a training run that stopped.',
         )
         validators.set_validators(
             spec.inputs,
@@ -101,16 +114,7 @@ class TrainingCalculation(CalculatorJob):
             required=False,
             help='Learning curves, offsets, errors and the config of the trainer: the fields of `Training`.',
         )
-        spec.output(
-            'checkpoint', valid_type=orm.SinglefileData, required=False, help='The state from which a job continues.'
-        )
-        for status, label, message in (
-            (304, 'ERROR_CHECKPOINT_UNREADABLE', 'The checkpoint cannot be read: {reason}'),
-            (400, 'ERROR_OUT_OF_WALLTIME', 'The job stopped before its last epoch; its checkpoint is attached.'),
-            (401, 'ERROR_KILLED', 'The job was killed.'),
-            (420, 'ERROR_TRAINING_FAILED', 'The training failed: {reason}'),
-        ):
-            spec.exit_code(status, label, message=message, invalidates_cache=True)
+        spec.exit_code(420, 'ERROR_TRAINING_FAILED', message='The training failed: {reason}', invalidates_cache=True)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""
@@ -118,9 +122,10 @@ class TrainingCalculation(CalculatorJob):
         write_job(self.inputs, calculator, Path(folder.abspath), **self._shared_fields())
         calculation = self._make_calc_info(contract.JOB_FILE, module='aiida_mlip_autopipe.training')
         calculation.remote_symlink_list = links
-        if 'checkpoint' in self.inputs:
-            checkpoint = self.inputs.checkpoint
-            calculation.local_copy_list = [(checkpoint.uuid, checkpoint.filename, START_CHECKPOINT_FILE)]
+        files = (('checkpoint', START_CHECKPOINT_FILE), ('replay', REPLAY_FILE))
+        calculation.local_copy_list = [
+            (self.inputs[name].uuid, self.inputs[name].filename, file) for name, file in files if name in self.inputs
+        ]
         calculation.retrieve_list.append(LOG_FILE)
         model = f'{MODEL_FILE}{TRAINERS.load(self.inputs.training["kind"]).suffix}'
         calculation.retrieve_temporary_list = [model, TRAINING_FILE, CHECKPOINT_FILE]
@@ -130,10 +135,10 @@ class TrainingCalculation(CalculatorJob):
 def _check_settings(node: orm.Dict, port: Any) -> str | None:
     """Refuse settings that the trainer refuses, and those of the model and of the run, which are other inputs."""
     settings = node.get_dict()
-    if other := sorted((OF_THE_MODEL | OF_THE_RUN) & settings.keys()):
+    if other := sorted((OF_THE_MODEL | OF_THE_RUN | OF_REPLAY) & settings.keys()):
         return f'training.{other[0]}: not an input of a job'
     try:
-        TRAINERS.load(str(settings.get('kind'))).settings_class.model_validate(settings | {'model': 'initial'})
+        TRAINERS.load(str(settings.get('kind'))).settings_class.of_job(settings)
     except ValidationError as error:
         return '; '.join(f'training.{".".join(map(str, one["loc"]))}: {one["msg"]}' for one in error.errors())
     except AutopipeError as error:
@@ -142,9 +147,12 @@ def _check_settings(node: orm.Dict, port: Any) -> str | None:
 
 
 def _check_splits(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse sets that do not match the dataset, and a training run without a model."""
-    if 'model' not in inputs:
-        return 'model: missing; the trainer fine-tunes it'
+    """Refuse sets that do not match the dataset, and inputs that do not match the recipe."""
+    recipe = inputs['training'].get_dict().get('recipe', 'naive') if 'training' in inputs else 'naive'
+    if ('model' in inputs) == (recipe == 'scratch'):
+        return f'model: {"must be left out for" if recipe == "scratch" else "is required by"} recipe {recipe}'
+    if 'replay' in inputs and recipe != 'replay':
+        return f'replay: must be left out for recipe {recipe}'
     if not {'dataset', 'splits'} <= set(inputs):
         return None
     splits, n_rows = inputs['splits'].get_list(), inputs['dataset'].base.attributes.get('n_structures')

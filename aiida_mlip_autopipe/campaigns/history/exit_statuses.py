@@ -145,8 +145,13 @@ LABELS = {
         401: 'ERROR_MAXIMUM_ITERATIONS_EXCEEDED',
         402: 'ERROR_UNHANDLED_FAILURE',
         403: 'ERROR_NO_PROGRESS',
+        404: 'ERROR_OUT_OF_MEMORY',
+        405: 'ERROR_STOPPED',
         406: 'ERROR_JOBS_LOST',
+        407: 'ERROR_DEVICE_OUT_OF_MEMORY',
+        408: 'ERROR_FILES_UNREADABLE',
         420: 'ERROR_TRAINING_FAILED',
+        421: 'ERROR_REPLAY',
     },
 }
 """The labels by process class and number."""

@@ -26,11 +26,10 @@ from aiida_mlip_autopipe.campaigns.history.processes import (
     read_results,
     read_seed_ids,
 )
-from aiida_mlip_autopipe.campaigns.labelling.progress import read_records
+from aiida_mlip_autopipe.campaigns.labelling.progress import labelling_run, read_records
 from aiida_mlip_autopipe.campaigns.progress import (
     Progress,
     generation_reports,
-    labelling_run,
     read_progress,
 )
 from aiida_mlip_autopipe.generation import merge_reports

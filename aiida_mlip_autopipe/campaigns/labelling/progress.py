@@ -11,7 +11,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.wording import counted
-from aiida_mlip_autopipe.workflows.graph import LABELLING_COUNTS, LABELLING_JOB, LABELS_RECOVERY
+from aiida_mlip_autopipe.workflows.graph import LABELLING, LABELLING_COUNTS, LABELLING_JOB, LABELS_RECOVERY
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
 if TYPE_CHECKING:
@@ -43,6 +43,16 @@ class LabellingProgress:
     n_labelled: int
     n_failed: int
     n_jobs_running: int
+
+
+def labelling_run(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
+    """Return the labelling run of a campaign, or the campaign itself if it is one; None if there is none."""
+    if campaign.process_type == LABELLING:
+        return campaign
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(orm.WorkChainNode, with_incoming='campaign', filters={'process_type': LABELLING})
+    found: orm.WorkChainNode | None = query.first(flat=True)
+    return found
 
 
 def read_labelling(node: orm.WorkChainNode) -> LabellingProgress:

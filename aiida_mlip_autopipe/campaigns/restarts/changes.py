@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, is_local, read_code_environment, stored_environment
 from aiida_mlip_autopipe.installation.models import ensure_placed
 from aiida_mlip_autopipe.jobs.environment import Environment, compare_environments
+from aiida_mlip_autopipe.jobs.version import TRAINING_VERSION
 from aiida_mlip_autopipe.labelling import LABELLING_VERSION
 
 VERSIONS = {
@@ -24,6 +25,7 @@ VERSIONS = {
     'evaluation_version': LABELLING_VERSION,
     'labelling_version': LABELLING_VERSION,
     'descriptors_version': DESCRIPTORS_VERSION,
+    'training_version': TRAINING_VERSION,
 }
 """The inputs with the versions of the programs of the jobs, and their current values."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiida import orm
-from pydantic import ValidationError
 
 from aiida_mlip_autopipe.campaigns.submission import Announce, Submitted, submit_and_announce
 from aiida_mlip_autopipe.config.training import TrainingConfig
@@ -21,16 +19,12 @@ from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.structures.rows.splits import SPLITS
-from aiida_mlip_autopipe.training.contract import WORK_FOLDER, Epoch, Training
-from aiida_mlip_autopipe.training.work_folder import read_state
+from aiida_mlip_autopipe.training.contract import Training
+from aiida_mlip_autopipe.workflows.graph import TRAINING, load_campaign
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments
 from aiida_mlip_autopipe.workflows.inputs.models import place_models
 from aiida_mlip_autopipe.workflows.inputs.training import TrainingInputs, training_inputs
 from aiida_mlip_autopipe.workflows.training import TrainingWorkChain
-
-TRAINING = 'aiida.workflows:mlip_autopipe.training'
-"""The process type of a training run."""
-POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,31 +51,6 @@ class TrainingPlan:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TrainingProgress:
-    """The state of a training run.
-
-    Attributes
-    ----------
-    pk
-        The training.
-    state
-        ``created``, ``waiting``, ``running``, ``finished``, ``excepted`` or ``killed``.
-    n_epochs
-        Number of epochs that it will have.
-    last
-        The last finished epoch; on other computers, that of the jobs that have ended. None before the first one.
-    failure
-        Why it failed; None if it did not.
-    """
-
-    pk: int
-    state: str
-    n_epochs: int
-    last: Epoch | None
-    failure: str | None
-
-
 def plan_training(config: TrainingConfig, file: Path) -> TrainingPlan:
     """Return what a training run would do. Nothing is submitted.
 
@@ -91,14 +60,14 @@ def plan_training(config: TrainingConfig, file: Path) -> TrainingPlan:
         If the dataset, a code or the model cannot be used.
     """
     inputs = training_inputs(config.training, config.execution, _read_dataset(file), Environments())
-    assert inputs.job_code.model is not None
+    model = inputs.job_code.model
     return TrainingPlan(
         code=inputs.job_code.code.full_label,
-        model=inputs.job_code.model.name,
+        model='a new model' if model is None else model.name,
         n_rows=dict(inputs.sets.report['n_rows']),
         n_groups=dict(inputs.sets.report['n_groups']),
-        n_epochs=config.training.n_epochs,
-        warnings=tuple(inputs.sets.report['warnings']),
+        n_epochs=inputs.inputs['job']['training']['n_epochs'],
+        warnings=(*inputs.notes, *inputs.sets.report['warnings']),
     )
 
 
@@ -132,57 +101,28 @@ def submit_training(
     if ensure_daemon():
         notify('daemon started')
     found: TrainingInputs = training_inputs(config.training, config.execution, dataset, Environments(notify))
-    for warning in found.sets.report['warnings']:
+    for warning in (*found.notes, *found.sets.report['warnings']):
         notify(warning)
     place_models([found.job_code], notify)
-    return submit_and_announce(
-        announce, file.stem, file, TrainingWorkChain, **found.inputs, metadata={'label': file.stem}
-    )
+    # The run must not hide the campaign that wrote the dataset, which may have the name of the file.
+    name = f'{file.stem}-{config.training.kind}'
+    return submit_and_announce(announce, name, file, TrainingWorkChain, **found.inputs, metadata={'label': name})
 
 
 def load_training_run(identifier: str) -> orm.WorkChainNode:
-    """Return a training run by its pk or uuid.
+    """Return a training run by its pk, its uuid or its name; see `load_campaign`.
 
     Raises
     ------
     AutopipeError
-        If it does not exist.
+        If it does not exist, or is not a training run.
     """
-    try:
-        node = orm.load_node(identifier)
-    except Exception:  # missing, ambiguous or malformed identifiers are the same to the user
-        node = None
-    if node is None or node.process_type != TRAINING:
-        known = orm.QueryBuilder().append(orm.WorkChainNode, filters={'process_type': TRAINING}, project='id')
-        listed = ', '.join(map(str, sorted(known.all(flat=True)))) or 'none'
+    node = load_campaign(identifier)
+    if node.process_type != TRAINING:
         raise AutopipeError(
-            Code.CAMPAIGN_MISSING, f'no training run matches {identifier!r}; existing training runs: {listed}'
+            Code.CAMPAIGN_MISSING, f"{identifier!r} is not a training run; 'mlip-autopipe status' lists all runs"
         )
     return node
-
-
-def read_training(node: orm.WorkChainNode) -> TrainingProgress:
-    """Return the state of a training run at any time."""
-    epochs = _epochs(node)
-    failure = node.exit_message or node.process_status or node.process_state.value
-    return TrainingProgress(
-        pk=node.pk,
-        state=node.process_state.value,
-        n_epochs=node.inputs.job.training['n_epochs'],
-        last=epochs[-1] if epochs else None,
-        failure=failure if node.is_terminated and not node.is_finished_ok else None,
-    )
-
-
-def watch_training(node: orm.WorkChainNode) -> Iterator[TrainingProgress]:
-    """Yield the state of a training run until it ends."""
-    while True:
-        node = orm.load_node(node.pk)
-        progress = read_training(node)
-        yield progress
-        if node.is_terminated:
-            return
-        time.sleep(POLL_S)
 
 
 def read_report(node: orm.WorkChainNode) -> Training:
@@ -218,45 +158,42 @@ def _why_unfinished(node: orm.WorkChainNode) -> str:
     return node.exit_message or f'it is {node.process_state.value}'
 
 
-def _read_dataset(file: Path) -> DatasetData:
+def check_dataset_file(file: Path) -> None:
+    """Refuse a file that is not a dataset of this program by its name, or does not exist.
+
+    Raises
+    ------
+    AutopipeError
+        If the suffix is not ``.db``, or the file does not exist.
+    """
     if file.suffix != '.db':
         raise AutopipeError(
             Code.FILE_SUFFIX,
             f"{file} is not a database with the suffix .db; import it with 'mlip-autopipe dataset import'",
         )
+    if not file.is_file():
+        raise AutopipeError(Code.FILE_MISSING, f'the dataset {file} does not exist')
+
+
+def _read_dataset(file: Path) -> DatasetData:
+    check_dataset_file(file)
     return DatasetData.from_file(file)
 
 
-def _epochs(node: orm.WorkChainNode) -> tuple[Epoch, ...]:
-    """Return the epochs that a training run has finished, as far as this machine knows them."""
-    if 'report' in node.outputs:
-        return Training.model_validate(node.outputs.report.get_dict()).epochs
-    jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
-    last = max(jobs, key=lambda job: job.pk, default=None)
-    if last is None or last.computer.transport_type != 'core.local' or last.get_remote_workdir() is None:
-        return ()
-    try:
-        state = read_state(Path(last.get_remote_workdir(), WORK_FOLDER))
-    except (OSError, ValidationError):
-        return ()
-    return () if state is None else state.epochs
-
-
 def errors_table(report: Training) -> list[list[Any]]:
-    """Return a line for each set: its name, the number of frames, and the initial and final errors."""
+    """Return a line for each set: its name, the number of frames, and the initial and final errors.
+
+    The errors are those of the energy in meV per atom, of the forces in eV/Å and of the stress in GPa. The initial ones
+    are None for a new model, and those of the stress if no label has one.
+    """
     lines = []
     for split in SPLITS:
-        if split not in report.initial_errors:
+        if split not in report.final_errors:
             continue
-        before, after = report.initial_errors[split], report.final_errors[split]
-        stress = [None if one.stress_rmse_GPa is None else one.stress_rmse_GPa for one in (before, after)]
-        lines.append(
-            [
-                split,
-                before.n_frames,
-                (1000 * before.energy_rmse_eV_atom, 1000 * after.energy_rmse_eV_atom),
-                (before.force_rmse_eV_A, after.force_rmse_eV_A),
-                tuple(stress),
-            ]
-        )
+        before, after = report.initial_errors.get(split), report.final_errors[split]
+        line: list[Any] = [split, after.n_frames]
+        for name, factor in (('energy_rmse_eV_atom', 1000.0), ('force_rmse_eV_A', 1.0), ('stress_rmse_GPa', 1.0)):
+            pair = (getattr(before, name, None), getattr(after, name))
+            line.append(tuple(None if value is None else factor * value for value in pair))
+        lines.append(line)
     return lines

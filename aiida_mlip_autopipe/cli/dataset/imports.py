@@ -158,6 +158,8 @@ def _show(result: ImportedDataset, output: Path) -> None:
         note(f'without stress: {counted(result.without_stress, "periodic row")}', 'yellow')
     if result.n_groups_joined:
         note(f'{counted(result.n_groups_joined, "group")} joined with groups that have the same structures')
+    for warning in result.warnings:
+        note(warning, 'yellow')
     if result.isolated_atoms:
         energies = ', '.join(f'{symbol} {energy:g} eV' for symbol, energy in result.isolated_atoms.items())
         note(f'isolated atoms: {energies}')

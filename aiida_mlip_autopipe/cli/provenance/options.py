@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-ID_HELP = 'PK, UUID or name of a campaign or of a labelling run.'
+ID_HELP = 'PK, UUID or name of a campaign, labelling run or training run.'
 Identifier = Annotated[str, typer.Argument(metavar='ID', help=ID_HELP, show_default=False)]
 CAMPAIGN_HELP = 'PK, UUID or name of a campaign.'
 CampaignIdentifier = Annotated[str, typer.Argument(metavar='ID', help=CAMPAIGN_HELP, show_default=False)]

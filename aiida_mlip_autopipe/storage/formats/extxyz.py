@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -43,7 +44,7 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     n_rows = 0
     with path.open('w') as file:
         for row in require_one_level(rows):
-            file.write(_to_text(_with_labels(row)))
+            file.write(frame_text(_with_labels(row)))
             n_rows += 1
     return n_rows
 
@@ -57,7 +58,6 @@ def config_type(row: Row) -> str:
 def _with_labels(row: Row) -> Atoms:
     from ase.constraints import FixAtoms, constrained_indices
 
-    results = row.labels
     atoms = row.atoms.copy()
     fixed = constrained_indices(atoms, only_include=FixAtoms)
     atoms.set_constraint()
@@ -65,6 +65,12 @@ def _with_labels(row: Row) -> Atoms:
         atoms.set_array('fixed', np.isin(np.arange(len(atoms)), fixed))
     pairs = dict(row.key_value_pairs) | {'config_type': config_type(row)}
     atoms.info = {key: one_line(value) if isinstance(value, str) else value for key, value in pairs.items()}
+    add_labels(atoms, row.labels)
+    return atoms
+
+
+def add_labels(atoms: Atoms, results: Mapping[str, Any]) -> None:
+    """Add labels (energy, forces and, if there is one, stress, in ASE's units) to a frame, as `write_extxyz` does."""
     atoms.info['REF_energy'] = results['energy']
     atoms.arrays['REF_forces'] = results['forces']
     if 'stress' in results:
@@ -74,10 +80,9 @@ def _with_labels(row: Row) -> Atoms:
     atoms.arrays['forces'] = results['forces']
     if 'stress' in results:
         atoms.info['stress'] = voigt_6_to_full_3x3_stress(results['stress'])
-    return atoms
 
 
-def _to_text(atoms: Atoms) -> str:
+def frame_text(atoms: Atoms) -> str:
     """Return a frame as ASE's writer prints it. That writer formats the atoms one by one, which takes twice as long."""
     from ase.io.extxyz import output_column_format
 

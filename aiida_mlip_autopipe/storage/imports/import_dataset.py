@@ -83,6 +83,8 @@ class ImportedDataset:
         By the key of each other value: the number of rows that keep the value in their data, or cannot store it.
     faults
         The reason why each of the other frames was left out.
+    warnings
+        What limits the use of the dataset: rows of a single group cannot be divided into sets.
     remarks
         What the format does not store; see `convert_rows`.
     """
@@ -100,6 +102,7 @@ class ImportedDataset:
     kept: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     faults: list[AutopipeError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     remarks: dict[str, int] = field(default_factory=dict)
 
 
@@ -167,10 +170,25 @@ def import_dataset(
     written, result.n_copies, conflicts = leave_out_copies(rows)
     result.conflicts = [(names[id(first)], names[id(second)]) for first, second in conflicts]
     result.n_groups = len({row.key_value_pairs.get('parent', row.key_value_pairs.get('seed')) for row in written})
+    if result.n_groups == 1 and len(written) > 1:
+        result.warnings.append(_warn_of_one_group(len(files), group_by))
     result.without_stress = sum(row.atoms.pbc.all() and 'stress' not in row.atoms.calc.results for row in written)
     exported = convert_rows(target, written, overwrite=overwrite)
     result.n_rows, result.remarks = exported.n_rows, exported.remarks
     return result
+
+
+def _warn_of_one_group(n_files: int, group_by: GroupBy) -> str:
+    """Return why no sets can be drawn from the rows, and what helps. Frames of one run are too similar to divide."""
+    cause = (
+        'have the same composition'
+        if group_by == 'composition'
+        else 'are from one file, or from files that share structures'
+    )
+    text = f'all rows {cause} and form one group, so no validation or test set can be drawn from them'
+    if group_by == 'composition' and n_files > 1:
+        return f'{text}; if each file is an independent run, use --group-by file'
+    return f'{text}; write each independent run to a separate file, and import all of them with --group-by file'
 
 
 def shorten(faults: Sequence[AutopipeError], n_shown: int = 10) -> list[AutopipeError]:

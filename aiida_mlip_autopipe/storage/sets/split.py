@@ -183,8 +183,8 @@ def _refuse_empty(missing: Collection[str], n_groups: int, by: str) -> None:
         raise AutopipeError(
             Code.SPLIT_EMPTY,
             f'the rows have only {n_groups} group{"" if n_groups == 1 else "s"} by {by}, '
-            f'so {" and ".join(sorted(missing))} would be empty; group the rows in another way, '
-            f'or add seeds of another {by}',
+            f'so {" and ".join(sorted(missing))} would be empty; group the rows in another way, add seeds of another '
+            f"{by}, or import each independent run as a file of its own with 'dataset import --group-by file'",
         )
 
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ase.data import atomic_numbers
 from pydantic import Field
 
 from aiida_mlip_autopipe.structures.rows.row import Row
-from aiida_mlip_autopipe.training import mace_files
-from aiida_mlip_autopipe.training.base import CUTOFF_A, Config, FineTuning, TrainingData, find_model
+from aiida_mlip_autopipe.training.base import Config, FineTuning, TrainingData
 from aiida_mlip_autopipe.training.contract import Epoch
+from aiida_mlip_autopipe.training.formats import mace as mace_files
+from aiida_mlip_autopipe.training.formats.mace_config import (
+    BATCH_SIZES,
+    FOUNDATION_MODELS,
+    common_settings,
+    mace_config,
+    model_size,
+)
 from aiida_mlip_autopipe.training.offsets import Offsets
 from aiida_mlip_autopipe.training.trainer import Leg, Trainer, TrainerSettings
-
-# The names of foundation models in mace-torch 0.3.16, and of its replay data. MACE downloads them.
-FOUNDATION_MODELS = (
-    *('small', 'medium', 'large', 'small-0b', 'medium-0b', 'small-0b2', 'medium-0b2', 'large-0b2', 'medium-0b3'),
-    *('medium-mpa-0', 'small-omat-0', 'medium-omat-0', 'mace-matpes-pbe-0', 'mace-matpes-r2scan-0', 'mh-0', 'mh-1'),
-    *('small_off', 'medium_off', 'large_off', 'mace_omol'),
-)
-REPLAY_DATA = ('mp', 'matpes_pbe', 'matpes_r2scan', 'omat')
-# MACE evaluates the validation set this many times, and keeps the best checkpoint.
-N_VALIDATIONS = 50
-BATCH_SIZES = ('batch_size', 'valid_batch_size')
 
 
 class MACETrainingSettings(TrainerSettings):
@@ -46,12 +42,14 @@ class MACETrainingSettings(TrainerSettings):
     dtype: Literal['float32', 'float64'] = 'float64'
     """Floating-point type of the training."""
 
+    learning_rates: ClassVar = {'naive': 0.001, 'replay': 0.0001, 'scratch': 0.01}
+
 
 class MACETrainer(Trainer):
     """Trains with ``mace_run_train``.
 
-    MACE stores neither the state of its random number generator nor the weights before averaging. A training run that
-    was interrupted therefore differs slightly from an undisturbed one.
+    MACE stores neither the state of its random number generator nor the weights before averaging, from which it
+    continues. A training run that was interrupted therefore differs slightly from an undisturbed one.
     """
 
     settings_class = MACETrainingSettings
@@ -59,6 +57,11 @@ class MACETrainer(Trainer):
     command = 'mace_run_train --config'
     known_models = FOUNDATION_MODELS
     suffix = '.model'
+    uses_isolated_atoms = True
+
+    def __init__(self, settings: Any):
+        super().__init__(settings)
+        self._log: mace_files.ResultsLog | None = None
 
     @staticmethod
     def export_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTuning | None) -> Config:
@@ -76,17 +79,12 @@ class MACETrainer(Trainer):
             'name': mace_files.NAME,
             'seed': leg.data.random_seed,
             'work_dir': f'leg_{leg.number}',
-            'foundation_model': mace_files.START,
-            # Otherwise, the model would lose all elements that the dataset does not contain.
-            'foundation_model_elements': True,
-            # The offsets are part of the model.
-            'E0s': 'foundation',
-            'multiheads_finetuning': False,
+            **self._model(leg),
             **{f'{split}_file': mace_files.relative(path, leg.folder) for split, path in leg.data.files.items()},
             'energy_key': 'REF_energy',
             'forces_key': 'REF_forces',
             'stress_key': 'REF_stress',
-            'lr': settings.learning_rate,
+            'lr': self.learning_rate,
             'energy_weight': settings.energy_weight,
             'forces_weight': settings.force_weight,
             'stress_weight': settings.stress_weight,
@@ -94,24 +92,60 @@ class MACETrainer(Trainer):
             'clip_grad': settings.clip_grad,
             'ema': True,
             'ema_decay': settings.ema_decay,
-            'max_num_epochs': settings.n_epochs,
+            'max_num_epochs': self.n_epochs,
             'eval_interval': 1,
             'scheduler': 'ExponentialLR',
-            # The learning rate is constant.
-            'lr_scheduler_gamma': 1.0,
-            'patience': settings.n_epochs + 1,
+            # In fine-tuning, the learning rate is constant; that of a new model ends at a hundredth of its value.
+            'lr_scheduler_gamma': round(0.01 ** (1 / self.n_epochs), 6) if settings.recipe == 'scratch' else 1.0,
+            'patience': self.n_epochs + 1,
             'save_all_checkpoints': True,
             'restart_latest': leg.n_done > 0,
             'default_dtype': settings.dtype,
-            **_common(leg.data),
+            **common_settings(leg.data),
+            # With several heads, MACE always uses this loss, which needs stresses.
+            **({} if leg.data.replay is None else {'loss': 'universal', 'compute_stress': True}),
             'device': leg.device,
             **({} if settings.batch_size is None else dict.fromkeys(BATCH_SIZES, settings.batch_size)),
         }
         return mace_files.write_leg(leg, config), config
 
+    def _model(self, leg: Leg) -> dict[str, Any]:
+        """Return the part of the config about the model and its E0s."""
+        if self.settings.recipe == 'scratch':
+            channels, max_l = model_size(leg.data.n_train)
+            energies = {atomic_numbers[symbol]: energy for symbol, energy in leg.energies_eV.items()}
+            return {
+                'E0s': str(energies),
+                'atomic_numbers': str(list(leg.data.numbers)),
+                'model': 'MACE',
+                'r_max': self.settings.cutoff_A,
+                'num_channels': self.settings.n_channels or channels,
+                'max_L': max_l if self.settings.max_l is None else self.settings.max_l,
+            }
+        model = {
+            'foundation_model': mace_files.START,
+            # Otherwise, the model would lose all elements that the dataset does not contain.
+            'foundation_model_elements': True,
+            # The offsets are part of the model.
+            'E0s': 'foundation',
+            'multiheads_finetuning': leg.data.replay is not None,
+        }
+        if leg.data.replay is None:
+            return model
+        path = mace_files.relative(leg.data.replay, leg.folder)
+        # A second head keeps what the initial model knows. Without a validation file, MACE would draw validation frames
+        # from these at random; only the errors of the new frames decide which checkpoint is kept. Without the last key,
+        # MACE ignores the learning rate and the decay of the average.
+        return {**model, 'pt_train_file': path, 'pt_valid_file': path, 'force_mh_ft_lr': True}
+
     def collect(self, folder: Path, n_known: int) -> list[Epoch]:
         """Return the new epochs of the last leg, and move their checkpoints to the work folder."""
-        return mace_files.collect(folder, n_known)
+        path = mace_files.find_log(folder)
+        if path is None:
+            return []
+        if self._log is None or self._log.path != path:
+            self._log = mace_files.ResultsLog(path)
+        return [epoch for epoch in self._log.collect(folder) if epoch.epoch > n_known]
 
     def keep(self, folder: Path, best_epoch: int, last_epoch: int) -> list[Path]:
         """Remove all checkpoints but those of the best and the last epoch."""
@@ -120,210 +154,6 @@ class MACETrainer(Trainer):
     def write_model(self, folder: Path, best_epoch: int, target: Path) -> None:
         """Write the model after an epoch."""
         mace_files.write_model(folder, best_epoch, target)
-
-
-def mace_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTuning | None) -> Config:
-    """Return the config of ``mace_run_train``.
-
-    Parameters
-    ----------
-    data
-        The sets.
-    rows
-        Not used, since MACE reads the rows from the file.
-    fine_tuning
-        The model to fine-tune and, for replay, frames of its training data; None for a new model.
-
-    Raises
-    ------
-    AutopipeError
-        If the model or the frames for replay cannot be found.
-    """
-    files, comments = _files(data)
-    if fine_tuning is not None and fine_tuning.replay is None:
-        comments.append('MACE 0.3.16 ignores these E0s if the model has exactly as many elements as this dataset.')
-    if fine_tuning is None:
-        training, notes = _new_model(data)
-    elif fine_tuning.replay is None:
-        training, notes = _naive(data, fine_tuning.model)
-    else:
-        training, notes = _replay(data, fine_tuning.model, fine_tuning.replay)
-    return Config({**files, **training, **_common(data), 'device': 'cpu'}, tuple(comments), tuple(notes))
-
-
-def _common(data: TrainingData) -> dict[str, Any]:
-    return {
-        # This loss combines energy per atom, forces and stress.
-        **({'loss': 'universal', 'compute_stress': True} if data.has_stress else {'loss': 'weighted'}),
-        'error_table': 'PerAtomRMSEstressvirials' if data.has_stress else 'PerAtomRMSE',
-        **dict.fromkeys(BATCH_SIZES, data.batch_size),
-    }
-
-
-def _files(data: TrainingData) -> tuple[dict[str, Any], list[str]]:
-    comments = []
-    # Without a validation file, MACE draws validation frames from the training set at random, and similar frames remain
-    # in it.
-    valid = data.files.get('valid')
-    if valid is None:
-        valid = data.files['train']
-        comments.append('The validation errors are those of the training set, because no validation set exists.')
-    files: dict[str, Any] = {
-        'name': data.name,
-        'seed': data.random_seed,
-        'work_dir': data.name,
-        'train_file': data.files['train'].name,
-        'valid_file': valid.name,
-        **({'test_file': data.files['test'].name} if 'test' in data.files else {}),
-        'energy_key': 'REF_energy',
-        'forces_key': 'REF_forces',
-        'stress_key': 'REF_stress',
-        # Without this list, the model would lack elements that occur only in the test set.
-        'atomic_numbers': str(list(data.numbers)),
-    }
-    if data.weights:
-        files['config_type_weights'] = str({name: data.weights.get(name, 1.0) for name in data.config_types})
-    return files, comments
-
-
-def _new_model(data: TrainingData) -> tuple[dict[str, Any], list[str]]:
-    notes = []
-    e0s = _dictionary(data)
-    if e0s is None:
-        e0s = 'average'
-        notes.append(
-            f'{data.name}: the energies of isolated atoms of {", ".join(data.unknown_atoms)} are unknown, so MACE fits '
-            f'average energies of the elements (E0s: average), and the energy of separated atoms is arbitrary; '
-            f'{_how_to_get(data)}'
-        )
-    channels, max_l = model_size(data.n_train)
-    return {
-        'E0s': e0s,
-        'model': 'MACE',
-        'r_max': CUTOFF_A,
-        'num_channels': channels,
-        'max_L': max_l,
-        'lr': 0.01,
-        'energy_weight': 10,
-        'forces_weight': 10,
-        'stress_weight': 10,
-        **_epochs(data, data.n_steps, stage_two=True),
-        'ema': True,
-        'ema_decay': 0.99,
-    }, notes
-
-
-def _naive(data: TrainingData, model: str) -> tuple[dict[str, Any], list[str]]:
-    e0s, notes = _tuned_e0s(data)
-    return {
-        'foundation_model': _model(data, model),
-        # MACE would otherwise expect frames for replay.
-        'multiheads_finetuning': False,
-        'E0s': e0s,
-        'lr': 0.001,
-        'energy_weight': 10,
-        'forces_weight': 10,
-        'stress_weight': 10,
-        'weight_decay': 0.0,
-        'clip_grad': 1.0,
-        **_epochs(data, data.n_steps // 2, stage_two=False),
-        'ema': True,
-        'ema_decay': 0.999,
-    }, notes
-
-
-def _replay(data: TrainingData, model: str, replay: str) -> tuple[dict[str, Any], list[str]]:
-    e0s, notes = _tuned_e0s(data)
-    file = find_model(replay, REPLAY_DATA, '--replay')
-    frames = {'pt_train_file': replay}
-    if file is not None:
-        # MACE would draw validation frames from the file at random, and only the errors of the new frames decide which
-        # checkpoint is kept.
-        path = data.relative(replay)
-        frames = {'pt_train_file': path, 'pt_valid_file': path}
-    return {
-        'foundation_model': _model(data, model),
-        'multiheads_finetuning': True,
-        **frames,
-        'E0s': e0s,
-        # Without this key, MACE ignores the next three values, and uses its own.
-        'force_mh_ft_lr': True,
-        'lr': 0.0001,
-        'ema': True,
-        'ema_decay': 0.99999,
-        'weight_decay': 0.0,
-        'clip_grad': 1.0,
-        'energy_weight': 10,
-        'forces_weight': 10,
-        'stress_weight': 10,
-        **_epochs(data, data.n_steps, stage_two=False),
-    }, notes
-
-
-def _epochs(data: TrainingData, n_steps: int, *, stage_two: bool) -> dict[str, Any]:
-    # MACE omits an incomplete last batch.
-    n_epochs = max(2, -(-n_steps // (data.n_train // data.batch_size)))
-    interval = max(1, n_epochs // N_VALIDATIONS)
-    # The last epoch must be one that MACE validates, since it keeps no other checkpoint.
-    n_epochs = -(-(n_epochs - 1) // interval) * interval + 1
-    first = n_epochs * 3 // 4 if stage_two else n_epochs
-    schedule: dict[str, Any] = {
-        'max_num_epochs': n_epochs,
-        'eval_interval': interval,
-        'scheduler': 'ExponentialLR',
-        'lr_scheduler_gamma': round(0.1 ** (1 / first), 6),
-    }
-    if stage_two:
-        schedule |= {
-            'swa': True,
-            'start_swa': first,
-            'swa_lr': 0.001,
-            'swa_energy_weight': 1000,
-            'swa_forces_weight': 100,
-            'swa_stress_weight': 100,
-        }
-    return schedule
-
-
-def _dictionary(data: TrainingData) -> str | None:
-    atoms = data.isolated_atoms
-    return None if atoms is None else str({atomic_numbers[symbol]: energy for symbol, energy in atoms.items()})
-
-
-def _tuned_e0s(data: TrainingData) -> tuple[str, list[str]]:
-    dictionary = _dictionary(data)
-    if dictionary is not None and not data.is_mlip:
-        return dictionary, []
-    # A potential extrapolates to isolated atoms, so its E0s would not fit the interaction energies of another one.
-    if data.is_mlip:
-        return 'estimated', []
-    return 'estimated', [
-        f'{data.name}: the energies of isolated atoms of {", ".join(data.unknown_atoms)} are unknown, so MACE '
-        f'estimates E0s from the errors of the model that is fine-tuned (E0s: estimated); {_how_to_get(data)}'
-    ]
-
-
-def _how_to_get(data: TrainingData) -> str:
-    if data.is_mlip:
-        return 'explore with a calculator that can evaluate isolated atoms, or add them to the E0s'
-    return (
-        "write their inputs with 'mlip-autopipe dataset dft-inputs FILE -o atoms --settings SETTINGS --isolated-atoms "
-        "only', run them, and read them with 'mlip-autopipe dataset label-from atoms FILE -o OUTPUT'"
-    )
-
-
-def _model(data: TrainingData, model: str) -> str:
-    file = find_model(model, FOUNDATION_MODELS, '--fine-tune')
-    return model if file is None else data.relative(model)
-
-
-def model_size(n_train: int) -> tuple[int, int]:
-    """Return the number of channels and the maximum rotation order of a new model.
-
-    A small dataset does not provide enough data for a large model, which also takes longer. On one thread, 32 channels
-    of rotation order 0 cost about a quarter of 64 channels of order 1.
-    """
-    return (32, 0) if n_train <= 1000 else (64, 1) if n_train <= 10_000 else (128, 1)
 
 
 VARIANT = MACETrainer

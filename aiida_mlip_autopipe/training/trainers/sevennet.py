@@ -10,7 +10,7 @@ import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 from ase.data import atomic_numbers
@@ -24,8 +24,8 @@ from aiida_mlip_autopipe.storage.formats.extxyz import config_type
 from aiida_mlip_autopipe.structures.rows.row import Row
 from aiida_mlip_autopipe.training.base import CUTOFF_A, Config, FineTuning, TrainingData
 from aiida_mlip_autopipe.training.contract import Epoch
+from aiida_mlip_autopipe.training.formats.sevennet import SHIPPED, SevenNetCheckpoint, write_slim
 from aiida_mlip_autopipe.training.offsets import Offsets
-from aiida_mlip_autopipe.training.sevennet_checkpoint import SHIPPED, SevenNetCheckpoint, write_slim
 from aiida_mlip_autopipe.training.trainer import Leg, Trainer, TrainerSettings
 
 # With as many steps as MACE, the error of the forces of 60 rows is more than three times as large.
@@ -48,11 +48,12 @@ class SevenNetTrainingSettings(TrainerSettings):
 
     kind: Literal['sevennet'] = 'sevennet'
     """SevenNet."""
-    model: InputModel = '7net-0'
-    """The checkpoint to fine-tune: a file, or the shipped ``7net-0`` or ``7net-l3i5``. Checkpoints with several levels
-    of theory cannot be fine-tuned."""
-    learning_rate_factor: float = Field(default=0.95, gt=0, le=1)
-    """Factor by which the learning rate is multiplied after each epoch."""
+    model: InputModel | None = Field(default=None, validate_default=True)
+    """The checkpoint to fine-tune: a file, or the shipped ``7net-0`` (the default) or ``7net-l3i5``. Checkpoints with
+    several levels of theory cannot be fine-tuned."""
+    learning_rate_factor: float | None = Field(default=None, gt=0, le=1)
+    """Factor by which the learning rate is multiplied after each epoch. The default is 0.95; with the default for a new
+    model, the learning rate ends at a hundredth of its initial value."""
     huber_delta: float = Field(default=0.01, gt=0)
     """Error above which the loss is linear instead of quadratic, in the units of the trainer."""
     force_weight: float = Field(default=1.0, ge=0)
@@ -60,12 +61,17 @@ class SevenNetTrainingSettings(TrainerSettings):
     stress_weight: float = Field(default=0.01, ge=0)
     """Weight of the stresses in the loss, if any training row has one."""
 
+    default_model: ClassVar = '7net-0'
+    learning_rates: ClassVar = {'naive': 0.001, 'replay': 0.001, 'scratch': 0.005}
+    steps_ratio: ClassVar = STEPS_RATIO
+
 
 class SevenNetTrainer(Trainer):
     """Trains with ``sevenn train``.
 
     A job writes a checkpoint after every epoch and does not shuffle the rows: their order is drawn once. A training
-    run that is interrupted and continued therefore gives the same weights as an undisturbed one.
+    run that is interrupted and continued therefore gives the same weights as an undisturbed one, except with replay,
+    for which SevenNet shuffles the structures.
     """
 
     settings_class = SevenNetTrainingSettings
@@ -85,14 +91,21 @@ class SevenNetTrainer(Trainer):
 
     def write_leg(self, leg: Leg) -> tuple[list[str], dict[str, Any]]:
         """Write ``leg_N.yaml``, which starts from the shifted checkpoint or continues from the last epoch."""
+        settings, is_new = self.settings, self.settings.recipe == 'scratch'
+        factor = settings.learning_rate_factor or (_final_hundredth(self.n_epochs) if is_new else 0.95)
         start = leg.folder / (f'epoch_{leg.n_done}.pth' if leg.n_done else START)
-        settings = self.settings
+        from_nothing = is_new and not leg.n_done
         sections = _sections(
             leg.data,
-            settings.n_epochs,
-            learning_rate=settings.learning_rate,
-            factor=settings.learning_rate_factor,
-            fitted={},
+            self.n_epochs,
+            learning_rate=self.learning_rate,
+            factor=factor,
+            # SevenNet sorts the elements by their symbols.
+            fitted=(
+                {'shift': [leg.energies_eV[s] for s in sorted(_symbols(leg.data))], 'scale': 'force_rms'}
+                if from_nothing
+                else {}
+            ),
         )
         sections['train'] |= {
             'device': leg.device,
@@ -101,16 +114,26 @@ class SevenNetTrainer(Trainer):
             'loss_param': {'delta': settings.huber_delta},
             'force_loss_weight': settings.force_weight,
             'stress_loss_weight': settings.stress_weight,
-            'continue': {
-                'checkpoint': start.name,
-                **dict.fromkeys(('reset_optimizer', 'reset_scheduler', 'reset_epoch'), leg.n_done == 0),
-            },
         }
+        if not from_nothing:
+            resets = ('reset_optimizer', 'reset_scheduler', 'reset_epoch')
+            sections['train']['continue'] = {'checkpoint': start.name, **dict.fromkeys(resets, leg.n_done == 0)}
         for split, path in leg.data.files.items():
             sections['data'][f'load_{split}set_path'] = [os.path.relpath(path, leg.folder)]
         if settings.batch_size is not None:
             sections['data']['batch_size'] = settings.batch_size
-        config = {'model': SevenNetCheckpoint.read(str(start), 'training.model').model_section, **sections}
+        if leg.data.replay is not None:
+            # After each batch of the training set, SevenNet takes a step with a batch of this file.
+            sections['data'] |= {
+                'rehearsal': True,
+                'load_memory_path': [os.path.relpath(leg.data.replay, leg.folder)],
+                'mem_batch_size': sections['data']['batch_size'],
+            }
+        if from_nothing:
+            model = _new_model(leg.data, settings.cutoff_A, settings.n_channels, settings.max_l)
+        else:
+            model = SevenNetCheckpoint.read(str(start), 'training.model').model_section
+        config = {'model': model, **sections}
         name = f'leg_{leg.number}'
         (leg.folder / f'{name}.yaml').write_text(yaml.safe_dump(config, sort_keys=False))
         command = [sys.executable, '-m', 'sevenn.main.sevenn', 'train', f'{name}.yaml', '--working_dir', name, '-s']
@@ -186,16 +209,7 @@ def sevennet_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTu
         If SevenNet is not installed, or the checkpoint cannot be read or does not support the elements.
     """
     if fine_tuning is None:
-        model = {
-            'chemical_species': 'auto',
-            'cutoff': CUTOFF_A,
-            'channel': 16 if data.n_train <= 1000 else 32,
-            'lmax': 2,
-            'num_convolution_layer': 3,
-            'is_parity': False,
-            'self_connection_type': 'linear',
-            'conv_denominator': 'avg_num_neigh',
-        }
+        model = {**_new_model(data, CUTOFF_A), 'chemical_species': 'auto'}
         # Fitted energies of the elements. With those of isolated atoms, the model must learn cohesive energies.
         fitted = {'shift': 'elemwise_reference_energies', 'scale': 'force_rms'}
         n_steps = STEPS_RATIO * data.n_steps
@@ -220,6 +234,27 @@ def sevennet_config(data: TrainingData, rows: Sequence[Row], fine_tuning: FineTu
     return Config({'model': checkpoint.model_section, **sections}, (comment,), (f'{data.name}: {comment}',))
 
 
+def _new_model(
+    data: TrainingData, cutoff_A: float, n_channels: int | None = None, max_l: int | None = None
+) -> dict[str, Any]:
+    """Return the architecture of a new model."""
+    return {
+        'chemical_species': sorted(_symbols(data)),
+        'cutoff': cutoff_A,
+        'channel': n_channels or (16 if data.n_train <= 1000 else 32),
+        'lmax': 2 if max_l is None else max_l,
+        'num_convolution_layer': 3,
+        'is_parity': False,
+        'self_connection_type': 'linear',
+        'conv_denominator': 'avg_num_neigh',
+    }
+
+
+def _final_hundredth(n_epochs: int) -> float:
+    """Return the factor with which the learning rate ends at a hundredth of its initial value."""
+    return float(round(0.01 ** (1 / n_epochs), 6))
+
+
 def _symbols(data: TrainingData) -> list[str]:
     return [symbol for symbol, number in atomic_numbers.items() if number in data.numbers]
 
@@ -228,8 +263,7 @@ def _exported(
     data: TrainingData, rows: Sequence[Row], n_steps: int, *, learning_rate: float, fitted: dict[str, Any]
 ) -> dict[str, Any]:
     n_epochs = max(2, -(-n_steps // -(-data.n_train // data.batch_size)))
-    # The learning rate ends at a hundredth of its initial value.
-    factor = round(0.01 ** (1 / n_epochs), 6)
+    factor = _final_hundredth(n_epochs)
     sections = _sections(data, n_epochs, learning_rate=learning_rate, factor=factor, fitted=fitted)
     if data.weights:
         sections['data']['load_trainset_path'] = _weighted_files(data, rows)

@@ -92,7 +92,7 @@ def labelling_code(settings: LabellingSettings, execution: ExecutionSettings) ->
 
 
 def training_code(settings: TrainerSettings, execution: ExecutionSettings) -> JobCode:
-    """Return the code of a trainer, with the node of the model that it fine-tunes.
+    """Return the code of a trainer, with the node of the model that it fine-tunes, if there is one.
 
     Parameters
     ----------
@@ -107,7 +107,10 @@ def training_code(settings: TrainerSettings, execution: ExecutionSettings) -> Jo
         If the code does not exist, or for any of the reasons given in `model_node`.
     """
     code = _code_or_default(settings.code, settings.kind, 'training.code')
-    return _job_code(code, settings.calculator(), settings.resources or execution.resources())
+    resources = settings.resources or execution.resources()
+    if settings.model is None:
+        return JobCode(code, settings.calculator(), resources)
+    return _job_code(code, settings.calculator(), resources)
 
 
 def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode:

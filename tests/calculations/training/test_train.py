@@ -2,8 +2,11 @@
 
 import pytest
 from aiida import orm
+from aiida.common import LinkType
+from ase.build import bulk
 from support.trainings import *  # noqa: F403
 
+from aiida_mlip_autopipe.calculations.training.replay import replay_node
 from aiida_mlip_autopipe.calculations.training.train import TrainingCalculation, write_job
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE
 from aiida_mlip_autopipe.jobs.environment import Environment
@@ -46,13 +49,47 @@ def test_invalid_inputs_are_refused(training_inputs, changes, words):
     assert [word for word in words if word not in message] == []
 
 
-def test_a_training_job_without_a_model_is_refused(training_inputs):
+@pytest.mark.parametrize(
+    ('recipe', 'has_model', 'has_replay', 'word'),
+    [
+        ('naive', True, False, None),
+        ('replay', True, True, None),
+        ('scratch', False, False, None),
+        ('naive', False, False, 'model'),
+        ('replay', False, True, 'model'),
+        ('scratch', True, False, 'model'),
+        ('naive', True, True, 'replay'),
+        ('scratch', False, True, 'replay'),
+    ],
+)
+def test_inputs_must_match_the_recipe(training_inputs, recipe, has_model, has_replay, word):
     ports = TrainingCalculation.spec().inputs
-    valid = dict(ports.pre_process(dict(training_inputs)))
-    del valid['model']
-    assert 'model' in ports.validate(valid).message
+    inputs = dict(ports.pre_process({**training_inputs, 'training': orm.Dict({'kind': 'sevennet', 'recipe': recipe})}))
+    if not has_model:
+        del inputs['model']
+    if has_replay:
+        inputs['replay'] = replay_node([bulk('SiC', 'zincblende', a=4.4)])
+    error = ports.validate(inputs)
+    assert error is None if word is None else word in error.message
 
 
-def test_unfinished_training_jobs_are_not_taken_from_the_cache():
-    codes = TrainingCalculation.exit_codes
-    assert all(code.invalidates_cache for code in (codes.ERROR_OUT_OF_WALLTIME, codes.ERROR_TRAINING_FAILED))
+@pytest.mark.parametrize(
+    ('code', 'n_done', 'valid'),
+    [
+        ('ERROR_OUT_OF_WALLTIME', 2, True),
+        ('ERROR_KILLED', 2, True),
+        # Without a new epoch, a repeated job would get the same failure from the cache.
+        ('ERROR_OUT_OF_WALLTIME', 1, False),
+        ('ERROR_KILLED', 1, False),
+        ('ERROR_TRAINING_FAILED', 2, False),
+        ('ERROR_CHECKPOINT_UNREADABLE', 2, False),
+    ],
+)
+def test_a_job_that_stopped_after_an_epoch_is_taken_from_the_cache(emt_code, code, n_done, valid):
+    node = orm.CalcJobNode(computer=emt_code.computer, process_type=TrainingCalculation.build_process_type())
+    node.store()
+    node.set_process_state('finished')
+    node.set_exit_status(TrainingCalculation.exit_codes[code].status)
+    result = orm.Dict({'first_step': 1, 'last_step': n_done}).store()
+    result.base.links.add_incoming(node, LinkType.CREATE, 'result')
+    assert TrainingCalculation.is_valid_cache(node) == valid

@@ -61,6 +61,21 @@ def test_rows_are_grouped_by_composition_or_by_file(tmp_path, group_by, n_groups
     parents = [row.key_value_pairs['parent'] for row in rows]
     assert (result.n_groups, len(set(parents))) == (n_groups, n_groups)
     assert parents[0] == parents[1] != parents[4]
+    assert result.warnings == []
+
+
+def test_rows_of_a_single_group_are_reported_because_they_cannot_be_divided(tmp_path):
+    first, second = (write(tmp_path / f'{name}.extxyz', crystals(2, scale=s)) for name, s in (('a', 0.95), ('b', 1.0)))
+    for files, options, n_groups in (
+        ((first,), {}, 1),
+        ((first, second), {}, 1),
+        ((first,), {'group_by': 'file'}, 1),
+        ((first, second), {'group_by': 'file'}, 2),
+    ):
+        result, _ = rows_of(*files, target=tmp_path / 'all.db', **options)
+        assert (result.n_groups, len(result.warnings)) == (n_groups, int(n_groups == 1))
+    result, _ = rows_of(write(tmp_path / 'c.extxyz', crystals(1)), target=tmp_path / 'all.db')
+    assert result.warnings == []
 
 
 def test_exact_copies_are_written_once_and_different_labels_are_reported(tmp_path):

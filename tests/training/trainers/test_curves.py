@@ -2,11 +2,14 @@
 
 import json
 import math
+import zipfile
 
 import pytest
 from ase.units import GPa
 
-from aiida_mlip_autopipe.training import mace_files
+from aiida_mlip_autopipe.training.base import TrainingData
+from aiida_mlip_autopipe.training.formats import mace as mace_files
+from aiida_mlip_autopipe.training.trainer import Leg
 from aiida_mlip_autopipe.training.trainers import sevennet
 
 CSV = """epoch,lr,trainset_Energy_RMSE,trainset_Force_RMSE,trainset_TotalLoss,validset_Energy_RMSE,validset_Force_RMSE,\
@@ -27,22 +30,58 @@ def test_sevennet_reports_the_lengths_of_differences_which_become_those_of_compo
     assert (second.epoch, second.valid_loss, second.valid_energy_rmse_eV_atom) == (2, None, None)
 
 
-def test_mace_counts_epochs_from_zero_and_reports_the_loss_of_each_batch():
-    entries = [
-        {'mode': 'eval', 'epoch': None, 'loss': 9.0},
-        {'mode': 'opt', 'epoch': 0, 'loss': 2.0},
-        {'mode': 'opt', 'epoch': 0, 'loss': 4.0},
-        {
-            'mode': 'eval',
-            'epoch': 0,
-            'loss': 1.5,
-            'rmse_e_per_atom': 0.01,
-            'rmse_f': 0.2,
-            'rmse_stress': 0.5 * GPa,
-        },
-    ]
-    text = ''.join(json.dumps(entry) + '\n' for entry in entries) + '{"mode": "eval", "epo'
-    (epoch,) = mace_files.read_curve(text)
+def entry(mode, epoch, loss, **fields):
+    return json.dumps({'mode': mode, 'epoch': epoch, 'loss': loss, **fields}) + '\n'
+
+
+@pytest.fixture
+def mace_leg(tmp_path):
+    """Return the work folder of a training run of MACE, the log of its leg, and a function that writes a checkpoint."""
+    log = tmp_path / 'leg_1' / 'results' / 'training_run-3_train.txt'
+    checkpoints = tmp_path / 'leg_1' / 'checkpoints'
+    for folder in (log.parent, checkpoints):
+        folder.mkdir(parents=True)
+
+    def save(epoch):
+        with zipfile.ZipFile(checkpoints / f'training_run-3_epoch-{epoch}.pt', 'w') as archive:
+            archive.writestr('weights', str(epoch))
+
+    return tmp_path, log, save
+
+
+def test_mace_counts_epochs_from_zero_and_reports_the_loss_of_each_batch(mace_leg):
+    folder, log, save = mace_leg
+    errors = {'rmse_e_per_atom': 0.01, 'rmse_f': 0.2, 'rmse_stress': 0.5 * GPa}
+    lines = [entry('eval', None, 9.0), entry('opt', 0, 2.0), entry('opt', 0, 4.0), entry('eval', 0, 1.5, **errors)]
+    log.write_text(''.join(lines) + '{"mode": "eval", "epo')
+    save(0)
+    (epoch,) = mace_files.ResultsLog(log).collect(folder)
     assert (epoch.epoch, epoch.train_loss, epoch.valid_loss) == (1, 3.0, 1.5)
     assert (epoch.valid_energy_rmse_eV_atom, epoch.valid_force_rmse_eV_A) == (0.01, 0.2)
     assert epoch.valid_stress_rmse_GPa == pytest.approx(0.5)
+    assert (folder / 'epoch_1.pt').is_file()
+
+
+def test_only_what_is_added_to_the_log_of_mace_is_read(mace_leg):
+    folder, path, save = mace_leg
+    first, second = entry('opt', 0, 2.0) + entry('eval', 0, 1.5), entry('opt', 1, 1.0) + entry('eval', 1, 0.5)
+    path.write_text(first)
+    log = mace_files.ResultsLog(path)
+    assert log.collect(folder) == []
+    # The epoch is reported once its checkpoint is complete. What was read before is not read again.
+    path.write_text('?' * len(first) + second[:30])
+    save(0)
+    assert [epoch.epoch for epoch in log.collect(folder)] == [1]
+    path.write_text('?' * len(first) + second)
+    save(1)
+    assert [(epoch.epoch, epoch.train_loss, epoch.valid_loss) for epoch in log.collect(folder)] == [(2, 1.0, 0.5)]
+    assert log.collect(folder) == []
+
+
+def test_mace_continues_with_the_epoch_after_the_last_one(tmp_path):
+    (tmp_path / 'epoch_3.pt').write_text('weights')
+    data = TrainingData('training', tmp_path, {}, 8, 2, True, (29,), None, (), False, (), {}, random_seed=5)
+    mace_files.write_leg(Leg(tmp_path, 2, 3, data, 'cpu'), {})
+    # MACE counts from 0, and starts with the epoch in the name of the checkpoint: its epoch 3 is the fourth one.
+    (checkpoint,) = tmp_path.glob('leg_2/checkpoints/*')
+    assert checkpoint.name == 'training_run-5_epoch-3.pt'

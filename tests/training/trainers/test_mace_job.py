@@ -6,18 +6,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from ase.io import write
 from support.alloy_rows import ISOLATED, alloy_rows, relabel
 
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE, RESULT_FILE, read_result
 from aiida_mlip_autopipe.jobs.version import TRAINING_VERSION
-from aiida_mlip_autopipe.training.contract import LOG_FILE, TRAINING_FILE, Training
+from aiida_mlip_autopipe.training.contract import LOG_FILE, REPLAY_FILE, TRAINING_FILE, Training
 from aiida_mlip_autopipe.training.sets import choose_sets, write_sets
 
 MACE_PYTHON = 'MLIP_AUTOPIPE_MACE_PYTHON'
 ROOT = Path(__file__).parents[3]
 pytestmark = [
     pytest.mark.mlip,
-    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(MACE_PYTHON not in os.environ, reason='MACE is not installed in a separate environment'),
 ]
@@ -55,11 +56,13 @@ def run(folder, *arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def train(folder, n_epochs):
+def train(folder, n_epochs, **training):
+    is_new = training.get('recipe') == 'scratch'
     job = {
         'training_version': TRAINING_VERSION,
-        'calculator': {'kind': 'mace', 'model': 'tiny.model', 'device': 'cpu', 'dtype': 'float64'},
-        'training': {'kind': 'mace', 'n_epochs': n_epochs, 'ema_decay': 0.5, 'learning_rate': 0.01},
+        'calculator': {'kind': 'mace', 'device': 'cpu', 'dtype': 'float64', 'model': 'new' if is_new else 'tiny.model'},
+        'training': {'kind': 'mace', 'n_epochs': n_epochs, 'ema_decay': 0.5, 'learning_rate': 0.01, **training},
+        'replay': REPLAY_FILE if (folder / REPLAY_FILE).is_file() else None,
         'sets': {'train': 'set-train.extxyz', 'valid': 'set-valid.extxyz'},
         'random_seed': 3,
     }
@@ -70,6 +73,7 @@ def train(folder, n_epochs):
     return Training.model_validate_json((folder / TRAINING_FILE).read_bytes())
 
 
+@pytest.mark.long
 def test_mace_starts_with_energies_that_fit_the_labels_and_continues(folder):
     report = train(folder, 3)
     # The model has E0s of −3 and −3.5 eV and hardly any interaction.
@@ -92,3 +96,22 @@ def test_mace_starts_with_energies_that_fit_the_labels_and_continues(folder):
     assert longer.continued_after == (3,)
     assert [epoch.epoch for epoch in longer.epochs] == [1, 2, 3, 4, 5]
     assert longer.epochs[:3] == report.epochs
+
+
+def test_replay_trains_a_second_head_which_the_model_does_not_contain(folder):
+    # The tiny model supports only these elements, so the structures are of a system of the dataset.
+    write(folder / REPLAY_FILE, [bulk('Cu', cubic=True) * (1, 1, n) for n in (1, 2)])
+    report = train(folder, 2, recipe='replay')
+    assert (report.n_replayed, [epoch.epoch for epoch in report.epochs]) == (2, [1, 2])
+    best = report.epochs[report.best_epoch - 1]
+    assert report.final_errors['valid'].force_rmse_eV_A == pytest.approx(best.valid_force_rmse_eV_A, rel=1e-3)
+    assert set(report.elements) == {'Cu', 'Au'}
+
+
+@pytest.mark.long
+def test_a_new_model_has_the_given_size_and_the_fitted_energies(folder):
+    report = train(folder, 3, recipe='scratch', n_channels=4, max_l=0, cutoff_A=4.0)
+    assert (report.recipe, report.initial_errors, report.cutoff_A) == ('scratch', {}, 4.0)
+    best = report.epochs[report.best_epoch - 1]
+    assert report.final_errors['valid'].force_rmse_eV_A == pytest.approx(best.valid_force_rmse_eV_A, rel=1e-3)
+    assert report.final_errors['valid'].energy_rmse_eV_atom < 0.5
