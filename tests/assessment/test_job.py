@@ -201,7 +201,8 @@ def test_a_job_that_is_stopped_in_a_hot_run_is_continued_exactly_by_another_one(
     assert (first.progress().hot_runs, list(first.progress().dimers)) == ((), ['Cu-Cu'])
     second = first.continue_in(tmp_path / 'second')
     result = second.run(elements=['Cu'])
-    assert (result.outcome, result.force_calls < 90) == ('completed', True)
+    # Two runs of 40 steps from their seeds need 82 evaluations.
+    assert (result.outcome, result.force_calls < 80) == ('completed', True)
     assert second.progress() == whole.progress()
     for name, found in positions.items():
         np.testing.assert_array_equal(found[-1], expected[name])
