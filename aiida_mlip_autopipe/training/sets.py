@@ -88,7 +88,8 @@ def choose_sets(rows: Sequence[Row], settings: SplitSettings | None, random_seed
 def write_sets(path: Path, rows: Sequence[Row], splits: Sequence[Split], random_seed: int) -> dict[Split, str]:
     """Write each set to a file, and return the names of the files.
 
-    The rows are in a random order, since the trainer may not shuffle them.
+    The rows are in a random order, since the trainer may not shuffle them. Keys that some rows lack are left out, since
+    trainers may require that all frames have the same keys.
 
     Parameters
     ----------
@@ -100,5 +101,7 @@ def write_sets(path: Path, rows: Sequence[Row], splits: Sequence[Split], random_
         Random seed of the order.
     """
     order = make_rng(random_seed, 'training', 'order').permutation(len(rows))
-    files, _ = export_splits(path, [rows[index] for index in order], [splits[index] for index in order])
+    shared = set.intersection(*(set(row.key_value_pairs) for row in rows))
+    alike = [replace(row, key_value_pairs={key: row.key_value_pairs[key] for key in sorted(shared)}) for row in rows]
+    files, _ = export_splits(path, [alike[index] for index in order], [splits[index] for index in order])
     return {split: file.name for split, file in files.items()}

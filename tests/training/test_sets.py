@@ -80,3 +80,13 @@ def test_the_order_of_the_rows_is_drawn_from_the_random_seed(tmp_path):
     assert energies[0] == energies[1]
     assert energies[0] != energies[2]
     assert sorted(energies[0]) == pytest.approx(sorted(energies[2]))
+
+
+def test_all_frames_have_the_same_keys_although_some_rows_have_more(tmp_path):
+    rows = write_silicon(tmp_path / 'si.db', (8, 2, 0))
+    splits = choose_sets(rows, None, 0).splits
+    more = replace(rows[0], key_value_pairs=rows[0].key_value_pairs | {'role': 'calibration', 'gain': 1.5})
+    names = write_sets(tmp_path / 'set.extxyz', [more, *rows[1:]], splits, 3)
+    frames = [frame for name in names.values() for frame in read_frames(tmp_path / name)]
+    assert len({tuple(sorted(frame.info)) for frame in frames}) == 1
+    assert 'REF_energy' in frames[0].info
