@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.campaigns.labelling.progress import (
     labelling_warnings,
     read_labelling,
 )
+from aiida_mlip_autopipe.campaigns.queued import QueuedJobs, find_queued
 from aiida_mlip_autopipe.campaigns.training.progress import TrainingProgress, read_training
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -94,8 +95,9 @@ class Progress:
         Time in seconds since the submission, or from submission to end.
     n_seeds
         Seeds that the config requests; 0 for a labelling or training run without a campaign.
-    n_succeeded, n_failed, n_running, n_waiting
-        Seeds whose exploration reached its last step, ended before it, is running, or has not been submitted yet.
+    n_succeeded, n_failed, n_running, n_queued, n_waiting
+        Seeds whose exploration reached its last step, ended before it, is running, waits in the queue of a scheduler,
+        or has not been submitted yet.
     rate_per_hour
         Explorations that end per hour; None before the first one has ended, and without a daemon.
     remaining_s
@@ -104,6 +106,8 @@ class Progress:
         The state of the labelling; None before it starts, or if there is none.
     training
         The state of a training run; None for others.
+    queued
+        Jobs that wait in the queue of a scheduler, with the reason.
     paused
         Paused jobs, which wait for the user.
     comparisons
@@ -133,11 +137,13 @@ class Progress:
     n_succeeded: int
     n_failed: int
     n_running: int
+    n_queued: int
     n_waiting: int
     rate_per_hour: float | None
     remaining_s: float | None
     labels: LabellingProgress | None
     training: TrainingProgress | None
+    queued: tuple[QueuedJobs, ...]
     paused: tuple[PausedJob, ...]
     comparisons: tuple[ReferenceComparison, ...]
     warnings: tuple[str, ...]
@@ -165,6 +171,9 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
     labelling = labelling_run(campaign)
     n_ended = sum(exploration.ended for exploration in explorations)
     n_succeeded = sum(exploration.succeeded for exploration in explorations)
+    work_chains = find_work_chains(campaign)
+    queued = find_queued(work_chains)
+    n_queued = len({exploration.pk for exploration in explorations} & {pk for one in queued for pk in one.callers})
     waits_for_daemon = not campaign.is_terminated and not is_daemon_running()
     rate = None if waits_for_daemon else _rate_per_hour(explorations)
     generated = generation_reports(campaign)
@@ -182,13 +191,15 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
         n_seeds=n_seeds,
         n_succeeded=n_succeeded,
         n_failed=n_ended - n_succeeded,
-        n_running=len(explorations) - n_ended,
+        n_running=len(explorations) - n_ended - n_queued,
+        n_queued=n_queued,
         n_waiting=n_waiting if stage in ('generation', 'exploration') else 0,
         rate_per_hour=rate,
         remaining_s=None if rate is None else (n_waiting + len(explorations) - n_ended) / rate * 3600,
         labels=None if labelling is None else read_labelling(labelling),
         training=read_training(campaign) if campaign.process_type == TRAINING else None,
-        paused=tuple(find_paused(find_work_chains(campaign))),
+        queued=queued,
+        paused=tuple(find_paused(work_chains)),
         comparisons=find_comparisons(campaign),
         warnings=(
             *describe_losses(merge_reports(generated)),

@@ -19,12 +19,13 @@ from aiida_mlip_autopipe.campaigns.progress import read_progress
 from aiida_mlip_autopipe.campaigns.restarts.changes import refuse_changed_inputs
 from aiida_mlip_autopipe.campaigns.restarts.leftovers import WAIT_S, stop_leftovers
 from aiida_mlip_autopipe.campaigns.restarts.requeueing import requeue_lost_processes
+from aiida_mlip_autopipe.campaigns.restarts.reused_pids import release_ended_jobs
 from aiida_mlip_autopipe.campaigns.submission import ctrl_c_delayed
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
-from aiida_mlip_autopipe.workflows.graph import RESUMES, earlier_campaign, last_resumed
-from aiida_mlip_autopipe.workflows.paused import PausedJob
+from aiida_mlip_autopipe.workflows.graph import RESUMES, earlier_campaign, find_jobs, last_resumed
+from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob
 
 PLAY_TIMEOUT_S = 30
 
@@ -43,6 +44,8 @@ class Resumed:
         The pks of processes that no worker would have run, and that were put back in the queue.
     resumed
         The paused jobs that were resumed.
+    released
+        The pks of jobs that had ended, although AiiDA was still waiting for the process that now has their process id.
     submitted
         Whether a new campaign was submitted, because the earlier one had ended early.
     has_finished
@@ -53,6 +56,7 @@ class Resumed:
     daemon_started: bool = False
     requeued: tuple[int, ...] = ()
     resumed: tuple[PausedJob, ...] = ()
+    released: tuple[int, ...] = ()
     submitted: bool = False
     has_finished: bool = False
 
@@ -66,16 +70,17 @@ def resume_campaign(
     """Continue a campaign.
 
     If it has not ended, the daemon is started if necessary, processes that no worker would run are put back in the
-    queue, and paused jobs are resumed. If it was stopped or killed, failed or raised an exception, it is submitted
-    again with the same inputs. The new campaign reuses all finished calculations, and recovers what killed jobs left in
-    their folders.
+    queue, paused jobs are resumed, and jobs are retrieved whose process id now belongs to another process. If it was
+    stopped or killed, failed or raised an exception, it is submitted again with the same inputs. The new campaign
+    reuses all finished calculations, and recovers what killed jobs left in their folders.
 
     Parameters
     ----------
     campaign
         The campaign. If it was resumed before, the last campaign that resumes it is continued.
     notify
-        Called with a message about processes of the campaign that are still running and will be stopped.
+        Called with a message about processes of the campaign that are still running and will be stopped, and about
+        computers that cannot be reached.
     wait_s
         Time in seconds after which these processes are killed.
     announce
@@ -133,7 +138,8 @@ def _resume(
         paused = read_progress(campaign).paused
         if paused:
             play_processes([orm.load_node(one.pk) for one in paused], timeout_s=PLAY_TIMEOUT_S)
-        return replace(found, requeued=requeued, resumed=paused)
+        released = release_ended_jobs(find_jobs(campaign, {'attributes.process_state': {'!in': list(ENDED)}}), notify)
+        return replace(found, requeued=requeued, resumed=paused, released=released)
     refuse_changed_inputs(campaign)
     stop_leftovers(campaign, wait_s, notify)
     with ctrl_c_delayed():

@@ -11,10 +11,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import shutil
 import sqlite3
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -32,6 +35,8 @@ RENAMED_OPTIONS = {
 
 # Causes of an OSError that concern the writing of a file.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+# Errors after which the user has to free up space.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Longest line of a message. Some messages quote values of files.
 _MAX_LINE = 1000
 
@@ -74,14 +79,33 @@ def _explain(error: Exception) -> AutopipeError | None:
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         where = f'{error.filename}: ' if error.filename is not None else ''
+        if error.errno in _FULL and error.filename is None:
+            reason += f'; {_describe_disks()}'
         code = Code.FILE_UNWRITABLE if error.errno in _CANNOT_WRITE else Code.FILE_UNREADABLE
         return AutopipeError(code, f'{where}{reason[:1].lower()}{reason[1:]}')
     cause = error if isinstance(error, sqlite3.Error) else getattr(error, 'orig', None)  # SQLAlchemy wraps errors
     if isinstance(cause, sqlite3.Error):
-        is_full = getattr(cause, 'sqlite_errorcode', None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
-        code = Code.FILE_UNWRITABLE if is_full else Code.FILE_UNREADABLE
-        return AutopipeError(code, f'a database cannot be read or written: {cause}')
+        number = getattr(cause, 'sqlite_errorcode', None)
+        is_unwritable = number in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
+        code = Code.FILE_UNWRITABLE if is_unwritable else Code.FILE_UNREADABLE
+        disks = f'; {_describe_disks()}' if number == sqlite3.SQLITE_FULL else ''
+        return AutopipeError(code, f'a database cannot be read or written: {cause}{disks}')
     return None
+
+
+def _describe_disks() -> str:
+    """Return the free space of each file system to which the program writes.
+
+    The errors of the system and of SQLite do not always name the file that could not be written.
+    """
+    from rich.filesize import decimal
+
+    aiida = Path(os.environ.get('AIIDA_PATH', '').split(os.pathsep)[0] or '~').expanduser()
+    free: dict[int, str] = {}  # by the number of the file system
+    for folder in (Path.cwd(), aiida, Path(os.environ.get('TMPDIR', '/tmp'))):
+        if folder.is_dir():
+            free.setdefault(folder.stat().st_dev, f'{decimal(shutil.disk_usage(folder).free)} in {folder}')
+    return f'free space: {", ".join(free.values())}'
 
 
 def _add_new_names(error: Any) -> None:

@@ -89,9 +89,12 @@ def describe(progress: Progress) -> RenderableType:
     lines: list[RenderableType] = [table]
     if progress.waits_for_daemon:
         lines.append(Text(_without_daemon(progress), style='yellow'))
+    lines += [Text(text) for text in _queued(progress)]
     lines += [
         Text(
-            f"job {one.pk} is paused: {one.reason}; resume it with 'mlip-autopipe resume {progress.pk}'", style='yellow'
+            f'job {one.pk} in {one.folder} is paused: {one.reason}; '
+            f"resume it with 'mlip-autopipe resume {progress.pk}'",
+            style='yellow',
         )
         for one in progress.paused
     ]
@@ -108,10 +111,10 @@ def counts(progress: Progress) -> str:
 
 
 def count_seeds(progress: Progress) -> str:
-    """Return text with the numbers of seeds that are done, running, failed and waiting."""
-    text = (
-        f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
-    )
+    """Return text with the numbers of seeds that are done, running, queued, failed and waiting."""
+    text = f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running'
+    text += f', {progress.n_queued} queued' if progress.n_queued else ''
+    text += f', {progress.n_failed} failed'
     return text + (f', {progress.n_waiting} waiting' if progress.n_waiting else '')
 
 
@@ -150,7 +153,8 @@ def _follow_in_lines(campaign: WorkChainNode) -> Progress:
     last = ''
     for progress in watch_campaign(campaign):
         line = f'{progress.stage}: {counts(progress)}'
-        line += ''.join(f'; job {one.pk} is paused: {one.reason}' for one in progress.paused)
+        line += ''.join(f'; {text}' for text in _queued(progress))
+        line += ''.join(f'; job {one.pk} in {one.folder} is paused: {one.reason}' for one in progress.paused)
         line += f'; {_without_daemon(progress)}' if progress.waits_for_daemon else ''
         if line != last:
             console.print(f'[{_whole_seconds(progress.elapsed_s)}] {line}', markup=False)
@@ -165,6 +169,14 @@ def _follow_in_lines(campaign: WorkChainNode) -> Progress:
 def _comparisons(progress: Progress) -> list[str]:
     """Return what the explorations are compared with, without repetitions."""
     return list(dict.fromkeys(one.describe() for one in progress.comparisons))
+
+
+def _queued(progress: Progress) -> list[str]:
+    """Return which jobs wait in the queue of a scheduler, and why."""
+    return [
+        f'{counted(len(one.pks), "job")} {one.state} on {one.computer}' + (f': {one.reason}' if one.reason else '')
+        for one in progress.queued
+    ]
 
 
 def _without_daemon(progress: Progress) -> str:

@@ -92,8 +92,10 @@ def resume(
         console.print(f'campaign {campaign.pk} was resumed as {done.campaign.pk}, which has not ended')
     if done.requeued:
         console.print(f'{counted(len(done.requeued), "process")} had been lost and will be run again')
+    if done.released:
+        console.print(f'{counted(len(done.released), "job")} had ended, and another process now has the process id')
     for one in done.resumed:
-        console.print(f'job {one.pk} was paused: {one.reason}', markup=False)
+        console.print(f'job {one.pk} in {one.folder} was paused: {one.reason}', markup=False)
     console.print(f'{counted(len(done.resumed), "job")} resumed')
 
 

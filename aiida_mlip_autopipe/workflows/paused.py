@@ -13,11 +13,24 @@ ENDED = (ProcessState.FINISHED.value, ProcessState.EXCEPTED.value, ProcessState.
 
 @dataclass(frozen=True)
 class PausedJob:
-    """A paused job: its pk, the pk of its exploration, and why it is paused."""
+    """A paused job.
+
+    Attributes
+    ----------
+    pk
+        The job.
+    exploration_pk
+        Its exploration.
+    reason
+        Why it is paused.
+    folder
+        Its folder or, if it has none yet, the work directory of the computer, after the label of the computer.
+    """
 
     pk: int
     exploration_pk: int
     reason: str
+    folder: str
 
 
 def find_paused(exploration_pks: Collection[int]) -> list[PausedJob]:
@@ -28,11 +41,13 @@ def find_paused(exploration_pks: Collection[int]) -> list[PausedJob]:
         orm.CalcJobNode,
         with_incoming='exploration',
         filters={'attributes.paused': True, 'attributes.process_state': {'!in': list(ENDED)}},
-        project=['id', 'attributes.process_status'],
+        project=['id', 'attributes.process_status', 'attributes.remote_workdir'],
+        tag='job',
     )
+    query.append(orm.Computer, with_node='job', project=['label', 'metadata'])
     return [
-        PausedJob(pk, exploration_pk, pause_reason(pk, reason))
-        for exploration_pk, pk, reason in (query.all() if exploration_pks else ())
+        PausedJob(pk, exploration_pk, pause_reason(pk, reason), f'{computer}:{folder or metadata.get("workdir", "")}')
+        for exploration_pk, pk, reason, folder, computer, metadata in (query.all() if exploration_pks else ())
     ]
 
 

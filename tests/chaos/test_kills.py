@@ -113,6 +113,35 @@ def test_a_pid_that_now_belongs_to_another_process_is_left_alone(machine, folder
         other.wait()
 
 
+@pytest.mark.parametrize('command', ['resume', 'kill'])
+def test_a_job_whose_pid_now_belongs_to_another_process_is_continued(machine, folder, undisturbed, command):
+    """AiiDA believes that this job is running, and would kill the other process."""
+    campaign = machine.submit('campaign.yaml')
+    machine.wait_for_checkpoint()
+    machine.kill(machine.part('all'))
+    other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1200)'])
+    try:
+        changed = machine.ask(f"""
+            jobs = [job for job in orm.load_node({campaign}).called_descendants if isinstance(job, orm.CalcJobNode)]
+            jobs = [job for job in jobs if not job.is_terminated and job.get_job_id()]
+            for job in jobs:
+                job.set_job_id('{other.pid}')
+            print(len(jobs))
+        """)
+        assert changed
+        options = ('--wait', 0) if command == 'kill' else ()
+        output = machine('mlip-autopipe', command, campaign, *options).stdout
+        if command == 'resume':
+            assert re.search(rf'^{changed} job.*\bprocess id', output, re.MULTILINE), output
+        last = machine.resume_until_finished(campaign)
+        assert machine.content(last, folder) == undisturbed
+        machine.stop()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
 @pytest.mark.parametrize('wait_s', [120, 0])
 def test_a_suspended_job_ends_when_its_campaign_is_stopped(machine, folder, undisturbed, wait_s):
     """With enough time, it ends at a checkpoint. Otherwise, it is killed."""

@@ -65,6 +65,23 @@ def config(empty_folder):
     return path
 
 
+# Two jobs that take long enough to be killed after a checkpoint.
+LONG = ('exploration.n_steps=4000', 'exploration.checkpoint_interval=100', 'generation[0].perturb.n_variants=2')
+
+
+def wait_for_checkpoints(home):
+    """Wait until the two jobs of a campaign have written checkpoints; return their processes."""
+    scratch = home.folder / '.aiida' / 'scratch'
+    wait_for(lambda: len(list(scratch.rglob('checkpoint.npz'))) == 2, 120, 'two checkpoints')
+    runners = [
+        process
+        for process in psutil.process_iter(['cwd', 'cmdline'])
+        if (process.info['cwd'] or '').startswith(str(scratch)) and 'job.json' in (process.info['cmdline'] or ())
+    ]
+    assert len(runners) == 2
+    return runners
+
+
 @pytest.mark.long
 @pytest.mark.chaos
 def test_a_campaign_whose_daemon_broker_and_workers_were_killed_gives_the_same_result(make_home, config):
@@ -347,19 +364,12 @@ def test_full_trajectories_are_stashed_and_listed_and_clean_keeps_the_only_copie
 
 
 @pytest.mark.long
+@pytest.mark.chaos
 def test_a_campaign_that_was_killed_through_aiida_is_resumed_from_the_checkpoints_in_its_folders(make_home, config):
     """AiiDA retrieves nothing from a killed job. The process of one job is stopped, so it outlives its job."""
     home = make_home()
-    changes = ('exploration.n_steps=4000', 'exploration.checkpoint_interval=100', 'generation[0].perturb.n_variants=2')
-    campaign = home.submit(config, *changes)
-    scratch = home.folder / '.aiida' / 'scratch'
-    wait_for(lambda: len(list(scratch.rglob('checkpoint.npz'))) == 2, 120, 'two checkpoints')
-    runners = [
-        process
-        for process in psutil.process_iter(['cwd', 'cmdline'])
-        if (process.info['cwd'] or '').startswith(str(scratch)) and 'job.json' in (process.info['cmdline'] or ())
-    ]
-    assert len(runners) == 2
+    campaign = home.submit(config, *LONG)
+    runners = wait_for_checkpoints(home)
     runners[0].send_signal(signal.SIGSTOP)
     home('verdi', 'process', 'kill', campaign)
     home.wait_for(campaign, r'stage\s+failed')
@@ -383,5 +393,40 @@ def test_a_campaign_that_was_killed_through_aiida_is_resumed_from_the_checkpoint
     home('mlip-autopipe', 'export', 'aluminium', '-o', 'killed.db')
     assert '12 of 12 rows identical' in home('mlip-autopipe', 'reproduce', 'killed.db', '--sample', '100%').stdout
     undisturbed_home = make_home()
-    undisturbed_home('mlip-autopipe', 'run', config, *changes)
+    undisturbed_home('mlip-autopipe', 'run', config, *LONG)
     assert read_content(Path('killed.db')) == read_content(Path('aluminium.db'))
+
+
+@pytest.mark.long
+@pytest.mark.chaos
+def test_a_killed_campaign_is_extended_from_the_checkpoints_in_its_folders(make_home, config):
+    """The extension has another seed. The rows are those of a campaign with the same settings from the beginning."""
+    home = make_home()
+    campaign = home.submit(config, *LONG)
+    wait_for_checkpoints(home)
+    home('verdi', 'process', 'kill', campaign)
+    home.wait_for(campaign, r'stage\s+failed')
+    more = 'generation[0].perturb.n_variants=3'
+    output = home('mlip-autopipe', 'extend', campaign, more, '--name', 'more').stdout
+    assert re.search(r'seeds: 2 kept, 1 new', output), output
+    rows = read_rows('more.db')
+    assert len(rows) == 12
+
+    first_steps = home.ask("""
+        from aiida_mlip_autopipe.workflows.graph import load_campaign
+        jobs = [job for job in load_campaign('more').called_descendants if isinstance(job, orm.CalcJobNode)]
+        print(json.dumps([(job.process_label, job.outputs.result['first_step']) for job in jobs]))
+    """)
+    assert sorted(label for label, _ in first_steps) == ['ExplorationCalculation'] * 3 + ['RecoverCalculation'] * 2
+    continued = [step for label, step in first_steps if label == 'ExplorationCalculation']
+    assert sorted(step >= 100 for step in continued) == [False, True, True]
+    assert '12 of 12 rows identical' in home('mlip-autopipe', 'reproduce', 'more.db', '--sample', '100%').stdout
+
+    undisturbed_home = make_home()
+    undisturbed_home('mlip-autopipe', 'run', config, *LONG, more, 'name=undisturbed')
+    assert read_rows('undisturbed.db') == rows
+
+
+def read_rows(path):
+    """Return the structures of a database with their results, without the names of their campaign."""
+    return [content[:6] for content in read_content(Path(path))]

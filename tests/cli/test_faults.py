@@ -10,6 +10,7 @@ from contextlib import closing
 import psutil
 import pytest
 from sqlalchemy.exc import DBAPIError
+from support.chaos import SmallDisk
 from support.errors import assert_refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -215,6 +216,23 @@ def test_a_full_database_is_not_a_bug(run, campaign, monkeypatch, error):
     assert result.exit_code == 2
     assert_refused(result.stderr, Code.FILE_UNWRITABLE, 'database or disk is full')
     assert 'INSERT' not in result.stderr
+
+
+@pytest.mark.parametrize(
+    'error', [OSError(errno.ENOSPC, 'no space'), OSError(errno.EDQUOT, 'over quota'), full_database()[0]]
+)
+def test_the_free_space_of_each_disk_is_reported_if_the_error_does_not_name_a_file(
+    run, campaign, tmp_path, monkeypatch, error
+):
+    def fails(*arguments):
+        raise error
+
+    (tmp_path / 'small').mkdir()
+    monkeypatch.setenv('AIIDA_PATH', str(tmp_path / 'small'))
+    monkeypatch.setattr('aiida_mlip_autopipe.config.load_config', fails)
+    with SmallDisk(tmp_path / 'small', 20):
+        result = run('config', 'check', 'campaign.yaml')
+    assert_refused(result.stderr, Code.FILE_UNWRITABLE, os.getcwd(), f'20.5 kB in {tmp_path / "small"}')
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,12 @@ def test_jobs_of_the_campaign_and_of_its_work_chains_are_found_by_their_state(ca
 def test_a_paused_job_of_the_campaign_itself_is_found(campaign):
     node, jobs = campaign
     jobs['own'].pause()
-    assert [paused.pk for paused in find_paused([node.pk])] == [jobs['own'].pk]
+    (paused,) = find_paused([node.pk])
+    computer = jobs['own'].computer
+    assert (paused.pk, paused.folder) == (jobs['own'].pk, f'{computer.label}:{computer.get_workdir()}')
+    jobs['own'].set_remote_workdir('/scratch/ab/cd')
+    (paused,) = find_paused([node.pk])
+    assert paused.folder == f'{computer.label}:/scratch/ab/cd'
 
 
 def test_the_last_leg_explains_why_an_exploration_ended_and_otherwise_its_own_message_or_state(emt_code):

@@ -9,7 +9,8 @@ from typing import Any
 from aiida import orm
 
 from aiida_mlip_autopipe.aiida_internals import kill_processes
-from aiida_mlip_autopipe.campaigns.restarts.stopping import KILL_TIMEOUT_S, stop_jobs
+from aiida_mlip_autopipe.campaigns.restarts.reused_pids import release_ended_jobs
+from aiida_mlip_autopipe.campaigns.restarts.stopping import KILL_TIMEOUT_S, RETRIEVAL_S, stop_jobs
 from aiida_mlip_autopipe.campaigns.restarts.survivors import KILL_WAIT_S, POLL_S, stop_survivors
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -45,7 +46,9 @@ def stop_leftovers(campaign: orm.WorkChainNode, wait_s: float, notify: Callable[
     if active := _active(campaign):
         notify(f'stopping {counted(len(active), "running process")} of campaign {campaign.pk}')
         campaign.base.extras.set(STOP_REQUESTED, True)
-        stop_jobs(lambda: [node for node in _active(campaign) if isinstance(node, orm.CalcJobNode)], deadline)
+        if release_ended_jobs(_active_jobs(campaign), notify):
+            deadline = max(deadline, time.monotonic() + RETRIEVAL_S)
+        stop_jobs(lambda: _active_jobs(campaign), deadline)
         while (remaining := _active(campaign)) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         if remaining:
@@ -62,7 +65,11 @@ def stop_leftovers(campaign: orm.WorkChainNode, wait_s: float, notify: Callable[
 def _active(campaign: orm.WorkChainNode) -> list[orm.ProcessNode]:
     """Return the work chains and jobs below a campaign that have not ended."""
     chains = [orm.load_node(pk) for pk in find_work_chains(campaign)]
-    return [node for node in (*chains, *_jobs(campaign, {'!in': list(ENDED)})) if not node.is_terminated]
+    return [node for node in (*chains, *_active_jobs(campaign)) if not node.is_terminated]
+
+
+def _active_jobs(campaign: orm.WorkChainNode) -> list[orm.CalcJobNode]:
+    return _jobs(campaign, {'!in': list(ENDED)})
 
 
 def _jobs(campaign: orm.WorkChainNode, state: dict[str, Any]) -> list[orm.CalcJobNode]:

@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.schedulers import JobState
 
 from aiida_mlip_autopipe.aiida_internals import kill_processes
+from aiida_mlip_autopipe.campaigns.restarts.reused_pids import release_ended_jobs
 from aiida_mlip_autopipe.campaigns.restarts.survivors import (
     KILL_WAIT_S,
     POLL_S,
@@ -24,6 +25,9 @@ from aiida_mlip_autopipe.workflows.graph import STOP_REQUESTED, find_jobs
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
 KILL_TIMEOUT_S = 30.0
+# Longer than AiiDA needs to retrieve a job that has ended. If such a job were killed earlier, AiiDA might kill another
+# process that has its id.
+RETRIEVAL_S = 60.0
 WAITING = (JobState.QUEUED, JobState.QUEUED_HELD, JobState.SUSPENDED)
 
 
@@ -66,6 +70,8 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float, notify: Callable[[
     ensure_daemon()
     campaign.base.extras.set(STOP_REQUESTED, True)
     deadline = time.monotonic() + wait_s
+    if release_ended_jobs(_active_jobs(campaign), notify):
+        deadline = max(deadline, time.monotonic() + RETRIEVAL_S)
     # While the jobs are asked to stop, others may start or be submitted.
     requested, killed = stop_jobs(lambda: _active_jobs(campaign), deadline, lambda: not campaign.is_terminated)
     if not campaign.is_terminated:

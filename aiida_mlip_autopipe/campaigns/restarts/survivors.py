@@ -40,7 +40,7 @@ def request_stop(jobs: Iterable[orm.CalcJobNode]) -> None:
     With the scheduler ``core.direct``, suspended processes of the jobs are resumed, since they cannot end while
     they are suspended. Other schedulers resume the jobs that they suspended.
     """
-    for computer, found in _by_computer(jobs):
+    for computer, found in jobs_by_computer(jobs):
         with computer.get_transport() as transport:
             _write_stop_files(transport, found)
             if computer.scheduler_type == DIRECT:
@@ -66,11 +66,11 @@ def stop_survivors(jobs: Iterable[orm.CalcJobNode], deadline: float, notify: Cal
     AutopipeError
         If a computer cannot be reached, or a process does not end.
     """
-    for computer, found in _by_computer(jobs):
+    for computer, found in jobs_by_computer(jobs):
         _stop_on_computer(computer, found, deadline, notify)
 
 
-def _by_computer(jobs: Iterable[orm.CalcJobNode]) -> list[tuple[orm.Computer, list[orm.CalcJobNode]]]:
+def jobs_by_computer(jobs: Iterable[orm.CalcJobNode]) -> list[tuple[orm.Computer, list[orm.CalcJobNode]]]:
     """Return the jobs that have a folder, by their computer."""
     found: dict[int, list[orm.CalcJobNode]] = defaultdict(list)
     for job in jobs:
@@ -138,8 +138,8 @@ def _survivors_of(computer: orm.Computer, transport: Any, jobs: Iterable[orm.Cal
         # Some schedulers list jobs for a while after their end.
         unfinished = {job_id for job_id, info in listed.items() if info.job_state != JobState.DONE}
         return [job for job in jobs if job.get_job_id() in unfinished]
-    running = _processes_by_folder(computer, transport)
-    return [job for job in jobs if _unique_part(job.get_remote_workdir()) in running]
+    running = processes_by_folder(computer, transport)
+    return [job for job in jobs if unique_part(job.get_remote_workdir()) in running]
 
 
 def _kill(computer: orm.Computer, transport: Any, jobs: Iterable[orm.CalcJobNode]) -> None:
@@ -154,21 +154,21 @@ def _kill(computer: orm.Computer, transport: Any, jobs: Iterable[orm.CalcJobNode
 
 def _signal(computer: orm.Computer, transport: Any, jobs: Iterable[orm.CalcJobNode], name: str) -> None:
     """Send a signal to the processes that run in the folders of jobs."""
-    running = _processes_by_folder(computer, transport)
-    pids = [pid for job in jobs for pid in running.get(_unique_part(job.get_remote_workdir()), ())]
+    running = processes_by_folder(computer, transport)
+    pids = [pid for job in jobs for pid in running.get(unique_part(job.get_remote_workdir()), ())]
     if pids:
         transport.exec_command_wait(f'kill -{name} {" ".join(map(str, pids))}')
 
 
-def _processes_by_folder(computer: orm.Computer, transport: Any) -> dict[tuple[str, ...], list[int]]:
+def processes_by_folder(computer: orm.Computer, transport: Any) -> dict[tuple[str, ...], list[int]]:
     """Return the ids of the processes of the user on a computer, by the unique part of their working directory.
 
     The scheduler ``core.direct`` only knows the shell of a job, whose children may outlive it, and process ids
-    are reused.
+    are reused. The result is empty only if another computer has no ``/proc``.
     """
     found: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for pid, folder in _folders_of_processes(computer, transport):
-        found[_unique_part(folder)].append(pid)
+        found[unique_part(folder)].append(pid)
     return found
 
 
@@ -184,5 +184,6 @@ def _folders_of_processes(computer: orm.Computer, transport: Any) -> list[tuple[
     return [(int(pid), folder) for pid, folder in _LISTED.findall(output)]
 
 
-def _unique_part(folder: str) -> tuple[str, ...]:
+def unique_part(folder: str) -> tuple[str, ...]:
+    """Return the part of the path of a job's folder that no other job has."""
     return PurePosixPath(folder).parts[-_UNIQUE_PARTS:]

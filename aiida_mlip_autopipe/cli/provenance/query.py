@@ -38,93 +38,51 @@ Composition = Annotated[
 ]
 
 
-@query_app.command()
-def frames(
-    identifier: CampaignOption = None,
-    min_force: MinForce = None,
-    composition: Composition = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    profile: ProfileOption = None,
-) -> None:
-    """List explored frames, filtered by largest force and composition."""
+def _add_structures(name: str, function: str, explanation: str) -> None:
+    """Add a command that lists structures, and that calls a function of `campaigns.history.frames`."""
 
-    def ask(campaign: Any) -> DataFrame:
-        from aiida_mlip_autopipe.campaigns.history.frames import find_frames
+    def command(
+        identifier: CampaignOption = None,
+        min_force: MinForce = None,
+        composition: Composition = None,
+        as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        profile: ProfileOption = None,
+    ) -> None:
+        def ask(campaign: Any) -> DataFrame:
+            from aiida_mlip_autopipe.campaigns.history import frames
 
-        return find_frames(campaign, min_force_eV_A=min_force, composition=composition)
+            return getattr(frames, function)(campaign, min_force_eV_A=min_force, composition=composition)
 
-    _answer(ask, identifier, as_json, as_csv, profile)
+        _answer(ask, identifier, as_json, as_csv, profile)
 
-
-@query_app.command()
-def rows(
-    identifier: CampaignOption = None,
-    min_force: MinForce = None,
-    composition: Composition = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    profile: ProfileOption = None,
-) -> None:
-    """List rows of datasets, filtered by largest force and composition."""
-
-    def ask(campaign: Any) -> DataFrame:
-        from aiida_mlip_autopipe.campaigns.history.frames import find_rows
-
-        return find_rows(campaign, min_force_eV_A=min_force, composition=composition)
-
-    _answer(ask, identifier, as_json, as_csv, profile)
+    query_app.command(name, help=explanation)(command)
 
 
-@query_app.command()
-def crashes(
-    identifier: CampaignOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    profile: ProfileOption = None,
-) -> None:
-    """List the runs that a guard stopped, with the rule, the value and the limit."""
+def _add_query(name: str, function: str, explanation: str) -> None:
+    """Add a command that calls a function of `campaigns.history.queries`."""
 
-    def ask(campaign: Any) -> DataFrame:
-        from aiida_mlip_autopipe.campaigns.history.queries import find_crashes
+    def command(
+        identifier: CampaignOption = None,
+        as_json: JsonOption = False,
+        as_csv: CsvOption = False,
+        profile: ProfileOption = None,
+    ) -> None:
+        def ask(campaign: Any) -> DataFrame:
+            from aiida_mlip_autopipe.campaigns.history import queries
 
-        return find_crashes(campaign)
+            return getattr(queries, function)(campaign)
 
-    _answer(ask, identifier, as_json, as_csv, profile)
+        _answer(ask, identifier, as_json, as_csv, profile)
 
-
-@query_app.command()
-def jobs(
-    identifier: CampaignOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    profile: ProfileOption = None,
-) -> None:
-    """Count the jobs by calculator, model and version."""
-
-    def ask(campaign: Any) -> DataFrame:
-        from aiida_mlip_autopipe.campaigns.history.queries import count_jobs
-
-        return count_jobs(campaign)
-
-    _answer(ask, identifier, as_json, as_csv, profile)
+    query_app.command(name, help=explanation)(command)
 
 
-@query_app.command()
-def costs(
-    identifier: CampaignOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    profile: ProfileOption = None,
-) -> None:
-    """Show what each stage cost."""
-
-    def ask(campaign: Any) -> DataFrame:
-        from aiida_mlip_autopipe.campaigns.history.queries import measure_costs
-
-        return measure_costs(campaign)
-
-    _answer(ask, identifier, as_json, as_csv, profile)
+_add_structures('frames', 'find_frames', 'List explored frames, filtered by largest force and composition.')
+_add_structures('rows', 'find_rows', 'List rows of datasets, filtered by largest force and composition.')
+_add_query('crashes', 'find_crashes', 'List the runs that a guard stopped, with the rule, the value and the limit.')
+_add_query('jobs', 'count_jobs', 'Count the jobs by calculator, model and version.')
+_add_query('costs', 'measure_costs', 'Show what each stage cost.')
 
 
 def _answer(
