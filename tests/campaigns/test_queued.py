@@ -12,7 +12,7 @@ from rich.console import Console
 from aiida_mlip_autopipe.campaigns.progress import read_progress
 from aiida_mlip_autopipe.cli.follow import describe
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.structures import Seed
+from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, EXPLORATION, SEED_LINK
 
 pytestmark = pytest.mark.integration
@@ -24,7 +24,9 @@ def campaign(aiida_profile):
     computer = orm.Computer(
         label='hpc', hostname='localhost', transport_type='core.local', scheduler_type='core.slurm', workdir='/tmp'
     ).store()
-    campaign = orm.WorkChainNode(process_type=CAMPAIGN).store()
+    campaign = orm.WorkChainNode(process_type=CAMPAIGN)
+    campaign.set_metadata_inputs({})
+    campaign.store()
     for number, (state, annotation) in enumerate(
         [
             (JobState.QUEUED, 'PartitionTimeLimit'),

@@ -228,7 +228,7 @@ def test_the_free_space_of_each_disk_is_reported_if_the_error_does_not_name_a_fi
         raise error
 
     (tmp_path / 'small').mkdir()
-    monkeypatch.setenv('AIIDA_PATH', str(tmp_path / 'small'))
+    monkeypatch.setenv('TMPDIR', str(tmp_path / 'small'))
     monkeypatch.setattr('aiida_mlip_autopipe.config.load_config', fails)
     with SmallDisk(tmp_path / 'small', 20):
         result = run('config', 'check', 'campaign.yaml')

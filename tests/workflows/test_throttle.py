@@ -87,12 +87,12 @@ def test_a_campaign_loaded_from_its_checkpoint_subscribes_again_and_continues():
     assert again.runner.subscriptions == [again.ctx.ended[label] for label in 'bcd']
 
 
-def test_a_paused_job_occupies_no_slot(monkeypatch):
+def test_a_paused_job_occupies_no_slot(monkeypatch, emt_code):
     monkeypatch.setattr(throttle, 'PAUSED_POLL_S', 0.01)
 
     def pause_the_first(campaign, label):
         if label == 'a':
-            job = orm.CalcJobNode()
+            job = orm.CalcJobNode(computer=emt_code.computer)
             job.set_process_state(ProcessState.WAITING)
             job.pause()
             job.base.links.add_incoming(orm.load_node(campaign.ctx.running['a']), LinkType.CALL_CALC, 'job')
