@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -90,4 +91,6 @@ def main() -> None:
     # Datasets have millions of objects that live until the end, and few cycles. By default, garbage collection takes up
     # to a tenth of the processor time of a command.
     gc.set_threshold(100_000, 50, 100)
+    # AiiDA creates its folder when it is imported, even by a command that then finds no profile.
+    warnings.filterwarnings('ignore', 'Creating AiiDA configuration folder')
     app()

@@ -57,6 +57,38 @@ def run_elsewhere(tmp_path):
     return run
 
 
+@pytest.mark.parametrize(
+    'command',
+    [
+        ['resume', 'x.aiida'],
+        ['kill', 'x.aiida'],
+        ['clean', 'x.aiida'],
+        ['trajectories', 'x.aiida'],
+        ['archive', 'x.aiida', '-o', 'y.aiida'],
+        ['extend', 'x.aiida', 'exploration.n_steps=100'],
+    ],
+)
+def test_a_command_that_cannot_use_an_archive_names_the_one_that_imports_it(run, command):
+    result = run(*command)
+    assert result.exit_code == 2
+    assert_refused(result.stderr, Code.CAMPAIGN_MISSING, 'x.aiida', 'mlip-autopipe import x.aiida')
+
+
+def test_the_first_command_of_a_user_without_a_profile_prints_one_line(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith('AIIDA')}
+    done = subprocess.run(
+        [BIN / 'mlip-autopipe', 'status'],
+        env=environment | {'HOME': str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert_refused(done.stderr, Code.PROFILE_MISSING, 'mlip-autopipe setup')
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_an_archive_is_read_without_a_profile(run_elsewhere):
     done = run_elsewhere('trace', ARCHIVE, 3, '--json')
     assert (done.returncode, done.stderr) == (0, '')

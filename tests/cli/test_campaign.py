@@ -406,7 +406,7 @@ def test_a_killed_campaign_is_extended_from_the_checkpoints_in_its_folders(make_
     wait_for_checkpoints(home)
     home('verdi', 'process', 'kill', campaign)
     home.wait_for(campaign, r'stage\s+failed')
-    more = 'generation[0].perturb.n_variants=3'
+    more = 'generation[0].n_seeds=3'
     output = home('mlip-autopipe', 'extend', campaign, more, '--name', 'more').stdout
     assert re.search(r'seeds: 2 kept, 1 new', output), output
     rows = read_rows('more.db')

@@ -15,6 +15,7 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida_mlip_autopipe.campaigns.export import dataset_of
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.dataset import DatasetData, find_dataset
 from aiida_mlip_autopipe.data.original_job import original_job
 from aiida_mlip_autopipe.data.seed import SeedData
@@ -67,7 +68,11 @@ class OpenedDataset:
             except AutopipeError as error:
                 if error.code is not Code.ROW_MISSING:
                     raise
-                raise AutopipeError(error.code, f'{self.name} has no row {row_id}') from error
+                # In an archive, the campaign is identified by its uuid, which the user has not typed.
+                name = self.name if self.campaign is None else f'the dataset of campaign {self.campaign.label}'
+                with Dataset(path) as dataset:
+                    message = f'{name} has no row {row_id}; it has {counted(len(dataset), "row")}'
+                raise AutopipeError(error.code, message) from error
 
     def rows(self) -> list[Row]:
         """Return all rows.

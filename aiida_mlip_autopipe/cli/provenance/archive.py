@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aiida_mlip_autopipe.cli.provenance.options import ProfileOption
+from aiida_mlip_autopipe.cli.provenance.options import ProfileOption, refuse_file_of_archive
 
 
 def archive(
@@ -15,6 +15,7 @@ def archive(
         str,
         typer.Argument(
             metavar='ID',
+            callback=refuse_file_of_archive,
             help='PK, UUID or name of a campaign or of a labelling run that has ended.',
             show_default=False,
         ),

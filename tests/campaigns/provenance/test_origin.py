@@ -126,8 +126,10 @@ def test_a_renamed_file_and_a_part_of_it_have_the_same_origins(tiny_campaign, tm
 
 def test_a_row_that_cannot_be_traced_is_refused_with_the_reason(tiny_campaign, tmp_path):
     opened = open_dataset(tiny_campaign.label)
-    with refused(Code.ROW_MISSING, '99'):
+    with refused(Code.ROW_MISSING, '99', tiny_campaign.label, f'{len(opened.rows())} rows'):
         opened.row(99)
+    with refused(Code.ROW_MISSING, '99', tiny_campaign.label):
+        open_dataset(tiny_campaign.uuid).row(99)
     row = opened.row(1)
     imported = {'file': 'old.xyz', 'sha256': 'ab', 'frame': 7}
     with refused(Code.ORIGIN_UNKNOWN, 'row 4', '7', 'old.xyz'):
