@@ -140,7 +140,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
         (402, 'ERROR_NO_FRAMES', 'No exploration produced a good frame.'),
         (403, 'ERROR_SAMPLING', 'The frames cannot be selected: {reason}'),
         (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
-        (405, 'ERROR_STOPPED', 'Stopped by a user; continue with `mlip-autopipe resume`.'),
+        (405, 'ERROR_STOPPED', 'Stopped by a user; all checkpoints are kept.'),
         (406, 'ERROR_DESCRIPTORS', 'The descriptors cannot be computed: {reason}'),
         (407, 'ERROR_REFERENCE_DATASET', 'The explorations cannot be compared with the reference dataset: {reason}'),
         (408, 'ERROR_LABELLING', 'The dataset cannot be labelled: {reason}'),

@@ -9,9 +9,41 @@ from typing import Any
 from aiida import orm
 
 from aiida_mlip_autopipe.calculations.model_link import MEMBER_MODELS
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.model_store import find_model
+
+
+def models_with_files(inputs: Mapping[str, Any]) -> list[ModelData]:
+    """Return the models of a job for which it needs files. Packages ship the other ones."""
+    models = [inputs.get('model'), *inputs.get(MEMBER_MODELS, {}).values()]
+    return [model for model in models if model is not None and not model.is_shipped]
+
+
+def refuse_unused_files(paths: Sequence[Path], jobs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse model files that would not be used.
+
+    Parameters
+    ----------
+    paths
+        Files that the user gives.
+    jobs
+        The inputs of each job.
+
+    Raises
+    ------
+    AutopipeError
+        If a file is not the model of any job, and cannot be used instead of the only model of a job.
+    """
+    models = [models_with_files(inputs) for inputs in jobs]
+    known = {model.sha256 for of_job in models for model in of_job}
+    has_only_model = any(len(of_job) == 1 for of_job in models)
+    for path in paths:
+        if file_sha256(path) not in known and not has_only_model:
+            named = ', '.join(sorted(known)) or 'no model file'
+            raise AutopipeError(Code.VALUE_INVALID, f'--model: got {path}; the jobs of these rows use {named}')
 
 
 class ModelFiles:
@@ -41,8 +73,7 @@ class ModelFiles:
         self.failure = ''
         self._found: dict[str, tuple[Path, str]] = {}
         self._given = {file_sha256(path): path.absolute() for path in given}
-        models = [inputs.get('model'), *inputs.get(MEMBER_MODELS, {}).values()]
-        files = [model for model in models if model is not None and not model.is_shipped]
+        files = models_with_files(inputs)
         for model in files:
             # A different file that the user gives for the only model is used instead of it.
             instead = next(iter(self._given.items()), None) if len(files) == 1 else None

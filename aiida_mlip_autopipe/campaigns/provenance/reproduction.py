@@ -26,6 +26,7 @@ from aiida_mlip_autopipe.campaigns.provenance.comparison import (
     label_frame,
     row_labels,
 )
+from aiida_mlip_autopipe.campaigns.provenance.model_files import refuse_unused_files
 from aiida_mlip_autopipe.campaigns.provenance.origin import OpenedDataset, Origin, find_origin
 from aiida_mlip_autopipe.campaigns.provenance.rerun import Computed, Means, explore_again, label_again, nested_inputs
 from aiida_mlip_autopipe.core.codes import Code
@@ -129,11 +130,15 @@ def reproduce_rows(
     Raises
     ------
     AutopipeError
-        If a row does not exist, does not record its origin, or its origin is not in the profile. Nothing is computed in
-        this case.
+        If a row does not exist, does not record its origin, or its origin is not in the profile, or if a given model
+        file would not be used. Nothing is computed in this case.
     """
     means = means or Means()
     origins = [find_origin(dataset.row(row_id), dataset.node) for row_id in dict.fromkeys(row_ids)]
+    rerun = [origin.jobs[0] for origin in origins]
+    if with_labels:
+        rerun += [job for origin in origins if (job := _labelling_job(origin)) is not None]
+    refuse_unused_files(means.models, [nested_inputs(job) for job in rerun] if means.models else [])
     for group in _group_by_run(origins):
         jobs, steps = group[0].jobs, sorted({_step(origin) for origin in group})
         notify(f'exploring seed {group[0].seed.seed_id} again up to step {steps[-1]} for {counted(len(group), "row")}')

@@ -280,6 +280,7 @@ def test_the_command_prints_json_and_its_exit_code_is_the_outcome(extended, tmp_
         (Code.VALUES_EXCLUDE, '1', '--python', 'a', '--code', 'b'),
         (Code.FILE_MISSING, '1', '--python', 'nowhere'),
         (Code.FILE_MISSING, '1', '--model', 'nowhere'),
+        (Code.VALUE_INVALID, '1', '--model', __file__),
         (Code.CODE_MISSING, '1', '--code', 'nowhere'),
         (Code.ROW_MISSING, '1000'),
     ):
