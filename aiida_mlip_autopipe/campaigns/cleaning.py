@@ -11,6 +11,9 @@ from aiida.common.exceptions import NotExistent
 
 from aiida_mlip_autopipe.aiida_internals import clean_folder
 from aiida_mlip_autopipe.campaigns.full_trajectories import FoundTrajectory, find_full_trajectories
+from aiida_mlip_autopipe.campaigns.restarts.survivors import why_unreachable
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.workflows.graph import find_jobs, last_resumed
 from aiida_mlip_autopipe.workflows.legs.killed import ABORTED
 from aiida_mlip_autopipe.workflows.paused import ENDED
@@ -49,6 +52,11 @@ def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Clean
     force
         Whether to also remove folders that contain the only copy of a full trajectory or the checkpoint of a killed
         job.
+
+    Raises
+    ------
+    AutopipeError
+        If a computer cannot be reached, or is not configured in the profile.
     """
     last = last_resumed(campaign)
     # The last campaign may have recovered legs from the folders of this one.
@@ -73,9 +81,16 @@ def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Clean
         else:
             folders[remote.computer.pk].append(remote)
     for pk, remotes in folders.items():
-        with orm.load_computer(pk).get_transport() as transport:
-            for remote in remotes:
-                clean_folder(remote, transport)
+        computer = orm.load_computer(pk)
+        try:
+            with computer.get_transport() as transport:
+                for remote in remotes:
+                    clean_folder(remote, transport)
+        except Exception as error:  # a connection can fail in many ways
+            raise AutopipeError(
+                Code.COMPUTER_TEST_FAILED,
+                f'not all folders on {computer.label} can be removed: {why_unreachable(computer, error)}',
+            ) from error
     return Cleaned(sum(len(remotes) for remotes in folders.values()), tuple(kept), tuple(killed))
 
 

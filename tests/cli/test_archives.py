@@ -129,6 +129,8 @@ def test_an_imported_campaign_is_read_in_a_profile_without_its_computer_and_code
     for output in (status, status_again, explained, explained_again):
         assert json.loads(output)['progress']['stage'] == 'finished'
     assert database.read_bytes() == other.read_bytes()
+    cleaned = home('mlip-autopipe', 'clean', 'tiny', check=False)
+    assert_refused(cleaned.stderr, Code.COMPUTER_TEST_FAILED, 'verdi computer configure')
 
 
 def test_an_archive_that_cannot_be_read_is_refused_on_one_line(run_elsewhere, run, tmp_path, empty_folder):

@@ -17,8 +17,8 @@ from aiida_mlip_autopipe.campaigns.restarts.survivors import (
     jobs_by_computer,
     processes_by_folder,
     unique_part,
+    why_unreachable,
 )
-from aiida_mlip_autopipe.core.errors import first_line
 
 
 def release_ended_jobs(jobs: Iterable[orm.CalcJobNode], notify: Callable[[str], None]) -> tuple[int, ...]:
@@ -44,7 +44,9 @@ def release_ended_jobs(jobs: Iterable[orm.CalcJobNode], notify: Callable[[str], 
         try:
             ended += _ended_but_listed(computer, on_computer)
         except Exception as error:  # a connection can fail in many ways
-            notify(f'cannot find out which jobs are still running on {computer.label}: {first_line(error)}')
+            notify(
+                f'cannot find out which jobs are still running on {computer.label}: {why_unreachable(computer, error)}'
+            )
     for job in ended:
         # AiiDA sets this state when it finds that a job is no longer listed.
         job.set_state(CalcJobState.STASHING)

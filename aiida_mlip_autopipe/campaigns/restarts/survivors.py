@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 from aiida import orm
+from aiida.common.exceptions import NotExistent
 from aiida.schedulers import JobState
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -70,6 +71,17 @@ def stop_survivors(jobs: Iterable[orm.CalcJobNode], deadline: float, notify: Cal
         _stop_on_computer(computer, found, deadline, notify)
 
 
+def why_unreachable(computer: orm.Computer, error: Exception) -> str:
+    """Return why a computer cannot be used, from the error of the attempt.
+
+    A profile into which an archive was imported contains computers that are not configured in it.
+    """
+    if isinstance(error, NotExistent):
+        command = f'verdi computer configure {computer.transport_type} {computer.label}'
+        return f"the computer is not configured in this profile; '{command}' configures it"
+    return first_line(error)
+
+
 def jobs_by_computer(jobs: Iterable[orm.CalcJobNode]) -> list[tuple[orm.Computer, list[orm.CalcJobNode]]]:
     """Return the jobs that have a folder, by their computer."""
     found: dict[int, list[orm.CalcJobNode]] = defaultdict(list)
@@ -117,7 +129,7 @@ def _stop_on_computer(
         raise AutopipeError(
             Code.COMPUTER_TEST_FAILED,
             f'cannot find out whether killed jobs are still running on {computer.label}, or cannot stop them: '
-            f'{first_line(error)}',
+            f'{why_unreachable(computer, error)}',
         ) from error
     if survivors:
         named = ', '.join(f'{job.get_remote_workdir()}' for job in survivors)
