@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,9 @@ def run_elsewhere(tmp_path):
     home.chmod(0o500)
     environment = {name: value for name, value in os.environ.items() if not name.startswith('AIIDA')}
 
-    def run(*arguments):
+    def run(*arguments, program='mlip-autopipe'):
         done = subprocess.run(
-            [BIN / 'mlip-autopipe', *map(str, arguments)],
+            [BIN / program, *map(str, arguments)],
             env=environment | {'HOME': str(home), 'TMPDIR': str(folder)},
             cwd=tmp_path,
             capture_output=True,
@@ -95,6 +96,20 @@ def test_an_archive_is_read_without_a_profile(run_elsewhere):
     trace = json.loads(done.stdout)
     assert (trace['row']['id'], trace['jobs'][0]['exit_status'], trace['config']['campaign']) == (3, 0, 'tiny')
     assert json.loads(run_elsewhere('report', ARCHIVE, '--json').stdout)['dataset']['n_rows'] == 8
+
+
+def test_a_process_without_a_profile_reads_several_archives(run_elsewhere, tmp_path):
+    code = """
+        import sys
+        from pathlib import Path
+        from aiida_mlip_autopipe.campaigns.provenance.opened import open_archive
+        for _ in range(2):
+            with open_archive(Path(sys.argv[1])) as campaign:
+                from aiida_mlip_autopipe.workflows.graph import load_campaign
+                print(load_campaign(campaign).label)
+    """
+    done = run_elsewhere('-c', textwrap.dedent(code), ARCHIVE, program='python')
+    assert (done.returncode, done.stdout.split()) == (0, ['tiny', 'tiny']), done.stderr
 
 
 def test_lines_of_piped_output_do_not_end_in_spaces(run_elsewhere):

@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
@@ -122,16 +123,22 @@ def _temporary_aiida_folder() -> Iterator[None]:
         yield
         return
     before = os.environ.get('AIIDA_PATH')
-    with TemporaryDirectory(prefix='mlip-autopipe-') as folder:
-        Path(folder, '.aiida').mkdir()  # otherwise AiiDA prints a warning
-        os.environ['AIIDA_PATH'] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ['AIIDA_PATH']
-            else:
-                os.environ['AIIDA_PATH'] = before
+    os.environ['AIIDA_PATH'] = _temporary_folder().name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ['AIIDA_PATH']
+        else:
+            os.environ['AIIDA_PATH'] = before
+
+
+@cache
+def _temporary_folder() -> TemporaryDirectory[str]:
+    """Return a folder that is removed when the process ends, because AiiDA uses its folder until then."""
+    folder = TemporaryDirectory(prefix='mlip-autopipe-')
+    Path(folder.name, '.aiida').mkdir()  # otherwise AiiDA prints a warning
+    return folder
 
 
 def _find_campaign(path: Path) -> str:
