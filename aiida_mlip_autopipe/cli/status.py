@@ -93,7 +93,9 @@ def resume(
     if done.requeued:
         console.print(f'{counted(len(done.requeued), "process")} had been lost and will be run again')
     if done.released:
-        console.print(f'{counted(len(done.released), "job")} had ended, and another process now has the process id')
+        console.print(
+            f'{counted(len(done.released), "job")} had ended, although another process now has the same process id'
+        )
     for one in done.resumed:
         console.print(f'job {one.pk} in {one.folder} was paused: {one.reason}', markup=False)
     console.print(f'{counted(len(done.resumed), "job")} resumed')
