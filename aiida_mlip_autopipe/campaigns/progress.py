@@ -107,7 +107,7 @@ class Progress:
     training
         The state of a training run; None for others.
     queued
-        Jobs that wait in the queue of a scheduler, with the reason.
+        Jobs that wait in the queue of a scheduler or are suspended, with the reason.
     paused
         Paused jobs, which wait for the user.
     comparisons
@@ -173,7 +173,8 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
     n_succeeded = sum(exploration.succeeded for exploration in explorations)
     work_chains = find_work_chains(campaign)
     queued = find_queued(work_chains)
-    n_queued = len({exploration.pk for exploration in explorations} & {pk for one in queued for pk in one.callers})
+    in_queue = {pk for one in queued if one.state != 'suspended' for pk in one.callers}
+    n_queued = sum(not exploration.ended and exploration.pk in in_queue for exploration in explorations)
     waits_for_daemon = not campaign.is_terminated and not is_daemon_running()
     rate = None if waits_for_daemon else _rate_per_hour(explorations)
     generated = generation_reports(campaign)

@@ -1,4 +1,4 @@
-"""Jobs that wait in the queue of their scheduler."""
+"""Jobs that wait in the queue of their scheduler, or that it has suspended."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class QueuedJobs:
 
 
 def find_queued(work_chains: Collection[int]) -> tuple[QueuedJobs, ...]:
-    """Return the jobs of work chains that wait in the queue of a scheduler, as last seen by AiiDA.
+    """Return the jobs of work chains that are queued, held or suspended, as last seen by AiiDA.
 
     Parameters
     ----------

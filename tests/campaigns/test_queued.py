@@ -32,6 +32,7 @@ def campaign(aiida_profile):
             (JobState.QUEUED, 'PartitionTimeLimit'),
             (JobState.QUEUED, 'PartitionTimeLimit'),
             (JobState.QUEUED_HELD, 'JobHeldUser'),
+            (JobState.SUSPENDED, None),
             (JobState.RUNNING, 'None'),
             (None, None),
         ]
@@ -47,7 +48,9 @@ def campaign(aiida_profile):
         job.set_process_state(ProcessState.WAITING)
         if state is not None:
             info = JobInfo()
-            info.job_id, info.job_state, info.annotation = str(number), state, annotation
+            info.job_id, info.job_state = str(number), state
+            if annotation is not None:
+                info.annotation = annotation
             job.set_scheduler_state(state)
             job.set_last_job_info(info)
         job.store()
@@ -56,9 +59,13 @@ def campaign(aiida_profile):
 
 def test_queued_jobs_are_counted_and_the_reason_of_the_scheduler_is_shown(campaign):
     progress = read_progress(campaign)
-    assert (progress.n_running, progress.n_queued) == (2, 3)
+    assert (progress.n_running, progress.n_queued) == (3, 3)
     found = [(one.computer, one.state, one.reason, len(one.pks)) for one in progress.queued]
-    assert found == [('hpc', 'queued', 'PartitionTimeLimit', 2), ('hpc', 'held', 'JobHeldUser', 1)]
+    assert found == [
+        ('hpc', 'queued', 'PartitionTimeLimit', 2),
+        ('hpc', 'held', 'JobHeldUser', 1),
+        ('hpc', 'suspended', None, 1),
+    ]
     console = Console(width=200)
     with console.capture() as shown:
         console.print(describe(progress))
