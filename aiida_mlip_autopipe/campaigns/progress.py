@@ -27,7 +27,6 @@ from aiida_mlip_autopipe.installation.profile import is_daemon_running
 from aiida_mlip_autopipe.workflows.graph import (
     EXPLORATION,
     LABELLING,
-    RECOVERY,
     SEED_LINK,
     TRAINING,
     Extended,
@@ -39,6 +38,7 @@ from aiida_mlip_autopipe.workflows.graph import (
     list_campaigns,
     read_extended,
 )
+from aiida_mlip_autopipe.workflows.legs.lost import describe_lost_legs
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
         comparisons=find_comparisons(campaign),
         warnings=(
             *describe_losses(merge_reports(generated)),
-            *_lost_legs(campaign),
+            *describe_lost_legs(campaign),
             *_selection_warnings(campaign),
             *([] if labelling is None else labelling_warnings(labelling)),
         ),
@@ -227,26 +227,6 @@ def generation_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
     of_reports = {'type': LinkType.RETURN.value, 'label': {'like': r'generation\_reports\_\_%'}}
     query.append(orm.Dict, with_incoming='campaign', edge_filters=of_reports, project=['id', 'attributes'])
     return [report for _, report in sorted(query.all(), key=lambda row: row[0])]
-
-
-def _lost_legs(campaign: orm.WorkChainNode) -> list[str]:
-    """Return why legs of killed jobs were computed again, instead of being recovered."""
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    query.append(orm.WorkChainNode, with_incoming='campaign', filters={'process_type': EXPLORATION}, tag='exploration')
-    query.append(
-        orm.CalcJobNode, with_incoming='exploration', filters={'process_type': RECOVERY}, project='*', tag='recovery'
-    )
-    recoveries = query.order_by({'recovery': {'id': 'asc'}}).all(flat=True)
-    if not recoveries:
-        return []
-    # As in `find_comparisons`, the work chains are imported only if they are needed.
-    from aiida_mlip_autopipe.workflows.legs.killed import is_leg, why_not_recovered
-
-    return [
-        f'seed {one.inputs.seed.seed_id}: {why_not_recovered(one)}'
-        for one in recoveries
-        if one.is_terminated and not is_leg(one)
-    ]
 
 
 def _selection_warnings(campaign: orm.WorkChainNode) -> list[str]:

@@ -57,6 +57,7 @@ def campaign(aiida_profile):
     return campaign
 
 
+@pytest.mark.chaos
 def test_queued_jobs_are_counted_and_the_reason_of_the_scheduler_is_shown(campaign):
     progress = read_progress(campaign)
     assert (progress.n_running, progress.n_queued) == (3, 3)

@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.data.dataset import DatasetData, find_dataset
 from aiida_mlip_autopipe.data.original_job import original_job
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Row
-from aiida_mlip_autopipe.storage.dataset import read_row, read_rows
+from aiida_mlip_autopipe.storage.dataset import Dataset, read_row, read_rows
 from aiida_mlip_autopipe.storage.imports.rows import IMPORTED
 from aiida_mlip_autopipe.structures.rows.labels import LABELLING
 from aiida_mlip_autopipe.structures.rows.provenance import Provenance
