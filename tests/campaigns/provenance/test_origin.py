@@ -15,18 +15,24 @@ from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.campaigns.provenance.archive import write_archive
 from aiida_mlip_autopipe.campaigns.provenance.origin import find_origin, open_dataset
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.data.original_job import original_job
 from aiida_mlip_autopipe.storage import Dataset, Row
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope='module')
-def long(tiny_campaign, campaign_config, run_campaign):
-    """A campaign in which two runs continue those of the tiny campaign, and one is taken from it unchanged."""
+def short(run_campaign):
+    """A campaign whose explorations no other module has run."""
+    return run_campaign(name='short', random_seed=20)
+
+
+@pytest.fixture(scope='module')
+def long(short, campaign_config, run_campaign):
+    """A campaign in which two runs continue those of the short campaign, and one is taken from it unchanged."""
     alloy, aluminium = (entry.model_dump(mode='json') for entry in campaign_config().generation)
     alloy['exploration'] = {'n_steps': 40}
-    return run_campaign(reuse=True, name='long', generation=[alloy, aluminium], sampling={'n_structures': 20})
+    sampling = {'n_structures': 20}
+    return run_campaign(reuse=True, name='long', random_seed=20, generation=[alloy, aluminium], sampling=sampling)
 
 
 def explorations(campaign):
@@ -35,11 +41,6 @@ def explorations(campaign):
 
 def jobs(campaign):
     return {job.uuid for job in explorations(campaign)}
-
-
-def originals(campaign):
-    """Return the jobs that ran. An earlier module may have run this campaign, so that its jobs are from the cache."""
-    return {original_job(job)[1] for job in explorations(campaign)}
 
 
 def of_leg(rows, second):
@@ -68,41 +69,41 @@ def test_the_origin_of_each_row_of_a_campaign_is_found(tiny_campaign):
         assert (origin.labels, origin.labelling) == (None, None)
 
 
-def test_the_jobs_of_a_second_leg_begin_with_that_of_the_shorter_campaign(tiny_campaign, long):
+def test_the_jobs_of_a_second_leg_begin_with_that_of_the_shorter_campaign(short, long):
     opened = open_dataset(long.uuid)
     origin = find_origin(of_leg(opened.rows(), second=True), opened.node)
     check(origin)
     first, last = origin.jobs
-    assert first.uuid in originals(tiny_campaign)
+    assert first.uuid in jobs(short)
     assert last.uuid in jobs(long)
     assert last.inputs.checkpoint.uuid == first.outputs.checkpoint.uuid
     assert origin.campaign.uuid == long.uuid
 
     (job,) = find_origin(of_leg(opened.rows(), second=False), opened.node).jobs
-    assert job.uuid in originals(tiny_campaign)
+    assert job.uuid in jobs(short)
 
 
-def test_a_job_from_the_cache_is_replaced_with_the_original(tiny_campaign, long):
+def test_a_job_from_the_cache_is_replaced_with_the_original(short, long):
     opened = open_dataset(str(long.pk))
     row = next(row for row in opened.rows() if row.key_value_pairs['kind'] == 'structures')
     origin = find_origin(row, opened.node)
     check(origin)
     assert origin.campaign.uuid == long.uuid
     (job,) = origin.jobs
-    assert job.uuid in originals(tiny_campaign) - jobs(long)
+    assert job.uuid in jobs(short) - jobs(long)
     assert not job.base.caching.is_created_from_cache
 
 
-def test_an_archive_contains_the_jobs_of_other_campaigns_that_made_its_rows(tiny_campaign, long, tmp_path):
+def test_an_archive_contains_the_jobs_of_other_campaigns_that_made_its_rows(short, long, tmp_path):
     opened = open_dataset(str(long.pk))
     made = {job.uuid for row in opened.rows() for job in find_origin(row, opened.node).jobs}
-    assert made & originals(tiny_campaign)
+    assert made & jobs(short)
     write_archive(long, tmp_path / 'long.aiida')
     # Another profile would close the storage of the nodes of this module.
     with get_format().open(tmp_path / 'long.aiida', 'r') as reader:
         archived = set(reader.querybuilder().append(orm.ProcessNode, project='uuid').all(flat=True))
     assert made <= archived
-    assert tiny_campaign.uuid not in archived
+    assert short.uuid not in archived
 
 
 def test_a_renamed_file_and_a_part_of_it_have_the_same_origins(tiny_campaign, tmp_path):
