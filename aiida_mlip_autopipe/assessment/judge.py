@@ -89,7 +89,7 @@ def judge_model(
         'failures': [asdict(one) for one in failures],
         'errors': {name: {key: _as_json(one) for key, one in found.items()} for name, found in errors.items()},
         'gain': _as_json(measured.gain),
-        'n_frames': measured.n_frames,
+        'n_frames': measured.n_test_frames,
         'n_groups': len(set(test.groups)),
         'n_failed': measured.n_failed,
         'n_hot_runs': measured.n_runs,
@@ -116,7 +116,7 @@ def measure_model(
         n_survived_before=sum(one.survived for one in former.hot_runs),
         holes=tuple(find_new_holes(new.dimers, starting.dimers)),
         drift_eV_A=measure_drift(new.other_chemistry, starting.other_chemistry),
-        n_frames=len(test.rows),
+        n_test_frames=len(test.rows),
         n_failed=int((~current.finite).sum()),
     )
 

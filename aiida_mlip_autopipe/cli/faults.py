@@ -102,7 +102,9 @@ def _describe_disks() -> str:
 
     aiida = Path(os.environ.get('AIIDA_PATH', '').split(os.pathsep)[0] or '~').expanduser()
     free: dict[int, str] = {}  # by the number of the file system
-    for folder in (Path.cwd(), aiida, Path(os.environ.get('TMPDIR', '/tmp'))):
+    # `tempfile` cannot return its folder if the disk is full, and nothing is written to this one.
+    temporary = Path(os.environ.get('TMPDIR', '/tmp'))  # nosec B108
+    for folder in (Path.cwd(), aiida, temporary):
         if folder.is_dir():
             free.setdefault(folder.stat().st_dev, f'{decimal(shutil.disk_usage(folder).free)} in {folder}')
     return f'free space: {", ".join(free.values())}'

@@ -33,7 +33,7 @@ class Measured:
     drift_eV_A
         Root mean square of the force differences from the starting model on other chemistries, eV/Å; None if it was not
         measured.
-    n_frames, n_failed
+    n_test_frames, n_failed
         Number of test frames, and of those for which the new model gives no finite energy or forces.
     """
 
@@ -43,7 +43,7 @@ class Measured:
     n_survived_before: int
     holes: Sequence[Hole] = field(default=())
     drift_eV_A: float | None = None
-    n_frames: int = 0
+    n_test_frames: int = 0
     n_failed: int = 0
 
 
@@ -73,7 +73,8 @@ def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) ->
     if measured.n_failed:
         add(
             'finite_results',
-            f'it has no finite energy or forces for {measured.n_failed} of {counted(measured.n_frames, "test frame")}',
+            f'it has no finite energy or forces for {measured.n_failed} of '
+            f'{counted(measured.n_test_frames, "test frame")}',
         )
     # Comparisons with NaN are false, and a model that gives NaN must not pass.
     elif not measured.gain.value > 0:

@@ -53,7 +53,8 @@ def read_plain(path: Path, row_id: int | None = None) -> list[Row] | None:
             (version,) = connection.execute("SELECT value FROM information WHERE name = 'version'").fetchone()
             if int(version) != ASE_FORMAT:
                 return None
-            found = connection.execute(f'SELECT {", ".join(COLUMNS)} FROM systems {where} ORDER BY id', values)
+            query = f'SELECT {", ".join(COLUMNS)} FROM systems {where} ORDER BY id'  # nosec B608
+            found = connection.execute(query, values)
             return list(_to_rows(found))
     except Exception:  # `Dataset` reports what is wrong with the file
         return None

@@ -6,7 +6,7 @@ from aiida_mlip_autopipe.rounds.dimers import Hole
 from aiida_mlip_autopipe.rounds.gate import Measured, find_failures
 from aiida_mlip_autopipe.rounds.held_out import Estimate
 
-GOOD = Measured(Estimate(0.2, 0.3), n_runs=6, n_survived=6, n_survived_before=5, drift_eV_A=0.01, n_frames=9)
+GOOD = Measured(Estimate(0.2, 0.3), n_runs=6, n_survived=6, n_survived_before=5, drift_eV_A=0.01, n_test_frames=9)
 
 
 def test_a_better_model_meets_all_conditions():
