@@ -1,1 +1,0 @@
-"""Campaigns with rounds."""

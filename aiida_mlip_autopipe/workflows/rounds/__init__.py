@@ -1,1 +1,0 @@
-"""The work chain of a campaign with rounds."""

@@ -1,1 +1,0 @@
-from support.aiida_fixtures import *  # noqa: F403
