@@ -76,7 +76,7 @@ def read_with_sevennet(path, **keys):
     found = []
     for graph in graph_build(ase_reader(str(path), **keys), cutoff=4.0):
         stress = np.asarray(graph['stress'], dtype=float).reshape(6)
-        # SevenNet uses the opposite sign and the order xx, yy, zz, xy, yz, zx. NaN means that there is no stress.
+        # The stress has the opposite sign and the order xx, yy, zz, xy, yz, zx. It is NaN if the frame has none.
         used = {'energy', 'forces'} | ({'stress'} if np.isfinite(stress).all() else set())
         forces = np.asarray(graph['force_of_atoms'], dtype=float)
         found.append(ReadLabels(float(graph['total_energy']), forces, -stress[[0, 1, 2, 4, 5, 3]], used))

@@ -48,7 +48,7 @@ def release_ended_jobs(jobs: Iterable[orm.CalcJobNode], notify: Callable[[str], 
                 f'cannot find out which jobs are still running on {computer.label}: {why_unreachable(computer, error)}'
             )
     for job in ended:
-        # AiiDA sets this state when it finds that a job is no longer listed.
+        # AiiDA sets this state once the scheduler no longer lists the job.
         job.set_state(CalcJobState.STASHING)
     return tuple(sorted(job.pk for job in ended))
 

@@ -184,7 +184,7 @@ def _refuse_empty(missing: Collection[str], n_groups: int, by: str) -> None:
             Code.SPLIT_EMPTY,
             f'the rows have only {n_groups} group{"" if n_groups == 1 else "s"} by {by}, '
             f'so {" and ".join(sorted(missing))} would be empty; group the rows in another way, add seeds of another '
-            f"{by}, or import each independent run as a file of its own with 'dataset import --group-by file'",
+            f"{by}, or import each independent run as a separate file with 'dataset import --group-by file'",
         )
 
 
