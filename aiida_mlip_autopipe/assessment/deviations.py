@@ -15,7 +15,7 @@ from ase.units import GPa
 from aiida_mlip_autopipe.assessment.predictions import Predictions
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.rounds.held_out import Estimate, HeldOutErrors
+from aiida_mlip_autopipe.rounds.held_out import MIN_GROUPS, Estimate, HeldOutErrors
 from aiida_mlip_autopipe.training.offsets import Offsets, fit_offsets
 
 FORCE, STRESS, ENERGY = 'force_eV_A', 'stress_GPa', 'energy_eV_atom'
@@ -139,19 +139,19 @@ def estimate_errors(errors: Deviations, groups: Sequence[str], random_seed: int)
     -------
     dict
         An estimate for each name in `QUANTITIES`, in the unit of its name. The stress is missing unless the frames of
-        at least two groups have one. If the model could not evaluate a frame, the estimates are NaN.
+        at least three groups have one. If the model could not evaluate a frame, the estimates are NaN.
 
     Raises
     ------
     ValueError
-        If there are fewer than two groups.
+        If there are fewer than three groups.
     """
     # The stress is also missing for a frame that the model could not evaluate, which must count.
     stressed = np.isfinite(errors.stress_GPa) | ~np.isfinite(errors.force_eV_A)
     ones = np.ones(len(errors))
     found = {FORCE: HeldOutErrors(groups, errors.n_components, random_seed).rmse(errors.force_eV_A**2)}
     of_stressed = [group for group, known in zip(groups, stressed, strict=True) if known]
-    if len(set(of_stressed)) > 1:
+    if len(set(of_stressed)) >= MIN_GROUPS:
         test = HeldOutErrors(of_stressed, 6 * ones[stressed], random_seed)
         found[STRESS] = test.rmse(errors.stress_GPa[stressed] ** 2)
     found[ENERGY] = HeldOutErrors(groups, ones, random_seed).rmse(errors.energy_eV_atom**2)

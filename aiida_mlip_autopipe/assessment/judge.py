@@ -14,9 +14,10 @@ from aiida_mlip_autopipe.assessment.deviations import estimate_errors, measure_e
 from aiida_mlip_autopipe.assessment.predictions import Predictions
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.rounds.dimers import find_new_holes
 from aiida_mlip_autopipe.rounds.gate import MAX_DRIFT_EV_A, Measured, find_failures
-from aiida_mlip_autopipe.rounds.held_out import Estimate, HeldOutErrors
+from aiida_mlip_autopipe.rounds.held_out import MIN_GROUPS, Estimate, HeldOutErrors
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,10 +144,11 @@ def _measure_gain(current: Predictions, before: Predictions, test: TestSet, rand
     """Return the gain on the test frames that the former model can evaluate."""
     known = np.flatnonzero(before.finite).tolist()
     groups = [test.groups[index] for index in known]
-    if len(set(groups)) < 2:
+    if len(set(groups)) < MIN_GROUPS:
         raise AutopipeError(
             Code.VALUES_INCOMPLETE,
-            f'a comparison of models needs test frames of at least two groups; there are {len(set(groups))}',
+            f'a comparison of models needs test frames of at least {counted(MIN_GROUPS, "group")}; there '
+            f'are frames of {len(set(groups))}',
         )
     labels = test.labels.subset(known)
     errors = [measure_errors(labels, one.subset(known)) for one in (before, current)]

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.core.wording import counted
 
 N_RESAMPLED = 2000
 """Number of bootstrap samples. The limits then vary by about 1 %."""
 CONFIDENCE = 0.9
 """Confidence of the upper limits."""
+MIN_GROUPS = 3
+"""Smallest number of groups for an upper limit."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,13 @@ class HeldOutErrors:
         Raises
         ------
         ValueError
-            If there are fewer than two groups.
+            If there are fewer than three groups. With two, each sample repeats one of them or is the test set itself,
+            which says nothing about the uncertainty.
         """
         names, self._of_frame = np.unique(np.asarray(groups), return_inverse=True)
         n_groups = len(names)
-        if n_groups < 2:
-            raise ValueError(f'upper limits need at least two groups; got {n_groups}')
+        if n_groups < MIN_GROUPS:
+            raise ValueError(f'upper limits need at least {counted(MIN_GROUPS, "test group")}; got {n_groups}')
         self._n_components = np.asarray(n_components, dtype=float)
         self._sizes = np.bincount(self._of_frame, weights=self._n_components)
         rng = make_rng(random_seed, 'test errors')

@@ -68,7 +68,7 @@ def test_a_frame_that_could_not_be_evaluated_has_no_errors_and_its_estimates_are
 def test_the_estimates_of_errors_are_resampled_by_group():
     rng = np.random.Generator(np.random.PCG64(3))
     labels, predicted = make_predictions(), make_predictions(rng)
-    groups = ['a', 'a', 'b']
+    groups = ['a', 'b', 'c']
     errors = measure_errors(labels, predicted)
     found = estimate_errors(errors, groups, 1)
     assert found[FORCE] == HeldOutErrors(groups, np.array([6, 6, 9]), 1).rmse(errors.force_eV_A**2)
@@ -79,12 +79,13 @@ def test_the_estimates_of_errors_are_resampled_by_group():
 
 def test_frames_without_a_stress_do_not_count_for_its_error():
     rng = np.random.Generator(np.random.PCG64(4))
-    labels = make_predictions()
-    labels = change(labels, stresses=np.where(np.arange(3)[:, None] == 1, np.nan, labels.stresses))
-    errors = measure_errors(labels, make_predictions(rng))
-    found = estimate_errors(errors, ['a', 'b', 'c'], 1)
-    assert found[STRESS].value == pytest.approx(np.sqrt(np.mean(errors.stress_GPa[[0, 2]] ** 2)))
-    assert STRESS not in estimate_errors(errors, ['a', 'b', 'a'], 1)
+    numbers = [*NUMBERS, *NUMBERS]
+    labels = make_predictions(numbers=numbers)
+    labels = change(labels, stresses=np.where(np.arange(6)[:, None] == 1, np.nan, labels.stresses))
+    errors = measure_errors(labels, make_predictions(rng, numbers))
+    found = estimate_errors(errors, list('abcdef'), 1)
+    assert found[STRESS].value == pytest.approx(np.sqrt(np.mean(errors.stress_GPa[[0, 2, 3, 4, 5]] ** 2)))
+    assert STRESS not in estimate_errors(errors, list('abcaca'), 1)
 
 
 def test_the_disagreement_is_the_deviation_from_the_mean_of_the_models():

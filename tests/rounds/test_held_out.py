@@ -5,10 +5,10 @@ from aiida_mlip_autopipe.rounds.held_out import HeldOutErrors
 
 
 def test_the_error_is_that_of_all_components():
-    errors = HeldOutErrors(['a', 'a', 'b'], np.array([3, 3, 6]), 1)
-    found = errors.rmse(np.array([1.0, 4.0, 4.0]))
-    assert found.value == pytest.approx(np.sqrt((3 * 1 + 3 * 4 + 6 * 4) / 12))
-    assert found == HeldOutErrors(['a', 'a', 'b'], np.array([3, 3, 6]), 1).rmse(np.array([1.0, 4.0, 4.0]))
+    errors = HeldOutErrors(['a', 'a', 'b', 'c'], np.array([3, 3, 6, 3]), 1)
+    found = errors.rmse(np.array([1.0, 4.0, 4.0, 9.0]))
+    assert found.value == pytest.approx(np.sqrt((3 * 1 + 3 * 4 + 6 * 4 + 3 * 9) / 15))
+    assert found == HeldOutErrors(['a', 'a', 'b', 'c'], np.array([3, 3, 6, 3]), 1).rmse(np.array([1.0, 4.0, 4.0, 9.0]))
 
 
 def make_squares(rng, n_groups, per_group):
@@ -59,6 +59,7 @@ def test_a_paired_gain_is_more_precise_than_the_errors():
     assert former.upper_limit > 1.03 * former.value
 
 
-def test_one_group_gives_no_limit():
-    with pytest.raises(ValueError, match='two groups'):
-        HeldOutErrors(['a', 'a'], np.array([3, 3]), 1)
+@pytest.mark.parametrize('groups', ['aaa', 'aba'])
+def test_fewer_than_three_groups_give_no_limit(groups):
+    with pytest.raises(ValueError, match='3 test groups'):
+        HeldOutErrors(list(groups), np.array([3, 3, 3]), 1)

@@ -16,7 +16,7 @@ SECTIONS = {
             'lattice': 'fcc',
             'composition': {'Cu': 0.75, 'Au': 0.25},
             'supercell': [2, 2, 2],
-            'n_seeds': 8,
+            'n_seeds': 12,
             'validation': {'min_width_factor': 0.5},
         }
     ],
@@ -28,7 +28,7 @@ SECTIONS = {
 @pytest.fixture(scope='module')
 def campaign(run_campaign):
     def prepare(builder):
-        builder.random_share = orm.Dict({'n_labels': 4, 'round': 1})
+        builder.random_share = orm.Dict({'n_labels': 6, 'round': 1})
 
     node = run_campaign(prepare, **SECTIONS)
     assert node.is_finished_ok, node.exit_message
@@ -37,11 +37,11 @@ def campaign(run_campaign):
 
 def test_no_frame_of_a_withheld_seed_is_selected(campaign):
     drawn = campaign.outputs.random_share.base.attributes
-    assert sorted(drawn.get('roles')) == ['calibration', 'calibration', 'test', 'test']
+    assert sorted(drawn.get('roles')) == [*['calibration'] * 3, *['test'] * 3]
     selected = set(campaign.outputs.selection.base.attributes.get('seed_ids'))
     assert selected
     assert not selected & set(drawn.get('withheld_seeds'))
-    assert len(read_rows(campaign)) == 7
+    assert len(read_rows(campaign)) == 9
 
 
 def test_the_origin_of_a_random_row_is_the_draw(campaign):
@@ -53,4 +53,4 @@ def test_the_origin_of_a_random_row_is_the_draw(campaign):
         place = origin.rank
         assert expected.base.attributes.get('seed_ids')[place] == row.provenance.seed_id
     random_row = next(row for row in rows if row.provenance.role)
-    assert trace_row(find_origin(random_row)).selection.n_selected == 4
+    assert trace_row(find_origin(random_row)).selection.n_selected == 6

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
 from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectories_from_nodes
+from aiida_mlip_autopipe.rounds.held_out import MIN_GROUPS
 from aiida_mlip_autopipe.rounds.random_share import divide, draw_frames
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
@@ -25,8 +26,6 @@ from aiida_mlip_autopipe.structures.rows.splits import TRAINING_KINDS, Role
 DRAW_VERSION = '1'
 
 ERROR_DRAW = 400
-MIN_TEST_GROUPS = 2
-"""With fewer groups, the error on the test set has no upper limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +97,11 @@ def draw_random_frames(
         drawn = _draw(pool, groups.get_dict(), random_seed.value, settings['round'], settings['n_labels'])
     except AutopipeError as error:
         return ExitCode(ERROR_DRAW, str(error), invalidates_cache=True)
-    if drawn.n_test_groups < MIN_TEST_GROUPS:
+    # With fewer groups, the error on the test set has no upper limit.
+    if drawn.n_test_groups < MIN_GROUPS:
         reason = (
             f'the test set has frames of only {counted(drawn.n_test_groups, "group")} of seeds, but at least '
-            f'{MIN_TEST_GROUPS} are required; request more seeds'
+            f'{MIN_GROUPS} are required; request more seeds'
         )
         return ExitCode(ERROR_DRAW, reason, invalidates_cache=True)
     unknown = np.full(len(drawn.frames), np.nan)

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.storage import SplitSettings, split_rows
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-N_SEEDS, N_FRAMES = 12, 4
+N_SEEDS, N_FRAMES = 24, 4
 
 
 def make_seeds(kind: str = 'alloy', n: int = N_SEEDS) -> list[Seed]:
@@ -121,7 +121,7 @@ def test_half_of_the_groups_are_drawn_and_each_group_has_one_role(first_round):
     roles: dict[str, set[str]] = {}
     for seed_id, role in zip(*(drawn.base.attributes.get(name) for name in ('seed_ids', 'roles')), strict=True):
         roles.setdefault(parent[seed_id], set()).add(role)
-    assert len(roles) == 3
+    assert len(roles) == 6
     assert all(len(found) == 1 for found in roles.values())
     withheld = {parent[seed_id] for seed_id in drawn.base.attributes.get('withheld_seeds')}
     assert withheld == set(roles)
