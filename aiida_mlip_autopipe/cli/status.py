@@ -13,8 +13,8 @@ from aiida_mlip_autopipe.cli.provenance.options import (
     ARCHIVE_HELP,
     CampaignIdentifier,
     CampaignOrArchive,
+    DatasetRunOrArchive,
     Identifier,
-    IdentifierOrArchive,
     ProfileOption,
 )
 
@@ -138,7 +138,7 @@ def trajectories(
 
 
 def export(
-    identifier: IdentifierOrArchive,
+    identifier: DatasetRunOrArchive,
     output: Annotated[Path, typer.Option('--output', '-o', help='Database to write.', show_default=False)],
     labels: Labels = None,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,

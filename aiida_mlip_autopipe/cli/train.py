@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 train_app = typer.Typer(help='Fine-tune a model on the labels of a dataset, or train a new one.', no_args_is_help=True)
 
-ID = Annotated[str, typer.Argument(metavar='ID', help='Id of the training run.', show_default=False)]
+ID = Annotated[str, typer.Argument(metavar='ID', help='PK, UUID or name of the training run.', show_default=False)]
 PROFILE = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
 
 
@@ -215,13 +215,11 @@ def _show_report(report: Training) -> None:
     from aiida_mlip_autopipe.core.wording import counted
 
     listed = ', '.join(f'{symbol} {energy:+.4f}' for symbol, energy in report.offsets_eV.items())
-    note = (
-        '' if report.offsets_determined else ' (the compositions do not determine them; this is the smallest solution)'
-    )
+    note = '' if report.offsets_determined else ' (not determined by the compositions; the sum of squares is minimal)'
     what = 'energies of the elements' if report.recipe == 'scratch' else 'offsets'
     console.print(f'{what}, eV per atom: {listed}{note}', markup=False)
     if report.offsets_residual_eV_atom is not None:
-        console.print(f'energies that they do not explain: {1000 * report.offsets_residual_eV_atom:.1f} meV/atom')
+        console.print(f'residual (root mean square): {1000 * report.offsets_residual_eV_atom:.1f} meV/atom')
     if report.n_replayed:
         left_out = f', left out because of large forces: {report.n_not_replayed}' if report.n_not_replayed else ''
         console.print(f'replayed: {counted(report.n_replayed, "structure")} of other chemistry{left_out}')

@@ -228,7 +228,7 @@ class Code(ExplainedEnum):
     )
 
     # Storage and reports.
-    CALCULATION_CHANGED = 'calculation_changed', 'A DFT calculation differs from its inputs.', 'Run the inputs as is.'
+    CALCULATION_CHANGED = 'calculation_changed', 'A DFT calculation differs from its inputs.', 'Run them unchanged.'
     CALCULATION_INCOMPLETE = 'calculation_incomplete', 'A DFT calculation has incomplete results.', 'Run it again.'
     CALCULATION_MISMATCH = (
         'calculation_mismatch',

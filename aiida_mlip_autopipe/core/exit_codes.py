@@ -250,7 +250,8 @@ EXPLANATIONS = {
     'ERROR_SUB_PROCESS_EXCEPTED': Explanation('AiiDA ended a job with an exception.', REPORT_BUG),
     'ERROR_SUB_PROCESS_KILLED': Explanation(
         'A job was killed through AiiDA.',
-        'Continue a campaign with `mlip-autopipe resume`, which uses the last checkpoint. Start a training run again.',
+        'Run `mlip-autopipe resume`. It continues an exploration from the last checkpoint, and a training run from the '
+        'last job that AiiDA retrieved.',
     ),
     'ERROR_MAXIMUM_ITERATIONS_EXCEEDED': Explanation(
         'More jobs are needed than allowed. The frames of an exploration are candidates for the dataset.',

@@ -89,7 +89,7 @@ class Training(Settings):
     """Energy per atom that was added to each element of the initial model, in eV; for a new model, its energy per atom
     of each element without interactions."""
     offsets_determined: bool = True
-    """Whether the compositions determine the offsets. If not, they are the smallest solution."""
+    """Whether the compositions determine the offsets. If not, the sum of their squares is as small as possible."""
     offsets_residual_eV_atom: float | None = None
     """Root mean square of the energy differences that the offsets do not explain, in eV per atom."""
     initial_errors: dict[Split, Errors] = Field(default_factory=dict)

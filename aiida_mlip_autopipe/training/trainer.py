@@ -53,8 +53,8 @@ class TrainerSettings(Settings):
     """The trainer, which is also the kind of calculator that uses the model."""
     recipe: Recipe = 'naive'
     """How the model is trained. ``naive`` fine-tunes all its weights on the rows of the dataset alone. ``replay`` also
-    uses structures of other chemistry with labels of the initial model, which the model would forget otherwise.
-    ``scratch`` trains a new model."""
+    uses structures of other chemistry, with labels of the initial model, so that the model does not forget this
+    chemistry. ``scratch`` trains a new model."""
     model: InputModel | None = Field(default=None, validate_default=True)
     """The model to fine-tune: a file, or the name of a model that the package of the trainer ships."""
     model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
@@ -74,7 +74,7 @@ class TrainerSettings(Settings):
     n_replay: int = Field(default=N_REPLAY, ge=1)
     """Number of structures of other chemistry that are made for ``recipe: replay``."""
     replay_file: InputFile | None = None
-    """Structures for ``recipe: replay``, in any format that ASE reads, instead of those that are made. Frames of the
+    """Structures for ``recipe: replay``, in any format that ASE reads, instead of those that are made. Frames from the
     training data of the initial model are best. Labels in the file are not used."""
     n_channels: int | None = Field(default=None, ge=1)
     """Number of channels of a new model. The default depends on the number of training rows."""
@@ -95,7 +95,7 @@ class TrainerSettings(Settings):
     resources: JobResources | None = None
     """Resources of the job; by default, those of ``execution``."""
     max_jobs: int = Field(default=10, ge=1)
-    """Maximum number of jobs, each of which continues the training after the wall time of the previous one."""
+    """Maximum number of jobs. A job that reaches its wall-time limit or is killed is continued by another one."""
 
     default_model: ClassVar[str | None] = None
     learning_rates: ClassVar[dict[Recipe, float]]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def explain(identifier: IdentifierOrArchive, as_json: JsonOption = False, profile: ProfileOption = None) -> None:
-    """Explain what happened to a campaign or labelling run.
+    """Explain what happened to a campaign, a labelling run or a training run.
 
     It shows what failed, why, and what to change; what was retried, reused and left out; and what each stage cost.
     """

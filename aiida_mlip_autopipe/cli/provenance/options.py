@@ -40,4 +40,6 @@ ARCHIVE_HELP = ID_HELP.rstrip('.') + ', or an archive.'
 IdentifierOrArchive = Annotated[str, typer.Argument(metavar='ID', help=ARCHIVE_HELP, show_default=False)]
 CAMPAIGN_OR_ARCHIVE_HELP = CAMPAIGN_HELP.rstrip('.') + ', or an archive.'
 CampaignOrArchive = Annotated[str, typer.Argument(metavar='ID', help=CAMPAIGN_OR_ARCHIVE_HELP, show_default=False)]
+DATASET_RUN_HELP = 'PK, UUID or name of a campaign or labelling run, or an archive.'
+DatasetRunOrArchive = Annotated[str, typer.Argument(metavar='ID', help=DATASET_RUN_HELP, show_default=False)]
 ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]

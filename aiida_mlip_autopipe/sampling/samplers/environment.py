@@ -29,9 +29,9 @@ class EnvironmentSettings(SamplerSettings):
     coverage: float | None = Field(default=None, gt=0, le=1)
     """Stop when this fraction of the clusters is covered, even with fewer than ``n_structures`` structures."""
     uncertainty_exponent: float = Field(default=1.0, ge=0)
-    """In rounds, the number of new clusters is multiplied by this power of the rank of a structure by the disagreement
-    of models: 1 for the structure on which they disagree most, close to 0 for the least. With 0, the disagreement is
-    ignored. Without rounds, nothing is ranked."""
+    """In rounds, the number of new clusters of a structure is multiplied by its rank raised to this power. The rank is
+    1 for the structure on which the models disagree most, and close to 0 for the one on which they disagree least. With
+    an exponent of 0, the disagreement is ignored. Without rounds, nothing is ranked."""
     descriptor: SoapSettings = SoapSettings()
     """The descriptor of the environments. It is not averaged over the atoms."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)

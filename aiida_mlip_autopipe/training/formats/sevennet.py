@@ -84,7 +84,8 @@ class SevenNetCheckpoint:
     def fit_offsets(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return the energy per atom of each element by which the labels exceed the model's energies, eV.
 
-        This is a least-squares fit. If the compositions do not determine it, it is the smallest solution.
+        This is a least-squares fit. If the compositions do not determine the offsets, they are the solution with the
+        smallest sum of squares.
         """
         from sevenn.calculator import SevenNetCalculator
 

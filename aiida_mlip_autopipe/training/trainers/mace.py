@@ -48,8 +48,8 @@ class MACETrainingSettings(TrainerSettings):
 class MACETrainer(Trainer):
     """Trains with ``mace_run_train``.
 
-    MACE stores neither the state of its random number generator nor the weights before averaging, from which it
-    continues. A training run that was interrupted therefore differs slightly from an undisturbed one.
+    MACE stores neither the state of its random number generator nor the weights before averaging, from which it would
+    have to continue. A training run that was interrupted therefore differs slightly from an uninterrupted one.
     """
 
     settings_class = MACETrainingSettings

@@ -70,7 +70,7 @@ class SevenNetTrainer(Trainer):
     """Trains with ``sevenn train``.
 
     A job writes a checkpoint after every epoch and does not shuffle the rows: their order is drawn once. A training
-    run that is interrupted and continued therefore gives the same weights as an undisturbed one, except with replay,
+    run that is interrupted and continued therefore gives the same weights as an uninterrupted one, except with replay,
     for which SevenNet shuffles the structures.
     """
 
