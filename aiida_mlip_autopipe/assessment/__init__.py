@@ -1,1 +1,1 @@
-"""Assessment of models: what rounds need to know about a model, computed in a job, and what follows from it."""
+"""Assessment of models: the job that evaluates a model for rounds, and the decision whether the model is used."""

@@ -25,7 +25,7 @@ class Assessment:
     trajectories
         Number of frames of each leg by its trajectory id, in order.
     other_chemistry
-        The predictions for structures of other elements, on which models are compared.
+        The predictions for structures of other chemical systems, on which models are compared.
     dimers
         The energy of two atoms for each pair of elements, such as ``Au-Cu``.
     hot_runs

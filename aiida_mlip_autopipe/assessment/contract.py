@@ -37,7 +37,7 @@ class AssessmentJob(AnyJob):
     structures: str = STRUCTURES_FILE
     """The name of the file with the structures to evaluate."""
     elements: tuple[str, ...] = ()
-    """Elements for whose pairs the energy of two atoms is computed as a function of their distance."""
+    """Elements of the dimers. The energy curve of each pair of these elements is computed."""
     seeds: tuple[JobSeed, ...] = ()
     """Seeds of the hot runs. The structure of each is in the folder of its run."""
     hot_runs: dict[str, Any] = Field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""Deviations of predictions: from labels, which are errors, and of several models from one another.
+"""Deviations of predictions from labels, which are errors, and deviations of several models from one another.
 
 The energies of two models, or of a model and a reference method, may differ by a constant for each element. Such
-offsets mean nothing for forces and stresses, so they are removed.
+offsets do not affect forces and stresses, so they are removed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def measure_uncertainties(members: Sequence[Predictions]) -> Deviations:
 
 
 def _without_offsets(member: Predictions, first: Predictions, known: np.ndarray) -> np.ndarray:
-    """Return the energies per atom minus those of the first model (f,), without an offset for each element."""
+    """Return the energies per atom minus those of the first model (f,), after removing an offset per element."""
     differences = np.where(known, member.energies - first.energies, np.nan)
     if known.any():
         frames = first.frames()

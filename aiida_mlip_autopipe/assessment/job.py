@@ -1,4 +1,4 @@
-"""Assessment job: a model predicts labelled and explored frames, pairs of atoms, and dynamics at a high temperature.
+"""Assessment job: evaluate frames and dimers with a model, and run dynamics at a high temperature.
 
 Whatever is finished is written to a file before the next part begins, so a job that is killed loses only what it was
 computing, and another job continues from these files.
@@ -43,7 +43,7 @@ from aiida_mlip_autopipe.structures.structures_file import Structures
 def assess(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
     """Evaluate structures and dimers with a model, and run hot dynamics.
 
-    A structure that cannot be evaluated has a failure instead, and a hot run that a guard stops is a result, too.
+    If a structure cannot be evaluated, the failure is recorded. A hot run that a guard stops is also a result.
 
     Raises
     ------
@@ -156,7 +156,7 @@ class _Assessment:
         self.progress.write(self.folder / PROGRESS_FILE)
 
     def save(self) -> None:
-        """Write the result as of now, since a process that is killed can no longer write it."""
+        """Write the current result, since a process that is killed can no longer write it."""
         self.describe('killed', 'the process was killed')
         write_result(make_result(self.facts), self.folder / RESULT_FILE)
         self._written = time.monotonic()

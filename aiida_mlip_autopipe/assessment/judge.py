@@ -1,4 +1,4 @@
-"""Whether a new model replaces the former one, from the assessments of both and of the starting model."""
+"""Decide whether a new model replaces the former one, from the assessments of both and of the starting model."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def judge_model(
     ----------
     new, former, starting
         The assessments of the new model, of the model that explored last, and of the model from which the training
-        started. The former and the starting model may be the same. The new and the former model need the test rows and
-        the same hot runs, the new and the starting model the same dimers and structures of other elements.
+        started. The former and the starting model may be the same. The assessments of the new and the former model must
+        contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
+        structures of other chemical systems.
     test
         The test set.
     random_seed
@@ -77,7 +78,7 @@ def judge_model(
     Raises
     ------
     AutopipeError
-        If one of the assessments lacks what another one has.
+        If assessments that are compared do not contain the same rows, hot runs, dimers or structures.
     """
     measured = measure_model(new, former, starting, test, random_seed)
     failures = find_failures(measured, max_drift_eV_A)
@@ -106,7 +107,10 @@ def judge_model(
 def measure_model(
     new: Assessment, former: Assessment, starting: Assessment, test: TestSet, random_seed: int
 ) -> Measured:
-    """Return what decides whether a new model is used. The parameters and errors are those of `judge_model`."""
+    """Return the measured values that decide whether a new model is used.
+
+    The parameters and errors are those of `judge_model`.
+    """
     _require_equal('hot runs', *([run.seed_id for run in one.hot_runs] for one in (new, former)))
     _require_equal('dimers', *(list(one.dimers) for one in (new, starting)))
     current, before = (_of_test_rows(one, test) for one in (new, former))
@@ -133,7 +137,7 @@ def measure_drift(new: Predictions, starting: Predictions) -> float | None:
     AutopipeError
         If the structures differ.
     """
-    _require_equal('structures of other chemistry', new.numbers.tolist(), starting.numbers.tolist())
+    _require_equal('structures of other chemical systems', new.numbers.tolist(), starting.numbers.tolist())
     known = np.repeat(starting.finite, starting.n_atoms)
     if not known.any():
         return None
@@ -147,8 +151,8 @@ def _measure_gain(current: Predictions, before: Predictions, test: TestSet, rand
     if len(set(groups)) < MIN_GROUPS:
         raise AutopipeError(
             Code.VALUES_INCOMPLETE,
-            f'a comparison of models needs test frames of at least {counted(MIN_GROUPS, "group")}; there '
-            f'are frames of {len(set(groups))}',
+            f'a comparison of models needs test frames of at least {counted(MIN_GROUPS, "group")}; got '
+            f'{len(set(groups))}',
         )
     labels = test.labels.subset(known)
     errors = [measure_errors(labels, one.subset(known)) for one in (before, current)]

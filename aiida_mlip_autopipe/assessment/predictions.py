@@ -1,4 +1,4 @@
-"""What a model, or a reference method, says about frames of different sizes."""
+"""Predictions of a model, or labels of a reference method, for frames of different sizes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Predictions:
 
     @classmethod
     def from_outcomes(cls, frames: Sequence[Atoms], outcomes: Iterable[Label | Failure | None]) -> Predictions:
-        """Return the predictions for frames from labels. A frame with a failure or without a label gets NaN."""
+        """Return the labels of frames as predictions. A frame with a failure or without a label gets NaN."""
         labels = [one if isinstance(one, Label) else None for one in outcomes]
         pairs = list(zip(frames, labels, strict=True))
         none = np.full(6, np.nan)
@@ -100,7 +100,7 @@ class Predictions:
         return finite
 
     def per_frame(self, values: np.ndarray) -> np.ndarray:
-        """Return the mean (f,) over the atoms of each frame of a value (n,) of each atom."""
+        """Return the mean (f,) of values (n,), one for each atom, over the atoms of each frame."""
         of_atom = np.repeat(np.arange(len(self)), self.n_atoms)
         means: np.ndarray = np.bincount(of_atom, weights=values, minlength=len(self)) / self.n_atoms
         return means

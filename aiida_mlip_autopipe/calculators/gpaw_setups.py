@@ -1,4 +1,4 @@
-"""GPAW's setups: their valence electrons, the cutoffs that stresses need, and their files. This needs no GPAW.
+"""GPAW's setups: their valence electrons, the cutoffs that stresses need, and their files. GPAW itself is not required.
 
 The tables are those of the package ``gpaw-data`` 1.2, whose LDA and PBE setups treat the same electrons as valence.
 """

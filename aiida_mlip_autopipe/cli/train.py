@@ -222,7 +222,7 @@ def _show_report(report: Training) -> None:
         console.print(f'residual (root mean square): {1000 * report.offsets_residual_eV_atom:.1f} meV/atom')
     if report.n_replayed:
         left_out = f', left out because of large forces: {report.n_not_replayed}' if report.n_not_replayed else ''
-        console.print(f'replayed: {counted(report.n_replayed, "structure")} of other chemistry{left_out}')
+        console.print(f'replayed: {counted(report.n_replayed, "structure")} of other chemical systems{left_out}')
     table = Table('set', 'frames', 'energy meV/atom', 'force eV/Å', 'stress GPa', box=None)
     for split, n_frames, energy, force, stress in errors_table(report):
         shown = [

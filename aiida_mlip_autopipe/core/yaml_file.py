@@ -29,7 +29,7 @@ _NOT_FINITE = re.compile(r'[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)')
 MAX_BYTES = 1_000_000
 """Maximum size of a file."""
 MAX_DEPTH = 40
-"""Maximum number of mappings and lists within one another."""
+"""Maximum depth of nested mappings and lists."""
 MAX_VALUES = 100_000
 """Maximum number of values. Every use of an alias counts, because it copies the values."""
 MAX_DIGITS = 30

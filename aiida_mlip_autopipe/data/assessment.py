@@ -35,7 +35,7 @@ def frames_to_assess(inputs: Mapping[str, Any]) -> list[Atoms]:
 
 
 def other_structures(inputs: Mapping[str, Any]) -> list[Atoms]:
-    """Return the structures of other elements that an assessment evaluates."""
+    """Return the structures of other chemical systems that an assessment evaluates."""
     if 'other_chemistry' not in inputs:
         return []
     return structures_in(
@@ -57,8 +57,8 @@ def node_from_assessment(assessment: Assessment, about: dict[str, Any]) -> orm.A
     -------
     aiida.orm.ArrayData
         The arrays ``n_atoms``, ``numbers``, ``energies``, ``forces`` and ``stresses`` of the frames, as in
-        `Predictions`, the same arrays of the structures of other elements with the prefix ``other_``, and the distances
-        and energies of the dimers. Missing values are NaN. The attributes ``n_failed``, ``n_other_failed``,
+        `Predictions`, the same arrays of the structures of other chemical systems with the prefix ``other_``, and the
+        distances and energies of the dimers. Missing values are NaN. The attributes ``n_failed``, ``n_other_failed``,
         ``n_hot_runs`` and ``n_survived`` are for queries.
     """
     arrays = {name: getattr(assessment.frames, name) for name in ARRAYS}

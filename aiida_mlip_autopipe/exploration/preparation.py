@@ -186,8 +186,8 @@ def _read_reference(job: Job, settings: AnyExploration, atoms: Atoms, folder: Pa
     Raises
     ------
     JobRefusedError
-        If the file is missing or has other content, its descriptor lacks an element of the seed, or the limit does not
-        exceed the threshold.
+        If the file is missing or has different content, its descriptor lacks an element of the seed, or the limit does
+        not exceed the threshold.
     """
     if (reference_of(settings.novelty) is None) != (job.reference_sha256 is None):
         raise JobRefusedError(

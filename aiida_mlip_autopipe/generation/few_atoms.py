@@ -77,7 +77,7 @@ class FewAtomsGenerator(Generator):
     settings: FewAtomsSettings
 
     def check(self, requirements: Requirements) -> None:
-        """Refuse more seeds than structures, which would be copies."""
+        """Refuse more seeds than there are structures, since the others would be copies."""
         n_seeds, n_parents = self.settings.n_seeds, self.n_parents()
         if n_seeds is not None and n_parents is not None and n_seeds > n_parents:
             raise AutopipeError(

@@ -157,7 +157,7 @@ def describe_loaded(
 
 
 def release_memory() -> None:
-    """Return the memory of calculators that are no longer used, on the host and on a GPU."""
+    """Free the memory of calculators that are no longer used, on the host and on a GPU."""
     gc.collect()
     torch = sys.modules.get('torch')
     if torch is not None and torch.cuda.is_available():

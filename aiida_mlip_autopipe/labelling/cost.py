@@ -97,7 +97,7 @@ class Calibration:
     factor
         Median of the ratios of measured and predicted cost. Predictions are multiplied by it.
     spread
-        Factor within which about two thirds of the ratios are; 1 with fewer than two labels.
+        Factor within which about two thirds of the ratios lie; 1 with fewer than two labels.
     n_labels
         Number of labels.
     """

@@ -41,7 +41,7 @@ Compute = Callable[[], Label | Failure]
 def label_structures(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
     """Label the structures of a job, and compute its isolated atoms.
 
-    A structure that cannot be labelled has a failure instead, and the job continues with the next one. A job that is
+    If a structure cannot be labelled, the failure is recorded, and the job continues with the next one. A job that is
     restarted in its folder computes only what has neither a label nor a failure yet.
 
     Raises

@@ -1,8 +1,8 @@
 r"""Holes in the repulsion of a model: distances at which two atoms attract each other although they overlap.
 
-Training data hardly contain short distances, so a model may turn over there: below some distance, its energy
-falls instead of rising. Atoms that reach such a hole in hot dynamics fuse. Starting models have holes, too, so a new
-model is compared with the starting model.
+Training data hardly contain short distances, so the energy curve of a model may turn over: below some distance, the
+energy falls instead of rising. Atoms that reach such a hole in hot dynamics fuse. Starting models have holes, too, so a
+new model is compared with the starting model.
 """
 
 from __future__ import annotations

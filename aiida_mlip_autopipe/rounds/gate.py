@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.rounds.dimers import Hole
 from aiida_mlip_autopipe.rounds.held_out import Estimate
 
 MAX_DRIFT_EV_A = 0.02
-"""Bound on the force difference between the new and the starting model on chemistries that were not trained on."""
+"""Bound on the force difference between the new and the starting model for other chemical systems."""
 
 Condition = Literal['finite_results', 'smaller_error', 'stable_dynamics', 'repulsion', 'other_chemistries']
 
@@ -23,16 +23,16 @@ class Measured:
     Attributes
     ----------
     gain
-        Relative decrease of the force error on the test set, paired with the former model.
+        Decrease of the force error on the test set, relative to the former model and resampled together with it.
     n_runs, n_survived
         Number of hot runs on seeds of the test set, and of those that no guard stopped.
     n_survived_before
-        Number of the same runs that survive with the former model.
+        Number of the same runs that survived with the former model.
     holes
         Holes of the new model that the starting model does not have.
     drift_eV_A
-        Root mean square of the force differences from the starting model on other chemistries, eV/Å; None if it was not
-        measured.
+        Root mean square of the force differences from the starting model for other chemical systems, eV/Å; None if it
+        was not measured.
     n_test_frames, n_failed
         Number of test frames, and of those for which the new model gives no finite energy or forces.
     """
@@ -73,7 +73,7 @@ def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) ->
     if measured.n_failed:
         add(
             'finite_results',
-            f'it has no finite energy or forces for {measured.n_failed} of '
+            f'it gives no finite energy or forces for {measured.n_failed} of '
             f'{counted(measured.n_test_frames, "test frame")}',
         )
     # Comparisons with NaN are false, and a model that gives NaN must not pass.
@@ -99,7 +99,7 @@ def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) ->
     if measured.drift_eV_A is not None and not measured.drift_eV_A <= max_drift_eV_A:
         add(
             'other_chemistries',
-            f'its forces on other chemistries differ from those of the starting model by {measured.drift_eV_A:.3f} '
-            f'eV/Å; at most {max_drift_eV_A:g} eV/Å is allowed',
+            f'its forces for other chemical systems differ from those of the starting model by '
+            f'{measured.drift_eV_A:.3f} eV/Å; at most {max_drift_eV_A:g} eV/Å is allowed',
         )
     return found

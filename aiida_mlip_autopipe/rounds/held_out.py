@@ -111,7 +111,7 @@ class HeldOutErrors:
         return float(value), float(value - np.quantile(studentised, 1 - confidence) * error)
 
     def _with_errors(self, samples: np.ndarray, sums: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logarithms (samples,) and their standard errors for groups that occur several times or never."""
+        """Return the logarithms (samples,) and their standard errors for samples with repeated or missing groups."""
         n_groups = len(self._sizes)
         n_components = samples @ self._sizes
         logarithms = np.zeros(len(samples))

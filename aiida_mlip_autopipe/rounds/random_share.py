@@ -48,7 +48,7 @@ def draw_frames(
     random_seed
         The random seed of the campaign.
     labels
-        Labels of the random numbers, such as the number of the round.
+        Labels of the random number generator, such as the number of the round; see `make_rng`.
     n_drawn
         Number of frames to draw; all frames if there are fewer.
     max_groups
@@ -79,8 +79,8 @@ def divide(
 ) -> RandomShare:
     """Divide frames that were drawn at random between calibration and testing, so that no group is in both.
 
-    A group whose frames were tested or trained on before keeps this role. The others, in the order in which they were
-    drawn, go to the set that has fewer frames, and to the test set if both have equally many.
+    A group whose frames were used for testing or training before keeps this role. The others, in the order in which
+    they were drawn, go to the set that has fewer frames, and to the test set if both have equally many.
 
     Parameters
     ----------

@@ -39,8 +39,8 @@ class RoundErrors:
     fraction_bounded
         Fraction of the frames explored in this round whose bound is below twice the target.
     gain
-        Relative decrease of the error by this round on the same test frames; None in the first round, whose test set
-        the starting model was not measured on.
+        Relative decrease of the error by this round on the same test frames; None in the first round, because the
+        starting model was not measured on its test set.
     accepted
         Whether the new model passed its tests.
     further_errors
@@ -158,6 +158,6 @@ def _is_bounded(one: RoundErrors) -> bool:
 
 
 def _is_flat(one: RoundErrors) -> bool:
-    """Whether a round certainly gained little. A refused model gained nothing, but says nothing about more labels."""
+    """Whether a round certainly gained little. A refused model does not show what more labels would do."""
     gain = one.gain
     return one.accepted and gain is not None and gain.value < MIN_GAIN and gain.upper_limit < MAX_GAIN_LIMIT

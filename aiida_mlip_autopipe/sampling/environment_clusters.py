@@ -96,7 +96,7 @@ def find_clusters(
 
 
 def apportion(n: int, sizes: np.ndarray) -> list[int]:
-    """Divide a number in proportion to some sizes (g,), by largest remainders. Each part is at least one."""
+    """Divide a number in proportion to some sizes (g,), by the largest remainder method. Each part is at least one."""
     quotas = n * sizes / sizes.sum()
     parts = np.maximum(quotas.astype(np.int64), 1)
     n_left = max(n - int(parts.sum()), 0)
@@ -109,7 +109,7 @@ def _groups(pool: FramePool, n_clusters: int) -> np.ndarray:
     names = [f'{composition} {kind}' for composition, kind in zip(pool.compositions(), pool.kinds(), strict=True)]
     _, numbers, sizes = np.unique(names, return_inverse=True, return_counts=True)
     is_small = n_clusters * sizes < len(pool)
-    # After all small groups have got the number 0, make the numbers consecutive.
+    # All small groups have been given the number 0, so the numbers must be made consecutive again.
     _, groups = np.unique(np.where(is_small[numbers], 0, numbers + 1), return_inverse=True)
     return groups
 

@@ -49,7 +49,8 @@ class SelectionSettings(Settings):
     """A reference dataset to extend: a file in any format that ASE reads, such as ``old.db``, or the dataset of an
     earlier campaign, such as ``{campaign: 1234}``. Its structures are not chosen again, and samplers that maximise
     diversity treat them as already chosen. Seeds whose parent also occurs in this dataset stay in the set (``split``)
-    of that parent: if it is the test set, they are not used for training; if the parent has no set, they are."""
+    of that parent: if it is the test set, they are not used for training; if the parent has no set, they are used for
+    training."""
 
     @model_validator(mode='after')
     def _check_held_out_fractions(self) -> Self:

@@ -14,7 +14,7 @@ MEAN = 'committee_mean_force_disagreement_eV_A'
 RELATIVE = 'committee_relative_force_disagreement'
 ENERGY = 'committee_energy_difference_eV'
 UNCERTAINTIES = ('uncertainty_force_eV_A', 'uncertainty_stress_GPa', 'uncertainty_energy_eV_atom')
-"""Names of the disagreement of several models about the forces, the stress and the energy per atom of a frame."""
+"""Names of the uncertainties of a frame: the disagreement of several models about force, stress and energy per atom."""
 MEASURES = (LARGEST, MEAN, RELATIVE, ENERGY)
 """Names of the measures of disagreement, in the order of `compare_labels`. The row of a frame has the same keys."""
 

@@ -41,7 +41,7 @@ from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_lay
 DISTANCE_STEP_A = 0.01
 """Å; distances are compared in steps of this size for a fingerprint."""
 ENERGY_TOLERANCE = 1e-5
-"""eV per atom. A frame one femtosecond later differs by more than this and the next two tolerances."""
+"""eV per atom. Frames that are one femtosecond apart differ by more than this tolerance and the next two."""
 VOLUME_TOLERANCE = 1e-4
 """Relative."""
 FORCE_TOLERANCE = 1e-3

@@ -13,7 +13,8 @@ fields sum to zero; VASP and ``pw.x`` remove the small remainder."""
 MIN_ROWS = 10
 """Minimum number of rows, and 3 for each element, for a fit of the energies."""
 MIN_ROWS_OF_ELEMENT = 3
-"""Rows with an element that fewer rows contain are not checked, because the fit would follow them."""
+"""Minimum number of rows with an element. If there are fewer, they are not checked, because the fit would follow
+them."""
 WARNING = (10.0, 1.0)
 """Deviation above which an energy causes a warning: in scaled median absolute deviations, and in eV/atom."""
 REFUSAL = (50.0, 10.0)

@@ -13,7 +13,8 @@ from aiida_mlip_autopipe.core.reading.arrays import open_npz, require_array
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 OPTIONAL = ('tags', 'initial_magmoms', 'initial_charges')
-"""ASE arrays that a file contains only if one of its structures has them. Elsewhere, their values are 0."""
+"""ASE arrays that a file contains only if one of its structures has them. In structures without one of them, its values
+are 0."""
 
 
 def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> None:

@@ -63,7 +63,7 @@ class TrainingData:
     random_seed
         Random seed of the trainer.
     replay
-        The file of frames of other chemistry with labels of the initial model; None if there are none.
+        The file of frames of other chemical systems with labels of the initial model; None if there are none.
     """
 
     name: str

@@ -19,7 +19,7 @@ MODEL_FILE = 'trained'
 """Name of the trained model without its suffix, which depends on the trainer."""
 TRAINING_FILE = 'training.json'
 REPLAY_FILE = 'replay.extxyz'
-"""Structures of other chemistry; in the work folder, those with labels of the initial model."""
+"""The file of structures of other chemical systems. In the work folder, they have labels of the initial model."""
 LOG_FILE = 'trainer.log'
 WORK_FOLDER = 'trainer'
 
@@ -82,12 +82,13 @@ class Training(Settings):
     n_frames: dict[Split, int]
     """Number of frames of each set."""
     n_replayed: int = 0
-    """Number of structures of other chemistry that are replayed with labels of the initial model."""
+    """Number of structures of other chemical systems that are replayed with labels of the initial model."""
     n_not_replayed: int = 0
-    """Number of structures that were left out, because the forces of the initial model are too large."""
+    """Number of structures that were left out, because a force of the initial model on one of their atoms is too
+    large."""
     offsets_eV: dict[str, float] = Field(default_factory=dict)
-    """Energy per atom that was added to each element of the initial model, in eV; for a new model, its energy per atom
-    of each element without interactions."""
+    """Energy per atom that was added to each element of the initial model, in eV; for a new model, the energy of an
+    atom of each element without interactions."""
     offsets_determined: bool = True
     """Whether the compositions determine the offsets. If not, the sum of their squares is as small as possible."""
     offsets_residual_eV_atom: float | None = None

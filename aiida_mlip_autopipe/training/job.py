@@ -109,7 +109,7 @@ def train(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -
 
 @dataclass
 class _Run:
-    """A training in this process."""
+    """A training run in this process."""
 
     job: TrainingJob
     trainer: Trainer
@@ -255,7 +255,7 @@ class _Run:
         self.state = self.state.model_copy(update=fields)
 
     def save(self, outcome: str, message: str) -> None:
-        """Write the result as of now, since a process that is killed can no longer write it."""
+        """Write the current result, since a process that is killed can no longer write it."""
         self.facts.update(outcome=outcome, message=message, last_step=self.state.n_done, events=_events(self.state))
         write_result(make_result(self.facts), self.folder / RESULT_FILE)
 

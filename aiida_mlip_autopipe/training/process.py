@@ -77,7 +77,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Let Linux kill the trainer if this process is killed, so that it never writes while another job continues it."""
+    """Let Linux kill the trainer if this process is killed, so that it does not write while another job continues."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -26,8 +26,9 @@ from aiida_mlip_autopipe.generation.kinds.formula import FormulaSettings
 
 # Increase this whenever the same arguments give different structures.
 REPLAY_VERSION = '1'
-# Elements of many compounds in the training data of foundation models. No element is in both lists, so that the drift
-# is measured on chemistry that was not replayed. Neighbours in the lists are of similar groups of the periodic table.
+# Elements that many compounds in the training data of foundation models contain. No element is in both lists, so that
+# the drift is measured for chemical systems that were not replayed. Neighbours in the lists are in similar groups of
+# the periodic table.
 OF_REPLAY = (
     'Li', 'K', 'Mg', 'Sr', 'Ti', 'Nb', 'Cr', 'Fe', 'Ni', 'Ag', 'Al', 'In', 'Sn', 'C', 'N', 'As', 'O', 'Se', 'Cl',
 )  # fmt: skip
@@ -36,7 +37,7 @@ OF_DRIFT = (
 )  # fmt: skip
 # Numbers of atoms of each element in a formula, and in the whole formula.
 MAX_COUNT, MAX_ATOMS_OF_FORMULA = 4, 7
-# A formula is drawn from this many.
+# A formula is drawn from this number of the smallest balanced ones.
 N_SMALLEST = 4
 MAX_ATOMS = 16
 N_TRIALS = 100
@@ -50,8 +51,8 @@ def replay_structures(
 ) -> list[Atoms]:
     """Return crystals of chemical systems that share elements with a dataset, but also contain others.
 
-    They are known structure types and random crystals of randomly chosen formulas, strained and rattled. Each contains
-    at least one element of the dataset and one of `OF_REPLAY`.
+    They are crystals of known structure types and random crystals, with randomly chosen formulas, strained and rattled.
+    Each contains at least one element of the dataset and one of `OF_REPLAY`.
 
     Parameters
     ----------
@@ -78,8 +79,8 @@ def drift_structures(
 ) -> list[Atoms]:
     """Return crystals of chemical systems that `replay_structures` never returns, to measure the drift of a model.
 
-    Each contains at least one element of `OF_DRIFT` and none of `OF_REPLAY` except those of the dataset. One half
-    overlaps the dataset's elements, the other half contains none of them.
+    Each contains at least one element of `OF_DRIFT` and none of `OF_REPLAY` except those of the dataset. One half of
+    them contains elements of the dataset, and the other half contains none.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def read_replay_file(
     left_out = {id(frame) for frame in (*labelled, *unknown)}
     kept = [frame for frame in frames if id(frame) not in left_out]
     reasons = (
-        (labelled, 'contain only elements of the dataset, whose errors they would teach again'),
+        (labelled, 'contain only elements of the dataset, so they would teach the errors that its labels correct'),
         (unknown, 'contain elements that the model does not support'),
     )
     notes = tuple(
@@ -139,7 +140,7 @@ def read_replay_file(
         raise AutopipeError(
             Code.VALUE_INVALID,
             f'training.replay_file: no frame of {path} is left ({"; ".join(notes) or "it is empty"}); use frames of '
-            'other element systems',
+            'other chemical systems',
         )
     return [Atoms(one.numbers, one.positions, cell=one.cell, pbc=one.pbc) for one in kept], notes
 
@@ -182,7 +183,7 @@ def _crystals(elements: list[str], partners: list[str], n: int, random_seed: int
         crystals += [atoms for atoms in _make(entry, seed) if len(atoms) <= MAX_ATOMS]
     if len(crystals) < n:
         raise AutopipeError(
-            Code.SEEDS_MISSING, f'only {counted(len(crystals), "crystal")} of {n} could be made for {label}'
+            Code.SEEDS_MISSING, f'only {counted(len(crystals), "crystal")} of {n} could be made ({label})'
         )
     return crystals[:n]
 
@@ -199,7 +200,7 @@ def _make(entry: FormulaSettings, random_seed: int) -> list[Atoms]:
 
 
 def _draw_system(own: str, others: list[str], partners: list[str], rng: np.random.Generator) -> tuple[str, ...]:
-    """Return an element and a partner, with a third element if there are others."""
+    """Return an element, a partner and, if `others` is not empty, a third element."""
     system = {own, str(rng.choice([symbol for symbol in partners if symbol != own]))}
     rest = sorted({*others, *partners} - system)
     if others and rest:
@@ -208,7 +209,7 @@ def _draw_system(own: str, others: list[str], partners: list[str], rng: np.rando
 
 
 def _draw_formula(system: tuple[str, ...], rng: np.random.Generator) -> str | None:
-    """Return a formula whose oxidation states balance, or of metals; None if there is none."""
+    """Return a formula with balanced oxidation states, or one of metals only; None if there is none."""
     known = [
         numbers
         for numbers in product(range(1, MAX_COUNT + 1), repeat=len(system))

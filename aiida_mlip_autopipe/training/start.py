@@ -72,7 +72,8 @@ def start_new_model(trainer: Trainer, loader: CalculatorLoader, sets: Sets, job:
     symbols = {symbol for one in sets.values() for frame in one for symbol in frame.symbols}
     if unknown := sorted(symbols - found.energies_eV.keys()):
         raise JobRefusedError(
-            Code.ELEMENT_UNSUPPORTED, f'no frame of the training set contains {", ".join(unknown)} of the other sets'
+            Code.ELEMENT_UNSUPPORTED,
+            f'no frame of the training set contains {", ".join(unknown)}, unlike the other sets',
         )
     return _write_first(trainer, loader, sets, found, work)
 
@@ -85,7 +86,8 @@ def start_from_model(
     Raises
     ------
     JobRefusedError
-        If the results of the model are not finite, no frame is left for replay, or the trainer cannot continue it.
+        If the results of the model are not finite, no frame is left for replay, or the trainer cannot start from the
+        model.
     """
     evaluations = {split: evaluate_frames(frames, calculator) for split, frames in sets.items()}
     for split, results in evaluations.items():

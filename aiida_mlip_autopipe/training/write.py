@@ -1,4 +1,4 @@
-"""Write config files for trainers. The trainer can use them unchanged."""
+"""Write config files for trainers, which can use them unchanged."""
 
 from __future__ import annotations
 

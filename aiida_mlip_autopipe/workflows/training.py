@@ -59,7 +59,7 @@ class TrainingWorkChain(RestartedJobs):
         return recipe == 'replay' and 'replay' not in self.inputs.job
 
     def make_replay(self) -> ExitCode | None:
-        """Make structures of other chemistry, which the job labels with the initial model."""
+        """Make structures of other chemical systems, which the job labels with the initial model."""
         job = self.inputs.job
         # Equal structures are equal inputs of the job, so this calculation does not need the cache.
         made, node = make_replay_structures.run_get_node(

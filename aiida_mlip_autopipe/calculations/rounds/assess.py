@@ -48,7 +48,7 @@ class AssessmentCalculation(CalculatorJob):
             'other_chemistry',
             valid_type=DatasetData,
             required=False,
-            help='Structures of other chemistry, on which a model is compared with the starting model.',
+            help='Structures of other chemical systems, on which a model is compared with the starting model.',
         )
         spec.input(
             'elements',

@@ -37,14 +37,15 @@ def judge_model(
     ----------
     new, former, starting
         The assessments of the new model, of the model that explored last, and of the model from which the training
-        started. The former and the starting model may be the same. The new and the former model need the test rows and
-        the same hot runs, the new and the starting model the same dimers and structures of other elements.
+        started. The former and the starting model may be the same. The assessments of the new and the former model must
+        contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
+        structures of other chemical systems.
     dataset
         The dataset with the labels.
     rows
         Indices of the test rows in the dataset.
     max_drift_eV_A
-        Bound on the change of the forces on structures of other elements, in eV/Å.
+        Bound on the change of the forces on structures of other chemical systems, in eV/Å.
     random_seed
         The campaign's random seed.
     stage_version

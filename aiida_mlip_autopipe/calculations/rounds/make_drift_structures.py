@@ -24,7 +24,7 @@ def make_drift_structures(
     stage_version: orm.Str,
     supported: orm.List | None = None,
 ) -> DatasetData | ExitCode:
-    """Make structures of other chemistry, for the input ``other_chemistry`` of an assessment.
+    """Make structures of other chemical systems, for the input ``other_chemistry`` of an assessment.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def replay_node(structures: Sequence[Atoms]) -> orm.SinglefileData:
 def make_replay_structures(
     elements: orm.List, supported: orm.List, n_structures: orm.Int, random_seed: orm.Int, stage_version: orm.Str
 ) -> orm.SinglefileData | ExitCode:
-    """Make structures of element systems that overlap a dataset's elements; see `replay_structures`.
+    """Make structures of chemical systems that share elements with a dataset; see `replay_structures`.
 
     Parameters
     ----------

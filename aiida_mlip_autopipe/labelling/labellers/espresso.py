@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.labelling.pseudopotentials import files_in, read_pseudo
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 
 VERSION = 'quantum_espresso'
-"""The name of the version of the code among the versions that a level of theory contains."""
+"""Key of the version of the code in the versions from which a level of theory is made."""
 # Settings that determine only whether and how fast the SCF cycle converges.
 NOT_OF_LABELS = {'max_scf_steps', 'mixing_beta'}
 

@@ -43,7 +43,7 @@ class EnvironmentSampler(Sampler):
 
     If models were compared on the candidates, this number is weighted by the rank of their disagreement. Of several
     structures with the same number, the smallest one is chosen. This is the greedy solution of the minimum set cover
-    problem, with the inverse weights as costs. When all clusters are covered, a new round begins, in which they are all
+    problem, with the inverse weights as costs. When all clusters are covered, a new pass begins, in which they are all
     covered again. The clusters of the reference dataset are covered from the beginning. The choice is deterministic.
     """
 

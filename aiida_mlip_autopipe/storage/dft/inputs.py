@@ -92,8 +92,8 @@ def write_dft_inputs(
     code
         The code, with its settings.
     isolated_atoms
-        Whether to add a folder for an isolated atom of each element, omit them, or write no others. Trainers need their
-        energies.
+        Whether to add a folder for an isolated atom of each element, omit these folders, or write only these. Trainers
+        need the energies of isolated atoms.
 
     Returns
     -------

@@ -39,7 +39,7 @@ _FOR_ATOMS = {*STRUCTURE_ARRAYS, 'move_mask'}
 def read_extxyz(path: Path) -> Iterator[Candidate | AutopipeError]:
     """Yield the frames of an extended XYZ file, or the error of a frame that cannot be read.
 
-    ASE's reader gets one frame at a time, so a malformed frame does not end the file.
+    ASE's reader gets one frame at a time, so a malformed frame does not prevent reading the others.
     """
     from ase.io.extxyz import read_xyz
 

@@ -17,8 +17,8 @@ UNKNOWN_SETTINGS = 'unknown'
 differs from all known ones."""
 
 FIXED_METHODS = ('emt', 'lj')
-"""Codes whose labels do not depend on the version of ASE. EMT gives the same bits from ASE 3.23 to 3.29, and the
-Lennard-Jones potential is part of this package. Tests compare both with stored values."""
+"""Codes whose labels do not depend on the version of ASE. EMT gives bit-identical results with ASE 3.23 to 3.29, and
+the Lennard-Jones potential is part of this package. Tests compare both with stored values."""
 
 
 class LevelOfTheory(Settings):

@@ -41,7 +41,7 @@ def write_shifted(model: Path, offsets_eV: Mapping[str, float], target: Path) ->
     Raises
     ------
     AutopipeError
-        If the model has several heads, whose energies MACE does not tell apart when it is fine-tuned.
+        If the model has several heads. MACE does not distinguish their energies when it fine-tunes a model.
     """
     import torch
 
@@ -133,7 +133,7 @@ def keep(folder: Path, epochs: Collection[int]) -> list[Path]:
     for path in folder.glob('epoch_*.pt'):
         if path not in kept:
             path.unlink()
-    # A new model has no initial one until its last epoch.
+    # For a new model, this file does not exist before the last epoch has ended.
     return sorted(kept | ({folder / START} if (folder / START).is_file() else set()))
 
 

@@ -22,8 +22,8 @@ from aiida_mlip_autopipe.training.offsets import fit_offsets
 SHIPPED = ('7net-0', '7net-l3i5')
 # This many rows determine the offsets of the elements well enough.
 MAX_FITTED = 200
-# The entries of a checkpoint that describe the model. The others differ between equal training runs, or are only needed
-# to continue one.
+# The entries of a checkpoint that describe the model. The others differ between identical training runs, or are only
+# needed to continue one.
 OF_THE_MODEL = ('model_state_dict', 'config', 'epoch')
 NOT_OF_THE_MODEL = ('when', 'continue')
 
