@@ -26,7 +26,7 @@ ALLOYS = {
 
 
 def seconds(work: Callable[[], None], repeats: int) -> float:
-    """Return the CPU time of a call in s. A first call is not counted."""
+    """Return the CPU time of a call in s. The first call is not counted."""
     work()
     started = time.process_time()
     for _ in range(repeats):

@@ -99,7 +99,7 @@ def test_the_disagreement_is_the_deviation_from_the_mean_of_the_models():
     np.testing.assert_allclose(found.energy_eV_atom, 0.0, atol=1e-15)
 
 
-def test_offsets_of_the_models_are_no_disagreement_and_what_they_do_not_explain_is():
+def test_offsets_between_models_do_not_count_as_disagreement_but_the_residuals_do():
     numbers = [*NUMBERS, *NUMBERS]
     zero = make_predictions(numbers=numbers)
     offsets = np.array([3.0, 1.5 - 2.0, 1.5 - 4.0] * 2)

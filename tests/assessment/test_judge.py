@@ -137,7 +137,7 @@ def test_each_condition_refuses_a_model_by_itself(changes, condition):
     assert (found['accepted'], conditions(found)) == (False, [condition])
 
 
-def test_a_hole_of_the_starting_model_is_no_reason_to_refuse_a_model():
+def test_a_model_is_not_refused_for_a_hole_that_the_starting_model_has_too():
     hollow = evaluate_dimers(HollowEMT(1.0), ['Cu'])
     assert judge(replace(NEW, dimers=hollow), starting=replace(STARTING, dimers=hollow))['accepted']
 

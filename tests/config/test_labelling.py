@@ -58,7 +58,7 @@ def test_an_invalid_labelling_is_refused_with_its_place(tmp_path, labelling, sec
         validate_config({**BASE, **sections, 'labelling': labelling}, tmp_path)
 
 
-def test_one_of_several_explorers_may_label_the_frames_of_all(tmp_path):
+def test_one_of_several_exploring_calculators_may_label_the_frames_of_all_of_them(tmp_path):
     codes = [{'code': 'a@b', 'calculator': {'kind': kind}} for kind in ('emt', 'lj')]
     config = validate_config({**BASE, 'execution': {'codes': codes}, 'labelling': EMT}, tmp_path)
     assert config.labelling.calculator.kind == 'emt'
@@ -95,7 +95,7 @@ def test_the_config_of_a_campaign_is_refused_with_the_sections_to_copy(write):
 
 
 @pytest.mark.parametrize(('cutoff_eV', 'n_warnings'), [(450, 1), (500, 0)])
-def test_an_exploration_by_gpaw_that_will_export_no_stress_is_announced(tmp_path, cutoff_eV, n_warnings):
+def test_an_exploration_by_gpaw_whose_stresses_will_not_be_exported_gives_a_warning(tmp_path, cutoff_eV, n_warnings):
     gpaw = {'kind': 'gpaw', 'plane_wave_cutoff_eV': cutoff_eV}
     config = validate_config({**BASE, 'calculator': gpaw, 'sampling': {'kind': 'random'}}, tmp_path)
     warnings = campaign_warnings(config, check_seeds(config))

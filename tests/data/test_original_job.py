@@ -11,7 +11,7 @@ def copy_of(uuid):
     return job.store()
 
 
-def test_a_job_that_was_run_is_returned_itself():
+def test_a_job_that_was_run_is_its_own_original():
     job = orm.CalcJobNode().store()
     assert original_job(job) == (job, job.uuid)
 

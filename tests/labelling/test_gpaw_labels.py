@@ -118,5 +118,5 @@ def test_a_repetition_with_different_mixing_gives_the_same_label(label):
     ('moments', 'expected'),
     [([2.0, 2.0], [2.0, -2.0]), ([2.0, -1.0], [2.0, 1.0]), ([0.0, 0.0], [1.0, 1.0]), ([3.0], [1.5])],
 )
-def test_another_magnetic_start_has_different_moments(moments, expected):
+def test_another_start_begins_with_different_magnetic_moments(moments, expected):
     assert other_start(np.array(moments)).tolist() == expected

@@ -222,7 +222,7 @@ class Unconverged(EMT):
     converged = False
 
 
-def test_a_calculator_that_reports_no_convergence_has_no_label(folder, monkeypatch):
+def test_a_calculation_that_reports_that_it_did_not_converge_gives_no_label(folder, monkeypatch):
     monkeypatch.setattr(EMTLoader, 'load', lambda loader: Loaded(Unconverged()))
     folder.run(EMT_SETTINGS)
     assert {one.rule for one in folder.outcomes()} == {'not_converged'}

@@ -117,7 +117,7 @@ OXIDE, SILICON = bulk('MgO', 'rocksalt', 4.2), bulk('Si')
         ([bulk('NiO', 'rocksalt', 4.2)], GPAWSettings(preset='fast'), [('7net-0',), (' O ',)]),
     ],
 )
-def test_labels_without_stress_and_other_U_values_are_announced(structures, settings, words):
+def test_labels_without_stress_and_different_U_values_give_warnings(structures, settings, words):
     found = labelling_warnings(structures, [SEVENNET], settings, place='labels')
     assert len(found) == len(words)
     for text, expected in zip(found, words, strict=True):

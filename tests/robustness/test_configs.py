@@ -33,7 +33,7 @@ def load(path, overrides=()):
 
 
 @thoroughly
-def test_arbitrary_text(profile):
+def test_arbitrary_text_is_refused_or_is_a_mapping(profile):
     lines = st.sampled_from(
         ['a: 1', '- b', '? [', '&a [*a]', '<<: 3', '!!python/object/apply:os.system [x]', '{a: &x 1}']
     )
@@ -49,7 +49,7 @@ def test_arbitrary_text(profile):
 
 
 @thoroughly
-def test_the_damaged_text_of_a_config(profile, tmp_path):
+def test_a_config_with_damaged_text_is_refused_or_is_valid(profile, tmp_path):
     path = tmp_path / 'x.yaml'
 
     @examples(profile, 0.5)
@@ -62,7 +62,7 @@ def test_the_damaged_text_of_a_config(profile, tmp_path):
 
 
 @thoroughly
-def test_a_config_with_arbitrary_values(profile, tmp_path):
+def test_a_config_with_arbitrary_values_is_refused_or_is_valid(profile, tmp_path):
     path = tmp_path / 'x.yaml'
     configs = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
 
@@ -76,7 +76,7 @@ def test_a_config_with_arbitrary_values(profile, tmp_path):
 
 
 @thoroughly
-def test_arbitrary_overrides(profile, tmp_path):
+def test_arbitrary_overrides_are_refused_or_give_a_valid_config(profile, tmp_path):
     path = tmp_path / 'x.yaml'
     path.write_text(TEXTS['alloy_full'])
     signs = st.sampled_from(['', '+', '++', '~'])

@@ -37,7 +37,7 @@ def read_all(path):
 
 
 @thoroughly
-def test_the_damaged_file_of_a_dataset(profile, rows, tmp_path):
+def test_a_damaged_dataset_is_refused_or_its_rows_are_complete(profile, rows, tmp_path):
     export_dataset(tmp_path / 'a.db', rows)
     content, path = (tmp_path / 'a.db').read_bytes(), tmp_path / 'b.db'
 
@@ -51,7 +51,7 @@ def test_the_damaged_file_of_a_dataset(profile, rows, tmp_path):
 
 
 @thoroughly
-def test_damaged_values_in_a_dataset(profile, rows, tmp_path):
+def test_a_row_with_a_damaged_value_is_refused_or_is_complete(profile, rows, tmp_path):
     """The pages of the file are intact, so SQLite reads them."""
     export_dataset(tmp_path / 'a.db', rows)
     content, path = (tmp_path / 'a.db').read_bytes(), tmp_path / 'b.db'
@@ -94,7 +94,7 @@ def test_damaged_values_in_a_dataset(profile, rows, tmp_path):
 
 
 @thoroughly
-def test_damaged_calculations(profile, rows, tmp_path):
+def test_damaged_calculations_are_refused_or_label_only_their_rows(profile, rows, tmp_path):
     folder = finish_calculations(tmp_path / 'runs', rows)
     files = {path: path.read_bytes() for name in ('row.json', 'pw.out') for path in sorted(folder.rglob(name))}
 

@@ -83,7 +83,7 @@ def test_the_undamaged_file_is_imported(files, tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['a.extxyz', 'a.traj', 'a.db', 'vasprun.xml', 'OUTCAR', 'pw.out'])
-def test_a_damaged_file(files, tmp_path, name):
+def test_a_damaged_file_is_refused_or_its_rows_can_be_read(files, tmp_path, name):
     path = tmp_path / name
 
     @examples('quick')
@@ -95,7 +95,7 @@ def test_a_damaged_file(files, tmp_path, name):
     run()
 
 
-def test_damaged_values_in_a_database(files, tmp_path):
+def test_a_database_with_a_damaged_value_is_refused_or_its_rows_can_be_read(files, tmp_path):
     """The pages of the file are intact, so SQLite reads them."""
     path = tmp_path / 'a.db'
     columns = ['numbers', 'positions', 'cell', 'pbc', 'energy', 'forces', 'stress', 'key_value_pairs', 'data', 'id']
@@ -127,7 +127,7 @@ def test_damaged_values_in_a_database(files, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['a.extxyz', 'vasprun.xml', 'OUTCAR', 'pw.out'])
-def test_arbitrary_text(tmp_path, name):
+def test_arbitrary_text_is_refused_or_its_rows_can_be_read(tmp_path, name):
     path = tmp_path / name
 
     @examples('quick')

@@ -83,7 +83,7 @@ def check(profile, strategy, path, read, refused=AutopipeError, share=1.0):
 
 
 @thoroughly
-def test_a_damaged_trajectory(profile, job, tmp_path):
+def test_a_damaged_trajectory_is_refused_or_its_frames_are_complete(profile, job, tmp_path):
     content = (job / contract.TRAJECTORY_FILE).read_bytes()
 
     def read(path):
@@ -94,7 +94,7 @@ def test_a_damaged_trajectory(profile, job, tmp_path):
 
 
 @thoroughly
-def test_the_frames_that_are_kept_of_a_damaged_trajectory(profile, job, tmp_path):
+def test_no_frame_is_added_when_a_damaged_trajectory_is_continued(profile, job, tmp_path):
     content = (job / contract.TRAJECTORY_FILE).read_bytes()
 
     def read(path):
@@ -104,7 +104,7 @@ def test_the_frames_that_are_kept_of_a_damaged_trajectory(profile, job, tmp_path
 
 
 @thoroughly
-def test_a_damaged_full_trajectory(profile, job, tmp_path):
+def test_a_damaged_full_trajectory_is_refused_or_its_frames_are_complete(profile, job, tmp_path):
     content = (job / contract.FULL_TRAJECTORY_FILE).read_bytes()
     header, _, records = content.partition(b'\n')
 
@@ -118,7 +118,7 @@ def test_a_damaged_full_trajectory(profile, job, tmp_path):
 
 
 @thoroughly
-def test_a_damaged_checkpoint(profile, job, tmp_path):
+def test_a_damaged_checkpoint_is_refused_or_is_consistent(profile, job, tmp_path):
     content = (job / contract.CHECKPOINT_FILE).read_bytes()
     check(profile, damaged(content), tmp_path / 'x.npz', Checkpoint.read)
 
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint(profile, job, tmp_path):
 
 
 @thoroughly
-def test_a_damaged_result(profile, job, tmp_path):
+def test_a_damaged_result_is_refused_or_can_be_stored(profile, job, tmp_path):
     content = (job / contract.RESULT_FILE).read_bytes()
 
     def read(path):
@@ -155,14 +155,14 @@ def test_a_damaged_result(profile, job, tmp_path):
 
 
 @thoroughly
-def test_a_damaged_job_file(profile, job, tmp_path):
+def test_a_damaged_job_file_is_refused_or_can_be_read(profile, job, tmp_path):
     content = (job / contract.JOB_FILE).read_bytes()
     altered = changed(json.loads(content)).map(lambda one: json.dumps(one).encode())
     check(profile, st.one_of(damaged(content), altered), tmp_path / 'job.json', read_content)
 
 
 @thoroughly
-def test_a_damaged_file_of_structures(profile, tmp_path):
+def test_a_damaged_structures_file_is_refused_or_its_structures_are_complete(profile, tmp_path):
     slab = bulk('Cu', cubic=True)
     slab.set_initial_magnetic_moments(np.ones(4))
     slab.set_tags([1, 2, 3, 4])
@@ -177,7 +177,7 @@ def test_a_damaged_file_of_structures(profile, tmp_path):
 
 
 @thoroughly
-def test_damaged_inputs_of_a_selection(profile, job, tmp_path):
+def test_damaged_inputs_of_a_selection_are_refused_or_can_be_read(profile, job, tmp_path):
     leg = read_trajectory(job / contract.TRAJECTORY_FILE, 'seed')
     content = content_of(lambda path: write_trajectories(path, [leg, leg]), tmp_path / 't.npz')
 
@@ -192,7 +192,7 @@ def test_damaged_inputs_of_a_selection(profile, job, tmp_path):
 
 
 @thoroughly
-def test_a_damaged_selection(profile, tmp_path):
+def test_a_damaged_selection_is_refused_or_is_consistent(profile, tmp_path):
     ends = np.full(2, np.nan)
     selection = Selection(np.array([0, 1]), np.array([3, 2]), ends, ends, ('train', None), {'n': 2})
     _write(selection, tmp_path)
@@ -209,7 +209,7 @@ def test_a_damaged_selection(profile, tmp_path):
 
 
 @thoroughly
-def test_damaged_reference_environments_and_principal_components(profile, tmp_path):
+def test_damaged_reference_environments_and_principal_components_are_refused_or_can_be_read(profile, tmp_path):
     reference = ReferenceEnvironments(np.eye(3, dtype=np.float32), np.array([29, 29, 79]), (29, 79), 0.1).dump()
     check(profile, damaged_npz(reference), tmp_path / 'x.npz', ReferenceEnvironments.read)
     arrays = {'mean': np.zeros(3), 'directions': np.eye(3)[:2], 'variances': np.ones(2)}
@@ -218,7 +218,7 @@ def test_damaged_reference_environments_and_principal_components(profile, tmp_pa
 
 
 @thoroughly
-def test_a_damaged_file_of_labels(profile, tmp_path):
+def test_a_damaged_labels_file_is_refused_or_its_labels_can_be_stored(profile, tmp_path):
     attempts = (Attempt('', True, 9, 1.5),)
     label = Label(-1.5, 'total', np.ones((2, 3)), stress_eV_A3=np.zeros(6), attempts=attempts)
     failure = Failure('the SCF cycle did not converge', 'not_converged', attempts)
@@ -238,13 +238,13 @@ def test_a_damaged_file_of_labels(profile, tmp_path):
 
 
 @thoroughly
-def test_damaged_descriptors(profile, tmp_path):
+def test_damaged_descriptors_are_refused_or_can_be_read(profile, tmp_path):
     content = npy(np.ones((4, 3), dtype=np.float32))
     check(profile, damaged(content), tmp_path / 'x.npy', read_npy, ValueError)
 
 
 @thoroughly
-def test_arbitrary_json(profile):
+def test_arbitrary_json_is_refused_or_can_be_stored(profile):
     @examples(profile)
     @given(st.one_of(st.binary(max_size=60), values.map(lambda one: json.dumps(one).encode())))
     def run(content):

@@ -66,7 +66,7 @@ def label(settings, structures, dataset, item=0):
 
 @pytest.mark.integration
 def test_emt_through_aiida_ase_gives_the_results_of_emt(make_dataset, make_code, silicon, copper):
-    """EMT does not know silicon, so one structure fails."""
+    """EMT does not support silicon, so one structure fails."""
     dataset = make_dataset(copper, silicon)
     settings = AseLabelling(**EMT_SETTINGS, code=make_code().full_label)
     found, _ = label(settings, [copper, silicon], dataset)
@@ -83,8 +83,8 @@ def test_emt_through_aiida_ase_gives_the_results_of_emt(make_dataset, make_code,
 
 
 @pytest.mark.integration
-def test_a_labelling_run_labels_each_structure_by_a_process(make_dataset, make_code, silicon, copper):
-    """EMT does not know silicon, so one row has no label."""
+def test_a_labelling_run_starts_a_process_of_the_plugin_for_each_structure(make_dataset, make_code, silicon, copper):
+    """EMT does not support silicon, so one row has no label."""
     settings = AseLabelling(**EMT_SETTINGS, code=make_code().full_label)
     inputs = labelling_inputs(settings, ExecutionSettings(), [copper, silicon], Environments()).inputs
     dataset = make_dataset(copper, silicon)

@@ -146,7 +146,7 @@ def level_of(**settings):
     return level_of_calculator(GPAWSettings(**settings).model_dump(mode='json'), 'gpaw', version='26.7.0')
 
 
-def test_undecided_settings_have_the_level_of_what_is_computed():
+def test_settings_that_are_not_given_have_the_level_of_the_values_that_are_used():
     assert level_of().hash == level_of(spin_polarized=False, charge=0.0).hash
     assert level_of().differences(level_of(spin_polarized=True)) == ('spin_polarized: false and true',)
     assert level_of().differences(level_of(dispersion=True)) == ('dispersion: none and true',)

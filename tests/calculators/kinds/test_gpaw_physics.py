@@ -131,5 +131,5 @@ def test_a_dissociated_dimer_has_the_energy_of_two_isolated_atoms():
     calculator = GPAWLoader(GPAWSettings(**settings)).load().calculator
     dimer = Atoms('H2', [[0.0, 0.0, 0.0], [0.0, 0.0, 5.0]])
     energy = Evaluator(dimer, calculator, with_stress=False).evaluate(dimer.positions, dimer.cell.array).energy
-    # Without spin polarisation, the dimer would be about 2 eV above.
+    # Without spin polarisation, the energy of the dimer would be about 2 eV higher.
     assert energy == pytest.approx(2 * calculator.isolated_atom_energy('H'), abs=0.1)

@@ -41,7 +41,7 @@ def make_oxide(level):
         ('emt', '', {}, 0),
     ],
 )
-def test_the_potential_of_the_rows_determines_whether_other_U_values_are_announced(
+def test_the_potential_of_the_rows_determines_whether_different_U_values_give_a_warning(
     code, model, parameters, n_warnings, is_labelled_again
 ):
     name = ':'.join(filter(None, ['mlip', code, model]))
@@ -54,7 +54,7 @@ def test_the_potential_of_the_rows_determines_whether_other_U_values_are_announc
     assert all(f'{model} ' in text and '{Ni: {d: 6.2}}' in text for text in found)
 
 
-def test_a_low_cutoff_for_the_elements_of_the_rows_is_announced():
+def test_a_cutoff_that_is_too_low_for_the_elements_of_the_rows_gives_a_warning():
     config = LabellingConfig.model_validate({'labelling': {'kind': 'gpaw', 'preset': 'fast'}})
     (text,) = warnings_of_rows(config, [make_oxide(DFT)])
     assert 'labelling.plane_wave_cutoff_eV: got 400' in text

@@ -201,7 +201,7 @@ def test_the_check_names_entries_that_take_too_long_and_checks_the_others(tmp_pa
         summarise_config(validate_config({'name': 'x', 'generation': [sqs, impossible]}, tmp_path))
 
 
-def test_the_search_for_distinct_sites_is_part_of_the_time_of_the_check(tmp_path, monkeypatch):
+def test_the_search_for_distinct_sites_counts_towards_the_time_of_the_check(tmp_path, monkeypatch):
     carbon = {'kind': 'defect', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}, 'supercell': [2, 2, 2]},
               'interstitials': {'C': 1}, 'sites': 'distinct'}  # fmt: skip
     config = validate_config({'name': 'x', 'generation': [carbon, {**ALLOY, 'n_seeds': 3}]}, tmp_path)
@@ -214,7 +214,7 @@ def test_the_search_for_distinct_sites_is_part_of_the_time_of_the_check(tmp_path
     assert not summary.has_too_few_frames
 
 
-def test_a_substrate_that_takes_too_long_is_part_of_the_time_of_the_check(tmp_path):
+def test_a_substrate_that_takes_too_long_counts_towards_the_time_of_the_check(tmp_path):
     sqs = {key: value for key, value in ALLOY.items() if key != 'n_seeds'} | {'arrangement': 'sqs'}
     liquid = {'molecules': [{'name': 'H2O'}], 'density_g_per_cm3': 1.0, 'thickness_A': 8}
     entry = {'kind': 'interface', 'substrate': sqs, 'substrate_miller': [1, 1, 1], 'liquid': liquid}
@@ -222,7 +222,7 @@ def test_a_substrate_that_takes_too_long_is_part_of_the_time_of_the_check(tmp_pa
     assert check_seeds(config, time_s=1e-6).unchecked == (0,)
 
 
-def test_before_a_campaign_starts_only_the_limit_of_an_entry_ends_its_check(tmp_path):
+def test_the_check_of_an_entry_before_a_campaign_starts_ends_only_at_the_limit_of_the_entry(tmp_path):
     entry = {**ALLOY, 'arrangement': 'sqs', 'n_seeds': 1, 'sqs': {'n_steps': 20}}
     config = validate_config({'name': 'x', 'generation': [entry]}, tmp_path)
     assert check_seeds(config).unchecked == ()

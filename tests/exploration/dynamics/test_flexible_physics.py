@@ -284,7 +284,7 @@ def test_a_shear_tension_does_not_rotate_an_isotropic_solid():
 
 
 def test_the_choice_of_the_cell_vectors_does_not_matter_in_a_flexible_cell():
-    """The same lattice with other cell vectors has the same path."""
+    """The same lattice with other cell vectors follows the same trajectory."""
     other = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 1]])
     cells = []
     for vectors in (np.eye(3), other):

@@ -67,7 +67,7 @@ def test_every_nth_frame_is_kept_on_request(run):
     assert list(frames.steps) == [10, 20, 30, 40, 50, 60]
 
 
-def test_a_run_ends_before_the_frame_that_exceeds_the_limit_and_remains_ended(run, copper):
+def test_a_run_ends_before_the_frame_that_exceeds_the_limit_and_is_not_continued(run, copper):
     every = run('every', RUN, {'kind': 'emt'})[1].frames()
     deviations = deviations_of(every, copper)
     limit = float(np.sort(deviations)[-3])

@@ -140,7 +140,9 @@ def test_the_first_total_that_is_neutral_and_close_to_the_composition_is_chosen(
 @pytest.mark.parametrize(
     ('max_atoms', 'cutoff_A', 'values'), [(60, 0.0, ['100 atoms', '60', 'n_atoms']), (300, 12.0, ['24.00 Å', '300'])]
 )
-def test_a_small_maximum_number_of_atoms_is_named_and_not_the_composition(generate, max_atoms, cutoff_A, values):
+def test_a_maximum_number_of_atoms_that_is_too_small_is_reported_and_not_the_composition(
+    generate, max_atoms, cutoff_A, values
+):
     with refused(Code.TOO_MANY_ATOMS, 'validation.max_atoms', *values):
         generate({**SILICA, 'n_seeds': 1, 'validation': {'max_atoms': max_atoms}}, cutoff_A=cutoff_A)
 

@@ -63,7 +63,7 @@ def test_large_structures_are_written(path, make_provenance):
         np.testing.assert_array_equal(file['config_batch_0/config_0/properties/forces'][()], atoms.positions)
 
 
-def test_no_object_of_the_file_has_a_time_so_the_same_rows_give_the_same_bytes(path, varied):
+def test_no_object_in_the_file_has_a_timestamp_so_the_same_rows_give_the_same_bytes(path, varied):
     convert_rows(path, varied)
     convert_rows(path.with_name('b.h5'), varied)
     assert path.read_bytes() == path.with_name('b.h5').read_bytes()
