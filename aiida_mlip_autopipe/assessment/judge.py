@@ -48,7 +48,7 @@ def judge_model(
     test: TestSet,
     random_seed: int,
     *,
-    max_drift_eV_A: float = MAX_DRIFT_EV_A,
+    max_drift_eV_A: float | None = MAX_DRIFT_EV_A,
     former_offsets_eV: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Decide whether a new model meets all conditions, and return the decision with its numbers.
@@ -65,7 +65,7 @@ def judge_model(
     random_seed
         The random seed of the campaign.
     max_drift_eV_A
-        Bound on the drift, eV/Å.
+        Bound on the drift, eV/Å; None if it only needs to be finite.
     former_offsets_eV
         Offsets that are added to the energies of the former model, if it does not contain them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from aiida_mlip_autopipe.campaigns.rounds.plan import RoundsPlan, plan_rounds
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
 from aiida_mlip_autopipe.config.checks.seeds import SeedCheck, check_seeds
 from aiida_mlip_autopipe.config.checks.warnings import campaign_warnings
@@ -85,6 +86,8 @@ class Plan:
         The expected cost, without the labels of a reference method.
     warnings
         The warnings about seeds, sets and labels; see `campaign_warnings`.
+    rounds
+        The expected size of the rounds; None without rounds. The estimate is that of the first round.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Plan:
     labels_cost: Cost | None
     estimate: Estimate
     warnings: tuple[str, ...]
+    rounds: RoundsPlan | None
 
 
 def plan_campaign(config: CampaignConfig) -> Plan:
@@ -126,6 +130,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         labels_cost=labels_cost,
         estimate=estimate,
         warnings=campaign_warnings(config, checked, known_sets),
+        rounds=plan_rounds(config, estimate.mean_atoms, MS_PER_ATOM.get(config.calculator.kind)),
     )
 
 
@@ -157,6 +162,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     counts = config.count_seeds()
     n_seeds, n_frames = sum(counts), config.count_frames(counts)
     n_always = config.count_always_selected(counts)
+    n_random = 0 if config.rounds is None else config.rounds.random_labels
     first = generate_seeds(
         config.generation,
         random_seed=config.random_seed,
@@ -186,7 +192,9 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         force_calls=round(n_seeds * calls),
         n_frames=n_frames,
         n_always_selected=n_always,
-        n_labels=None if config.labelling is None else min(n_frames, config.sampling.n_structures + n_always),
+        n_labels=None
+        if config.labelling is None
+        else min(n_frames, config.sampling.n_structures + n_random + n_always),
         wall_s=None if seed_s is None else seed_s * math.ceil(n_seeds / concurrent_jobs),
         disk_MB=n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
     )

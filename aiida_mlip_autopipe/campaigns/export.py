@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from aiida import orm
+from aiida.common import LinkType
 
 from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
@@ -73,7 +74,7 @@ def read_rows(campaign: orm.WorkChainNode) -> list[Row]:
 
 
 def dataset_of(campaign: orm.WorkChainNode) -> DatasetData:
-    """Return the dataset of a finished campaign.
+    """Return the dataset of a finished campaign, or that of the finished rounds.
 
     Raises
     ------
@@ -82,6 +83,8 @@ def dataset_of(campaign: orm.WorkChainNode) -> DatasetData:
     """
     dataset: DatasetData | None = output_of(campaign, 'dataset')
     if dataset is None:
+        if (of_rounds := last_dataset(campaign)) is not None:
+            return of_rounds
         if campaign.process_type == TRAINING:
             raise AutopipeError(
                 Code.DATASET_MISSING,
@@ -91,3 +94,12 @@ def dataset_of(campaign: orm.WorkChainNode) -> DatasetData:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
         raise AutopipeError(Code.DATASET_MISSING, f'campaign {campaign.pk} has no dataset: {state}')
     return dataset
+
+
+def last_dataset(campaign: orm.WorkChainNode) -> DatasetData | None:
+    """Return the rows of the rounds that have been labelled; None without rounds."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    of_datasets = {'type': LinkType.RETURN.value, 'label': {'like': r'rounds\_\_round\_%\_\_dataset'}}
+    query.append(DatasetData, with_incoming='campaign', edge_filters=of_datasets, tag='dataset')
+    found: DatasetData | None = query.order_by({'dataset': {'id': 'desc'}}).first(flat=True)
+    return found

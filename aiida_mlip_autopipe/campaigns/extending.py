@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.reporting.checksum import content_checksum
 from aiida_mlip_autopipe.storage import StorageSettings
 from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS, ExtendedCampaign
-from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, last_resumed, list_campaigns
+from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, ROUNDS, last_resumed, list_campaigns
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ def plan_extension(campaign: orm.WorkChainNode, overrides: Sequence[str], name: 
     AutopipeError
         If the campaign is a labelling run or is still running, an override cannot be applied, or nothing changes.
     """
+    if campaign.process_type == ROUNDS:
+        raise AutopipeError(
+            Code.CAMPAIGN_MISSING,
+            f'{campaign.pk} has rounds and cannot be extended; change its config file and run it again, which reuses '
+            'all finished rounds up to the first difference',
+        )
     if campaign.process_type != CAMPAIGN:
         raise AutopipeError(Code.CAMPAIGN_MISSING, f'{campaign.pk} is a labelling run; only campaigns can be extended')
     campaign = last_resumed(campaign)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from aiida import orm
 from aiida.common import LinkType, timezone
-from aiida.engine import ProcessState
 
 from aiida_mlip_autopipe.campaigns.labelling.progress import (
     LabellingProgress,
@@ -19,15 +18,15 @@ from aiida_mlip_autopipe.campaigns.labelling.progress import (
     read_labelling,
 )
 from aiida_mlip_autopipe.campaigns.queued import QueuedJobs, find_queued
+from aiida_mlip_autopipe.campaigns.rounds.progress import RoundsProgress, read_rounds
 from aiida_mlip_autopipe.campaigns.training.progress import TrainingProgress, read_training
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation import describe_losses, merge_reports
 from aiida_mlip_autopipe.installation.profile import is_daemon_running
 from aiida_mlip_autopipe.workflows.graph import (
-    EXPLORATION,
     LABELLING,
-    SEED_LINK,
+    ROUNDS,
     TRAINING,
     Extended,
     earlier_campaign,
@@ -38,8 +37,9 @@ from aiida_mlip_autopipe.workflows.graph import (
     list_campaigns,
     read_extended,
 )
+from aiida_mlip_autopipe.workflows.legs.explorations import Exploration, find_explorations, rate_per_hour
 from aiida_mlip_autopipe.workflows.legs.lost import describe_lost_legs
-from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
+from aiida_mlip_autopipe.workflows.paused import PausedJob, find_paused
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
@@ -57,28 +57,6 @@ POLL_S = 1.0
 
 
 @dataclass(frozen=True)
-class Exploration:
-    """The current state of one exploration of a campaign."""
-
-    pk: int
-    seed_id: str
-    state: str
-    exit_status: int | None
-    started: datetime
-    changed: datetime
-
-    @property
-    def ended(self) -> bool:
-        """Whether it has ended, successfully or not."""
-        return self.state in ENDED
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether it has reached its last step."""
-        return self.state == ProcessState.FINISHED.value and self.exit_status == 0
-
-
-@dataclass(frozen=True)
 class Progress:
     """The progress of a campaign.
 
@@ -89,8 +67,8 @@ class Progress:
     started
         When it was submitted.
     stage
-        ``generation``, ``exploration``, ``sampling``, ``storage``, ``labelling``, ``training``, ``finished`` or
-        ``failed``.
+        ``generation``, ``exploration``, ``sampling``, ``storage``, ``labelling``, ``training``, ``assessment``,
+        ``finished`` or ``failed``.
     elapsed_s
         Time in seconds since the submission, or from submission to end.
     n_seeds
@@ -125,6 +103,8 @@ class Progress:
         The campaign that it extends; None if there is none.
     extended_by
         The pks of the campaigns that extend it.
+    rounds
+        The state of the rounds; None for a campaign without rounds.
     """
 
     pk: int
@@ -153,19 +133,25 @@ class Progress:
     resumed_by: int | None
     extends: Extended | None
     extended_by: tuple[int, ...]
+    rounds: RoundsProgress | None = None
 
 
 def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] | None = None) -> Progress:
-    """Return the progress of a campaign.
+    """Return the progress of a campaign. Seeds, labels and warnings of a campaign with rounds are those of the last.
 
     Parameters
     ----------
     campaign
         The campaign.
     explorations
-        Its explorations, if `find_explorations` has been called already.
+        Its explorations, or those of its last round, if `find_explorations` has been called already.
     """
-    explorations = find_explorations(campaign) if explorations is None else explorations
+    if campaign.process_type == ROUNDS:
+        return _with_rounds(campaign)
+    return _read_chain(campaign, find_explorations(campaign) if explorations is None else explorations)
+
+
+def _read_chain(campaign: orm.WorkChainNode, explorations: list[Exploration]) -> Progress:
     stage = _stage(campaign, bool(explorations))
     n_seeds = (campaign.get_metadata_inputs() or {}).get('n_seeds', 0)
     labelling = labelling_run(campaign)
@@ -176,7 +162,7 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
     in_queue = {pk for one in queued if one.state != 'suspended' for pk in one.callers}
     n_queued = sum(not exploration.ended and exploration.pk in in_queue for exploration in explorations)
     waits_for_daemon = not campaign.is_terminated and not is_daemon_running()
-    rate = None if waits_for_daemon else _rate_per_hour(explorations)
+    rate = None if waits_for_daemon else rate_per_hour(explorations)
     generated = generation_reports(campaign)
     # Seeds that were discarded, such as duplicates, are not waiting.
     n_distinct = len({seed_id for report in generated for seed_id in report['seed_ids']})
@@ -215,6 +201,28 @@ def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] |
         extends=read_extended(campaign),
         extended_by=tuple(one.pk for one in extending_campaigns(campaign)),
     )
+
+
+def _with_rounds(campaign: orm.WorkChainNode) -> Progress:
+    """Return the progress of the last round, as that of its campaign."""
+    rounds = read_rounds(campaign)
+    of_round = None if rounds.dataset is None else read_progress(orm.load_node(rounds.dataset))
+    own = _read_chain(campaign, [])
+    if of_round is None:
+        return replace(own, rounds=rounds)
+    fields = (
+        'n_succeeded',
+        'n_failed',
+        'n_running',
+        'n_waiting',
+        'rate_per_hour',
+        'remaining_s',
+        'labels',
+        'comparisons',
+        'warnings',
+    )
+    stage = own.stage if campaign.is_terminated else rounds.stage or of_round.stage
+    return replace(own, stage=stage, rounds=rounds, **{name: getattr(of_round, name) for name in fields})
 
 
 def _pk(node: orm.Node | None) -> int | None:
@@ -273,25 +281,6 @@ def raise_if_failed(progress: Progress) -> None:
         )
 
 
-def find_explorations(campaign: orm.WorkChainNode) -> list[Exploration]:
-    """Return the explorations of a campaign in order of submission."""
-    query = orm.QueryBuilder()
-    query.append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    query.append(
-        orm.WorkChainNode,
-        with_incoming='campaign',
-        filters={'process_type': EXPLORATION},
-        project=['id', 'attributes.process_state', 'attributes.exit_status', 'ctime', 'mtime'],
-        tag='exploration',
-    )
-    query.append(orm.Data, with_outgoing='exploration', edge_filters={'label': SEED_LINK}, project='attributes.seed_id')
-    found = [
-        Exploration(pk, seed_id, state, status, started, changed)
-        for pk, state, status, started, changed, seed_id in query.iterall()
-    ]
-    return sorted(found, key=lambda exploration: exploration.pk)
-
-
 def find_comparisons(campaign: orm.WorkChainNode) -> tuple[ReferenceComparison, ...]:
     """Return what the explorations of a campaign are compared with, if they have a reference dataset."""
     query = orm.QueryBuilder()
@@ -310,15 +299,6 @@ def find_comparisons(campaign: orm.WorkChainNode) -> tuple[ReferenceComparison, 
     from aiida_mlip_autopipe.workflows.reference_environments import ReferenceComparison
 
     return tuple(map(ReferenceComparison.from_report, reports))
-
-
-def _rate_per_hour(explorations: list[Exploration]) -> float | None:
-    ended = [exploration for exploration in explorations if exploration.ended]
-    if not ended:
-        return None
-    last_end = max(exploration.changed for exploration in ended)
-    elapsed = last_end - min(exploration.started for exploration in explorations)
-    return len(ended) / max(elapsed.total_seconds() / 3600, 1e-9)
 
 
 def _failure(campaign: orm.WorkChainNode) -> str | None:

@@ -25,7 +25,14 @@ from aiida_mlip_autopipe.sampling.assessment import assess_selection
 from aiida_mlip_autopipe.storage import Row
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory, describe_difference
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
-from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, find_output, input_of, output_of
+from aiida_mlip_autopipe.workflows.graph import (
+    CAMPAIGN,
+    ROUNDS,
+    find_output,
+    find_rounds,
+    input_of,
+    output_of,
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,13 @@ class _Sources:
     """The data of a report: the rows of the dataset, and the trajectories from which they were selected."""
 
     def __init__(self, campaign: orm.WorkChainNode):
+        if campaign.process_type == ROUNDS:
+            parts = ', '.join(f"'mlip-autopipe report {one.pk}'" for one in find_rounds(campaign)) or 'none yet'
+            raise AutopipeError(
+                Code.CAMPAIGN_MISSING,
+                f'{campaign.pk} has rounds, each of which has a selection and a report card: {parts}; '
+                f"'mlip-autopipe status {campaign.pk}' shows the errors of all rounds",
+            )
         if campaign.process_type != CAMPAIGN:
             raise AutopipeError(
                 Code.CAMPAIGN_MISSING,

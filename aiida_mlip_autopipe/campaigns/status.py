@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiida import orm
 
-from aiida_mlip_autopipe.campaigns.progress import Progress, find_explorations, read_progress
-from aiida_mlip_autopipe.workflows.graph import why_ended
+from aiida_mlip_autopipe.campaigns.progress import Progress, read_progress
+from aiida_mlip_autopipe.workflows.graph import find_rounds, why_ended
+from aiida_mlip_autopipe.workflows.legs.explorations import find_explorations
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.campaigns.full_trajectories import FoundTrajectory
@@ -74,8 +75,8 @@ class Status:
 
 
 def read_status(campaign: orm.WorkChainNode) -> Status:
-    """Return the progress and the failures of a campaign."""
-    explorations = find_explorations(campaign)
+    """Return the progress and the failures of a campaign; of a campaign with rounds, the failures of the last round."""
+    explorations = find_explorations(next(reversed(find_rounds(campaign)), campaign))
     failed = [one for one in explorations if one.ended and not one.succeeded]
     reasons = why_ended([one.pk for one in failed])
     return Status(

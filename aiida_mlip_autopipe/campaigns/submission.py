@@ -16,6 +16,7 @@ from aiida.engine import ProcessBuilder, submit
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
+from aiida_mlip_autopipe.workflows.rounds.campaign import CampaignWorkChain
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def submit_campaign(
     # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():
         notify('daemon started')
-    builder = DatasetWorkChain.get_builder_from_config(config, notify=notify)
+    process = DatasetWorkChain if config.rounds is None else CampaignWorkChain
+    builder = process.get_builder_from_config(config, notify=notify)
     prepare(builder)
     return submit_and_announce(announce, config.name, config.database, builder)
 

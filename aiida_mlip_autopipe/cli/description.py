@@ -54,6 +54,12 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
     if summary.labeller is not None:
         kinds = [summary.labeller, *(one.kind for one in labelling_calculators({'labelling': config.labelling}))]
         table.add_row('labels', Text(' '.join(dict.fromkeys(kinds))))
+    if (rounds := config.rounds) is not None:
+        budget = '' if rounds.label_budget is None else f' and {counted(rounds.label_budget, "label")}'
+        limits = f'at most {counted(rounds.maximum, "round")}{budget}'
+        table.add_row(
+            'rounds', Text(f'until the force error is below {rounds.target_force_error_eV_A:g} eV/Å; {limits}')
+        )
     table.add_row('dataset', Text(str(summary.database)))
     return table
 

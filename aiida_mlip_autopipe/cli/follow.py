@@ -16,6 +16,7 @@ from rich.text import Text
 
 from aiida_mlip_autopipe.campaigns.labelling.progress import LabellingProgress
 from aiida_mlip_autopipe.campaigns.progress import Progress, raise_if_failed, watch_campaign
+from aiida_mlip_autopipe.campaigns.rounds.progress import RoundsProgress
 from aiida_mlip_autopipe.campaigns.training.progress import TrainingProgress
 from aiida_mlip_autopipe.cli.console import console
 from aiida_mlip_autopipe.core.wording import counted
@@ -74,6 +75,9 @@ def describe(progress: Progress) -> RenderableType:
         table.add_row('', count_seeds(progress))
     if progress.labels is not None:
         table.add_row('labels', count_labels(progress.labels))
+    if progress.rounds is not None:
+        for title, text in describe_rounds(progress.rounds):
+            table.add_row(title, Text(text))
     if progress.training is not None:
         table.add_row('training', describe_training(progress.training))
     table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
@@ -102,12 +106,31 @@ def describe(progress: Progress) -> RenderableType:
     return Group(*lines)
 
 
+def describe_rounds(rounds: RoundsProgress) -> Iterator[tuple[str, str]]:
+    """Yield a title and a text for the current round, for the labels, and for each finished round."""
+    yield 'round', f'{rounds.number} of at most {rounds.maximum}'
+    budget = '' if rounds.label_budget is None else f' of at most {rounds.label_budget}'
+    yield 'labels in total', f'{rounds.n_labels}{budget}'
+    for one in rounds.finished:
+        limit = '' if one.force_error_limit_eV_A is None else f' (upper limit {one.force_error_limit_eV_A:.3f})'
+        error = 'unknown' if one.force_error_eV_A is None else f'{one.force_error_eV_A:.3f}{limit} eV/Å'
+        state = 'new model used' if one.accepted else 'new model refused'
+        yield f'round {one.number}', f'force error {error}, target {rounds.target_force_error_eV_A:g} eV/Å; {state}'
+        yield from (('', failure) for failure in one.failures)
+        if one.n_labels_estimated is not None:
+            low, median, high = one.n_labels_estimated
+            yield '', f'estimated number of training labels for the target: {median:.0f} ({low:.0f} to {high:.0f})'
+    if rounds.finished:
+        yield 'decision', rounds.finished[-1].decision
+
+
 def counts(progress: Progress) -> str:
-    """Return text with the numbers of seeds, labels and epochs."""
+    """Return text with the round, and the numbers of seeds, labels and epochs."""
     seeds = [count_seeds(progress)] if progress.n_seeds else []
     labels = [] if progress.labels is None else [f'labels: {count_labels(progress.labels)}']
     training = [] if progress.training is None else [describe_training(progress.training)]
-    return '; '.join(seeds + labels + training)
+    rounds = [] if progress.rounds is None else [f'round {progress.rounds.number} of {progress.rounds.maximum}']
+    return '; '.join(rounds + seeds + labels + training)
 
 
 def count_seeds(progress: Progress) -> str:

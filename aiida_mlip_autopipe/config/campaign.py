@@ -22,8 +22,10 @@ from aiida_mlip_autopipe.core.yaml_file import yaml_text
 from aiida_mlip_autopipe.exploration import CALCULATORS, AnyExploration, CalculatorSettings, read_exploration
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, complete_elements, count_seeds
 from aiida_mlip_autopipe.labelling import LABELLERS, LabellingSettings
+from aiida_mlip_autopipe.rounds.settings import RoundsSettings
 from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class
 from aiida_mlip_autopipe.storage import StorageSettings
+from aiida_mlip_autopipe.training.trainer import OF_THE_MODEL, TRAINERS, TrainerSettings
 
 CONFIG_VERSION = 2
 """Version of the schema of config files. A change that makes older files invalid increases it."""
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
     AnyGenerator = GeneratorSettings
     AnySampling = SamplingSettings
     AnyLabelling = LabellingSettings
+    AnyTraining = TrainerSettings
 else:
     AnyGenerator = GENERATORS.settings_union()
     AnySampling = sampling_union()
     AnyLabelling = LABELLERS.settings_union()
+    AnyTraining = TRAINERS.settings_union()
 
 
 MAX_NAME_LENGTH = 100
@@ -91,6 +95,11 @@ class CampaignConfig(Settings):
     labelling: AnyLabelling | None = Field(default=None, exclude_if=lambda section: section is None)
     """How the selected structures are labelled with a reference method, such as DFT; by default, they keep the labels
     of the calculator."""
+    training: AnyTraining | None = Field(default=None, exclude_if=lambda section: section is None)
+    """How each round fine-tunes the model; only with ``rounds``. The default of ``model`` is that of ``calculator``."""
+    rounds: RoundsSettings | None = Field(default=None, exclude_if=lambda section: section is None)
+    """Repeats exploration, selection, labelling and training until the model is good enough; by default, the frames are
+    explored once and no model is trained."""
     storage: StorageSettings = StorageSettings()
     """Where the dataset is written."""
     execution: ExecutionSettings = ExecutionSettings()
@@ -176,6 +185,10 @@ def complete_sections(data: Mapping[str, Any]) -> dict[str, Any]:
     for section, kind in DEFAULT_KINDS.items():
         if isinstance(completed.get(section), Mapping):
             completed[section] = {'kind': kind} | completed[section]
+    training, calculator = completed.get('training'), completed.get('calculator')
+    if isinstance(training, Mapping) and isinstance(calculator, Mapping) and training.get('kind') == calculator['kind']:
+        model = {name: value for name, value in calculator.items() if name in OF_THE_MODEL}
+        completed['training'] = model | dict(training)
     return completed
 
 

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.wording import one_of
 
-PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'labelling', 'storage', 'execution')
+PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'labelling', 'training', 'rounds', 'storage', 'execution')
 """The sections that can have presets."""
 
 PACKAGE_FOLDER = Path(__file__).parent / 'presets'

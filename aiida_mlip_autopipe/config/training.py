@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
+from aiida_mlip_autopipe.config.campaign import AnyTraining
 from aiida_mlip_autopipe.config.compose import compose_config
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.config.faults import faults_of
@@ -16,13 +17,6 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.core.yaml_file import read_yaml_file
-from aiida_mlip_autopipe.training.trainer import TRAINERS, TrainerSettings
-
-if TYPE_CHECKING:
-    # The members of the union are known only at run time.
-    AnyTraining = TrainerSettings
-else:
-    AnyTraining = TRAINERS.settings_union()
 
 
 class TrainingConfig(Settings):

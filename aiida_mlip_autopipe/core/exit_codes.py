@@ -312,6 +312,7 @@ EXPLANATIONS = {
         'No frames can be drawn at random for a round, because there are too few groups of seeds.',
         'Request seeds from more parents, then run the changed file: unchanged seeds are not explored again.',
     ),
+    'ERROR_ROUND': Explanation('A round failed. Its campaign keeps the earlier ones.', RUN_AGAIN),
     'ERROR_LABELLING': Explanation(
         'The selected structures could not be labelled with the reference method. Labels that were computed are kept.',
         'Fix the cause given in the message, then run the same file again: only missing labels are computed.',

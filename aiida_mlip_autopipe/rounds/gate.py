@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +12,8 @@ from aiida_mlip_autopipe.rounds.dimers import Hole
 from aiida_mlip_autopipe.rounds.held_out import Estimate
 
 MAX_DRIFT_EV_A = 0.02
-"""Bound on the force difference between the new and the starting model for other chemical systems."""
+"""Bound on the force difference between the new and the starting model for chemical systems that were not trained on,
+eV/Å, if the training replays other chemical systems."""
 
 Condition = Literal['finite_results', 'smaller_error', 'stable_dynamics', 'repulsion', 'other_chemistries']
 
@@ -55,7 +57,7 @@ class UnmetCondition:
     message: str
 
 
-def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) -> list[UnmetCondition]:
+def find_failures(measured: Measured, max_drift_eV_A: float | None = MAX_DRIFT_EV_A) -> list[UnmetCondition]:
     """Return the conditions that a new model does not meet; empty if it meets all.
 
     Parameters
@@ -63,7 +65,7 @@ def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) ->
     measured
         What was measured.
     max_drift_eV_A
-        Bound on the drift, eV/Å.
+        Bound on the drift, eV/Å; None if it only needs to be finite.
     """
     found: list[UnmetCondition] = []
 
@@ -96,10 +98,13 @@ def find_failures(measured: Measured, max_drift_eV_A: float = MAX_DRIFT_EV_A) ->
             f'the pair {one.pair} has a hole of {one.depth_eV:.2f} eV in its repulsion; that of the starting model is '
             f'{one.starting_depth_eV:.2f} eV deep',
         )
-    if measured.drift_eV_A is not None and not measured.drift_eV_A <= max_drift_eV_A:
+    drift = measured.drift_eV_A
+    if drift is not None and not math.isfinite(drift):
+        add('other_chemistries', 'its forces for other chemical systems are not finite')
+    elif drift is not None and max_drift_eV_A is not None and drift > max_drift_eV_A:
         add(
             'other_chemistries',
-            f'its forces for other chemical systems differ from those of the starting model by '
-            f'{measured.drift_eV_A:.3f} eV/Å; at most {max_drift_eV_A:g} eV/Å is allowed',
+            f'its forces for other chemical systems differ from those of the starting model by {drift:.3f} eV/Å; at '
+            f'most {max_drift_eV_A:g} eV/Å is allowed',
         )
     return found

@@ -117,11 +117,16 @@ class TrainerSettings(Settings):
     @model_validator(mode='after')
     def _refuse_unused(self) -> Self:
         for recipe, names in (('replay', OF_REPLAY), ('scratch', OF_SCRATCH)):
-            if self.recipe != recipe and (unused := sorted(names & self.model_fields_set)):
+            # A config with all values contains the defaults.
+            if self.recipe != recipe and (unused := sorted(names & self._changed())):
                 raise fault(Code.VALUES_EXCLUDE, f'{unused[0]} requires recipe: {recipe}')
-        if {'n_replay', 'replay_file'} <= self.model_fields_set:
+        if {'n_replay', 'replay_file'} <= self._changed():
             raise fault(Code.VALUES_EXCLUDE, 'all structures of replay_file are used; remove n_replay')
         return self
+
+    def _changed(self) -> set[str]:
+        fields = type(self).model_fields.items()
+        return {name for name, field in fields if getattr(self, name) != field.default}
 
     def calculator(self) -> CalculatorSettings:
         """Return the settings of the calculator that uses the model."""

@@ -27,13 +27,13 @@ from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
 from aiida_mlip_autopipe.workflows.inputs.environments import Notify
 from aiida_mlip_autopipe.workflows.inputs.exploration import inputs_of_seed
 from aiida_mlip_autopipe.workflows.labelling import LabellingWorkChain
-from aiida_mlip_autopipe.workflows.selection import SelectionWorkChain
+from aiida_mlip_autopipe.workflows.legs.comparison import PREFIX, ComparedFrames
 
 # A calcfunction blocks its daemon worker, so it generates at most this many seeds.
 SEEDS_PER_CHUNK = 100
 
 
-class DatasetWorkChain(SelectionWorkChain):
+class DatasetWorkChain(ComparedFrames):
     """Makes a dataset from a config. The outline shows all stages of the pipeline."""
 
     @classmethod
@@ -49,6 +49,9 @@ class DatasetWorkChain(SelectionWorkChain):
             while_(cls.has_unfinished)(cls.fill_slots),
             cls.inspect_explorations,
             cls.draw_random_frames,
+            cls.plan_comparison,
+            while_(cls.has_unfinished)(cls.fill_slots),
+            cls.compare_models,
             cls.describe_frames,
             while_(cls.has_no_selection)(cls.select_frames),
             cls.keep_selection,
@@ -151,8 +154,10 @@ class DatasetWorkChain(SelectionWorkChain):
 
     # Exploration
 
-    def submit_one(self, label: str) -> orm.WorkChainNode:
-        """Submit the exploration of a seed."""
+    def submit_one(self, label: str) -> orm.ProcessNode:
+        """Submit the exploration of a seed, or the assessment of the explored frames by a model."""
+        if label.startswith(PREFIX):
+            return self.submit_comparison(label)
         seed = orm.load_node(self.ctx.seeds[label])
         job, code = inputs_of_seed(self.inputs, seed, self.ctx.places[label], self.reference_input(label))
         job['metadata'] = {'options': code['options'].get_dict()}

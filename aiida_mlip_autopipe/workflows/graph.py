@@ -16,6 +16,10 @@ from aiida_mlip_autopipe.structures.rows.provenance import EXTENDS, ExtendedCamp
 
 CAMPAIGN = 'aiida.workflows:mlip_autopipe.dataset'
 """The process type of a campaign."""
+ROUNDS = 'aiida.workflows:mlip_autopipe.campaign'
+"""The process type of a campaign with rounds. Each round calls a work chain of the type `CAMPAIGN`."""
+ASSESSMENT = 'aiida.calculations:mlip_autopipe.assess'
+"""The process type of a job that assesses a model."""
 EXPLORATION = 'aiida.workflows:mlip_autopipe.exploration'
 """The process type of the exploration of a seed."""
 EXPLORATION_JOB = 'aiida.calculations:mlip_autopipe.explore'
@@ -30,7 +34,7 @@ LABELLING = 'aiida.workflows:mlip_autopipe.labelling'
 """The process type of a labelling run. It may be part of a campaign, or run without one."""
 TRAINING = 'aiida.workflows:mlip_autopipe.training'
 """The process type of a training run. It may be part of a campaign, or run without one."""
-RUNS = (CAMPAIGN, LABELLING, TRAINING)
+RUNS = (CAMPAIGN, ROUNDS, LABELLING, TRAINING)
 """The process types of what a user submits."""
 LABELLING_JOB = 'aiida.calculations:mlip_autopipe.label'
 """The process type of a job that labels structures."""
@@ -133,15 +137,15 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
     except Exception as error:  # missing, ambiguous or malformed identifiers are the same to the user
         message = f"no campaign matches {identifier!r}; 'mlip-autopipe status' lists all campaigns"
         raise AutopipeError(Code.CAMPAIGN_MISSING, message) from error
-    if not is_run(node):
+    if node.process_type != CAMPAIGN and not is_run(node):
         message = f"{identifier!r} is not a campaign; 'mlip-autopipe status' lists all campaigns"
         raise AutopipeError(Code.CAMPAIGN_MISSING, message)
     return node
 
 
 def is_run(node: orm.Node) -> bool:
-    """Return whether a node is a campaign, or a labelling or training run that belongs to none."""
-    return node.process_type == CAMPAIGN or (node.process_type in RUNS and node.caller is None)
+    """Return whether a node is a campaign, or a labelling or training run on its own. Rounds belong to one."""
+    return node.process_type in RUNS and node.caller is None
 
 
 def list_campaigns() -> list[orm.WorkChainNode]:
@@ -151,10 +155,34 @@ def list_campaigns() -> list[orm.WorkChainNode]:
     return [node for node in found if is_run(node)]
 
 
+def find_rounds(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """Return the work chains that explore and label in the rounds of a campaign, in order."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(orm.WorkChainNode, with_incoming='campaign', filters={'process_type': CAMPAIGN}, tag='round')
+    found: list[orm.WorkChainNode] = query.order_by({'round': {'id': 'asc'}}).all(flat=True)
+    return found
+
+
+def find_round_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
+    """Return the reports of the finished rounds of a campaign, in order."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    of_reports = {'type': LinkType.RETURN.value, 'label': {'like': r'rounds\_\_round\_%\_\_report'}}
+    query.append(orm.Dict, with_incoming='campaign', edge_filters=of_reports, project='attributes')
+    return sorted(query.all(flat=True), key=lambda report: report['round'])
+
+
 def is_stop_requested(pk: int | None) -> bool:
-    """Return whether a user has asked a campaign to stop. Another process writes this to the database."""
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_REQUESTED}')
-    return bool(query.first(flat=True))
+    """Return whether a user has asked a work chain, or one of its callers, to stop.
+
+    Another process writes this to the database.
+    """
+    while pk is not None:
+        query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_REQUESTED}')
+        if query.first(flat=True):
+            return True
+        callers = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, tag='called')
+        pk = callers.append(orm.WorkChainNode, with_outgoing='called', project='id').first(flat=True)
+    return False
 
 
 def find_jobs(campaign: orm.WorkChainNode, state: dict[str, Any]) -> list[orm.CalcJobNode]:

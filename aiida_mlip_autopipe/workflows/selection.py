@@ -105,6 +105,7 @@ class SelectionWorkChain(ReferenceWorkChain):
             'legs': link_labels('trajectory', self._legs_to_select()),
             'evaluations': link_labels('evaluation', self._evaluations_to_select()),
             'descriptors': descriptors,
+            **({'uncertainties': self.ctx.uncertainties} if 'uncertainties' in self.ctx else {}),
             **self._reference_dataset(),
         }
         if 'descriptors' not in self.inputs or self._n_frames() < self.inputs.descriptor_jobs_from:

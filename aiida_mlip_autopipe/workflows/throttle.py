@@ -86,9 +86,8 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         self.to_context(**{f'awaited.{label}': orm.load_node(pk) for label, pk in self.ctx.running.items()})
 
     def _is_stop_requested(self) -> bool:
-        """Return whether a user has stopped the campaign, which is this work chain or its caller."""
-        caller = self.node.caller
-        return is_stop_requested(self.node.pk) or (caller is not None and is_stop_requested(caller.pk))
+        """Return whether a user has stopped the campaign, which is this work chain or one above it."""
+        return is_stop_requested(self.node.pk)
 
     def _count_free_slots(self) -> int:
         """Return how many children can start now. A child with a paused job occupies no slot."""

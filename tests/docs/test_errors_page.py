@@ -28,7 +28,7 @@ def test_every_error_code_is_listed_with_a_meaning_and_a_remedy():
 
 def test_every_exit_code_is_listed_with_a_meaning_and_a_remedy():
     found = labels_of_exit_codes()
-    assert len({process for process, *_ in found}) == 17
+    assert len({process for process, *_ in found}) == 18
     page = render_exit_codes()
     for process, label, code in found:
         meaning, remedy = explain(process, label)

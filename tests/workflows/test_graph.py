@@ -11,9 +11,15 @@ from aiida_mlip_autopipe.workflows.graph import (
     LABELLING,
     RECOVERY,
     RESUMES,
+    ROUNDS,
+    STOP_REQUESTED,
     find_jobs,
+    find_rounds,
+    is_stop_requested,
     last_resumed,
     later_campaigns,
+    list_campaigns,
+    load_campaign,
     why_ended,
 )
 from aiida_mlip_autopipe.workflows.paused import ENDED, find_paused
@@ -100,3 +106,26 @@ def test_the_labelling_of_a_campaign_is_not_taken_for_a_later_campaign(aiida_pro
     run = store(LABELLING)
     assert last_resumed(run).pk == run.pk
     assert last_resumed(store(LABELLING, run)).pk == last_resumed(run).pk
+
+
+def test_a_request_to_stop_a_campaign_reaches_all_work_chains_below_it(campaign):
+    node, jobs = campaign
+    inner = jobs['inner'].caller
+    assert not is_stop_requested(inner.pk)
+    node.base.extras.set(STOP_REQUESTED, True)
+    assert is_stop_requested(inner.pk)
+    assert is_stop_requested(node.pk)
+
+
+def test_the_rounds_of_a_campaign_are_not_listed_as_campaigns():
+    campaign = orm.WorkChainNode(process_type=ROUNDS, label='campaign with rounds').store()
+    rounds = [
+        call(orm.WorkChainNode(process_type=CAMPAIGN), campaign, f'round_{number}', LinkType.CALL_WORK)
+        for number in (1, 2)
+    ]
+    alone = orm.WorkChainNode(process_type=CAMPAIGN).store()
+    listed = {node.pk for node in list_campaigns()}
+    assert {alone.pk, campaign.pk} <= listed
+    assert not {node.pk for node in rounds} & listed
+    assert [node.pk for node in find_rounds(campaign)] == [node.pk for node in rounds]
+    assert load_campaign('campaign with rounds').pk == campaign.pk

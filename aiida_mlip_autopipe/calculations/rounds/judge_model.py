@@ -26,10 +26,10 @@ def judge_model(
     starting: orm.ArrayData,
     dataset: DatasetData,
     rows: orm.List,
-    max_drift_eV_A: orm.Float,
     random_seed: orm.Int,
     stage_version: orm.Str,
     former_offsets_eV: orm.Dict | None = None,
+    max_drift_eV_A: orm.Float | None = None,
 ) -> orm.Dict | ExitCode:
     """Decide whether a new model replaces the former one.
 
@@ -44,8 +44,6 @@ def judge_model(
         The dataset with the labels.
     rows
         Indices of the test rows in the dataset.
-    max_drift_eV_A
-        Bound on the change of the forces on structures of other chemical systems, in eV/Å.
     random_seed
         The campaign's random seed.
     stage_version
@@ -53,6 +51,9 @@ def judge_model(
     former_offsets_eV
         Energies per atom that are added to the elements of the former model. They are needed for the starting model,
         which does not contain the offsets of the labels (``offsets_eV`` in the report of a training job).
+    max_drift_eV_A
+        Bound on the change of the forces on structures of other chemical systems, in eV/Å; by default, they only need to be
+        finite.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def judge_model(
                 [group_of(row, index, 'parent') for index, row in zip(rows, chosen, strict=True)],
             ),
             random_seed.value,
-            max_drift_eV_A=max_drift_eV_A.value,
+            max_drift_eV_A=None if max_drift_eV_A is None else max_drift_eV_A.value,
             former_offsets_eV=None if former_offsets_eV is None else former_offsets_eV.get_dict(),
         )
     except AutopipeError as error:

@@ -62,6 +62,10 @@ LABELS = {
         400: 'ERROR_OUT_OF_WALLTIME',
         401: 'ERROR_KILLED',
     },
+    'CampaignWorkChain': {
+        405: 'ERROR_STOPPED',
+        410: 'ERROR_ROUND',
+    },
     'DatasetWorkChain': {
         400: 'ERROR_GENERATION',
         401: 'ERROR_TOO_FEW_EXPLORATIONS',

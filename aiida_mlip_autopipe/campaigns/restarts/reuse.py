@@ -10,7 +10,6 @@ from enum import Enum
 from aiida import orm
 from aiida.common import LinkType
 
-from aiida_mlip_autopipe.campaigns.progress import find_explorations
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.exploration import AnyExploration
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
@@ -18,6 +17,7 @@ from aiida_mlip_autopipe.exploration.settings.job_settings import split_settings
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.generation.base import content_label
 from aiida_mlip_autopipe.structures.seed import Place
+from aiida_mlip_autopipe.workflows.legs.explorations import find_explorations
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from aiida_mlip_autopipe.config.checks.labelling import labelling_calculators, labelling_faults
 from aiida_mlip_autopipe.config.checks.models import model_faults
+from aiida_mlip_autopipe.config.checks.rounds import rounds_faults
 from aiida_mlip_autopipe.config.exploration import merge_override, settings_of_all_seeds
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.codes import Code
@@ -64,6 +65,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         + list(_stash_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), [*places.values(), *labelling_calculators(sections)]))
         + list(labelling_faults(sections, [one for path, one in places.items() if path != COMMITTEE]))
+        + list(rounds_faults(sections, {path: one for path, one in places.items() if path != COMMITTEE}))
         + list(_override_faults(sections))
         + list(_committee_faults(sections, places))
     )

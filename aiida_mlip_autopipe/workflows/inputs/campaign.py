@@ -36,7 +36,7 @@ from aiida_mlip_autopipe.workflows.inputs.models import place_models
 from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset, sets_of_reference
 
 
-def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
+def campaign_inputs(config: CampaignConfig, notify: Notify, environments: Environments | None = None) -> dict[str, Any]:
     """Return the inputs of `DatasetWorkChain` for a config; new nodes are not stored.
 
     Parameters
@@ -46,6 +46,8 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     notify
         Called with each warning from the check of the seeds, and with a message for each code whose environment has
         changed and for each model that was copied.
+    environments
+        The environment records that were read before, if there are any.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     committee = committee_code(config)
     config = ask_databases(config)
     checked = check_seeds(config)
-    environments = Environments(notify)
+    environments = environments or Environments(notify)
     describer = descriptor_code(config, list(codes.values()))
     files: dict[str, orm.SinglefileData] = {}
     entries = dump_entries(config.generation, lambda path: _file_key(path, files))

@@ -1,0 +1,95 @@
+"""Conflicts between the sections ``rounds`` and ``training`` and the other sections of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiida_mlip_autopipe.calculators import CalculatorSettings
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
+from aiida_mlip_autopipe.rounds.settings import RoundsSettings
+from aiida_mlip_autopipe.training.base import find_model
+from aiida_mlip_autopipe.training.trainer import TRAINERS, TrainerSettings
+
+# Settings of sets, which rounds draw themselves.
+SETS = ('test_fraction', 'valid_fraction', 'held_out_kinds', 'held_out_labels')
+OF_ROUNDS = {
+    'sets': 'must not be set: rounds hold out the random frames, and draw the validation set of each training run',
+    'random_seed': 'must not be set: rounds derive it from the random_seed of the campaign',
+}
+"""Settings of a training run that rounds determine, and why they are refused."""
+
+
+def rounds_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSettings]) -> Iterator[Fault]:
+    """Yield the faults of the sections ``rounds`` and ``training``.
+
+    Parameters
+    ----------
+    sections
+        The validated sections of a config; invalid sections are omitted.
+    places
+        The calculators of the explorations, by their places in the config.
+    """
+    if not {'rounds', 'training', 'labelling'} <= sections.keys():
+        return
+    rounds, training = sections['rounds'], sections['training']
+    if rounds is None:
+        if training is not None:
+            allowed = (
+                'has no effect without the section rounds; add it, or train on the finished dataset with '
+                "'mlip-autopipe train run'"
+            )
+            yield Fault(Code.VALUES_INCOMPLETE, 'training', f'kind {training.kind}', allowed)
+        return
+    for name, purpose in (('labelling', 'labels the frames of each round'), ('training', 'fine-tunes the model')):
+        if sections[name] is None:
+            yield Fault(
+                Code.VALUES_INCOMPLETE,
+                'rounds',
+                f'maximum {rounds.maximum}',
+                f'requires the section {name}, which {purpose}',
+            )
+    if training is not None:
+        yield from _training_faults(training, places)
+    if 'sampling' in sections:
+        yield from _sampling_faults(rounds, sections['sampling'])
+
+
+def _training_faults(training: TrainerSettings, places: Mapping[str, CalculatorSettings]) -> Iterator[Fault]:
+    for name, allowed in OF_ROUNDS.items():
+        if getattr(training, name) != type(training).model_fields[name].default:
+            yield Fault(Code.VALUES_EXCLUDE, f'training.{name}', repr(getattr(training, name)), allowed)
+    if training.recipe == 'scratch':
+        allowed = 'must be naive or replay: rounds fine-tune the model that explores'
+        yield Fault(Code.VALUE_INVALID, 'training.recipe', repr(training.recipe), allowed)
+        return
+    assert training.model is not None  # all other recipes have a model
+    try:
+        find_model(training.model, TRAINERS.load(training.kind).known_models, 'training.model')
+    except AutopipeError as error:
+        yield Fault(error.code, 'training.model', repr(training.model), str(error).removeprefix('training.model: '))
+    for place, calculator in places.items():
+        if calculator.kind != training.kind:
+            allowed = f'must be {training.kind}, like training.kind: each round fine-tunes the model that explores'
+            yield Fault(Code.VALUE_INVALID, f'{place}.kind', repr(calculator.kind), allowed)
+        elif (model := getattr(calculator, 'model', None)) != training.model:
+            allowed = f'must be the model of {place}, {model!r}, which is the default'
+            yield Fault(Code.VALUE_INVALID, 'training.model', repr(training.model), allowed)
+
+
+def _sampling_faults(rounds: RoundsSettings, sampling: Any) -> Iterator[Fault]:
+    for name in SETS:
+        if value := getattr(sampling, name):
+            allowed = 'must not be set with rounds, whose test set consists of random frames'
+            yield Fault(Code.VALUES_EXCLUDE, f'sampling.{name}', repr(value), allowed)
+    if sampling.reference_dataset is not None:
+        allowed = 'must not be set with rounds: each round extends the dataset of the earlier ones'
+        yield Fault(Code.VALUES_EXCLUDE, 'sampling.reference_dataset', repr(str(sampling.reference_dataset)), allowed)
+    needed = sampling.n_structures + rounds.random_labels
+    if rounds.label_budget is not None and rounds.label_budget < needed:
+        allowed = (
+            f'must be at least {needed}, the labels of one round: {sampling.n_structures} (sampling.n_structures) and '
+            f'{rounds.random_labels} (rounds.random_labels)'
+        )
+        yield Fault(Code.OUT_OF_RANGE, 'rounds.label_budget', str(rounds.label_budget), allowed)

@@ -1,0 +1,1 @@
+"""The work chain of a campaign with rounds."""

@@ -1,0 +1,1 @@
+from support.aiida_fixtures import *  # noqa: F403
