@@ -8,7 +8,7 @@ from aiida_mlip_autopipe.structures.rows.provenance import Provenance
 from aiida_mlip_autopipe.structures.rows.row import Row, make_row
 
 # Increase this if a change to this subpackage changes the rows of a dataset, so that caching ignores older results.
-STAGE_VERSION = '8'
+STAGE_VERSION = '9'
 
 __all__ = [
     'STAGE_VERSION',

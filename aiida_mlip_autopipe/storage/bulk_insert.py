@@ -1,11 +1,13 @@
 """Add many rows to an ASE SQLite database at once.
 
 ASE executes five statements for each row and updates the indices each time, which takes most of the time of writing a
-dataset. The tables get the same content in the same order as from ASE.
+dataset. The tables get the same content in the same order as from ASE, except that equal rows give equal files: the
+unique id of a row is the hash of its content, and no time is recorded.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses
-from ase.db.core import check, now
+from ase.db.core import check
 from ase.db.row import AtomsRow
 from ase.db.sqlite import index_statements
 
@@ -50,9 +52,10 @@ class BulkInsert:
             If ASE refuses a key or a value.
         """
         self._check(pairs)
-        columns = _columns(self._database, entry, pairs, data)
         row_id = self._last_id = self._last_id + 1
-        self._systems.append((row_id, *columns))
+        columns = _columns(self._database, entry, pairs, data)
+        # A file may contain identical rows, so the hash includes the place of the row.
+        self._systems.append((row_id, _hash((row_id, *columns)), *columns))
         self._species += [(number, n, row_id) for number, n in Counter(entry.numbers.tolist()).items()]
         self._pairs.append((row_id, dict(pairs)))
         if len(self._systems) == BATCH_SIZE:
@@ -111,17 +114,23 @@ def without_indices(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute(statement)
 
 
+def _hash(columns: tuple[Any, ...]) -> str:
+    digest = hashlib.sha256()
+    for one in columns:
+        digest.update(b'|' + (bytes(one) if isinstance(one, bytes | memoryview) else repr(one).encode()))
+    return digest.hexdigest()[:32]
+
+
 def _columns(database: Any, entry: AtomsRow, pairs: dict[str, Any], data: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the columns of the table ``systems`` after the id, as ASE writes them."""
+    """Return the columns of the table ``systems`` after the ids, as ASE writes them."""
     blob, encode, found = database.blob, database.encode, vars(entry).get
     forces, stress, charges = found('forces'), found('stress'), found('initial_charges')
     masses = found('masses')
     volume = abs(np.linalg.det(entry.cell))
     fmax = None if forces is None else float(entry.fmax if entry._constraints else (forces**2).sum(1).max() ** 0.5)
     return (
-        entry.unique_id,
         entry.ctime,
-        now(),
+        entry.ctime,
         entry.user,
         blob(entry.numbers),
         blob(entry.positions),

@@ -232,7 +232,6 @@ def to_entry(row: Row, where: str) -> AtomsRow:
     AutopipeError
         If the structure was changed after its labels were computed. ``where`` names the row in the message.
     """
-    from ase.db.core import now
     from ase.db.row import AtomsRow, atoms2dict
 
     # A shallow copy without the calculator, which ASE would slowly compare with the structure.
@@ -253,6 +252,6 @@ def to_entry(row: Row, where: str) -> AtomsRow:
         }
         content |= {'calculator': calc.name.lower(), 'calculator_parameters': calc.todict(), **results}
     entry = AtomsRow(content)
-    # Datasets are shared, so they do not contain the name of the user.
-    entry.ctime, entry.user = now(), ''
+    # Datasets are shared, so they do not contain the name of the user. Equal rows give equal files, without times.
+    entry.ctime, entry.user = 0.0, ''
     return entry

@@ -113,3 +113,13 @@ def test_a_refused_row_does_not_prevent_the_earlier_ones_from_being_kept(tmp_pat
         for row in rows[:2]:
             database.write(to_entry(row, 'a row'), row.key_value_pairs, row.data)
     assert _content(tmp_path / 'own.db') == _content(tmp_path / 'ase.db')
+
+
+def test_equal_rows_give_equal_files_with_a_unique_id_for_each_row(tmp_path, rows):
+    rows = [*rows, rows[0]]
+    for name in ('first.db', 'second.db'):
+        with Dataset(tmp_path / name, create=True) as dataset:
+            dataset.create(rows)
+    assert (tmp_path / 'first.db').read_bytes() == (tmp_path / 'second.db').read_bytes()
+    ids = {row.unique_id for row in connect(tmp_path / 'first.db').select()}
+    assert len(ids) == len(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -80,5 +81,13 @@ def _encode(entry: AtomsRow, pairs: Mapping[str, Any], data: Mapping[str, Any]) 
     content = {name: value for name, value in vars(entry).items() if not name.startswith('_')}
     if entry.constraints:
         content['constraints'] = [constraint.todict() for constraint in entry.constraints]
-    content |= {'mtime': entry.ctime, 'key_value_pairs': pairs, 'data': data, 'cell': np.asarray(entry.cell)}
+    content |= {
+        'unique_id': '',
+        'mtime': entry.ctime,
+        'key_value_pairs': pairs,
+        'data': data,
+        'cell': np.asarray(entry.cell),
+    }
+    # Equal rows are written equally: with the hash of their content as the unique id, and without a time.
+    content['unique_id'] = hashlib.sha256(encode(content).encode()).hexdigest()[:32]
     return zlib.compress(encode(content).encode(), level=1)

@@ -26,7 +26,7 @@ SECTIONS = {
     'exploration': {'temperature_K': 300, 'n_steps': 4, 'frame_interval': 1},
     'sampling': {'kind': 'environment', 'n_structures': 10},
     'labelling': {'kind': 'calculator', 'calculator': {'kind': 'emt'}, 'code': CODE},
-    'training': {'kind': 'sevennet', 'n_epochs': 8, 'code': CODE},
+    'training': {'kind': 'sevennet', 'n_epochs': 3, 'code': CODE},
     'rounds': {
         'maximum': 2,
         'target_force_error_eV_A': 0.01,
