@@ -52,8 +52,8 @@ def judge_model(
         Energies per atom that are added to the elements of the former model. They are needed for the starting model,
         which does not contain the offsets of the labels (``offsets_eV`` in the report of a training job).
     max_drift_eV_A
-        Bound on the change of the forces on structures of other chemical systems, in eV/Å; by default, they only need to be
-        finite.
+        Bound on the change of the forces on structures of other chemical systems, in eV/Å; by default, the forces only
+        need to be finite.
 
     Returns
     -------

@@ -15,9 +15,10 @@ from aiida_mlip_autopipe.storage import Dataset, export_dataset
 
 
 @pytest.fixture
-def rows(make_provenance):  # noqa: F811
-    """Return the rows of a crystal and a layer, whose runs differ from those of all other tests."""
-    provenance = [make_provenance(seed_id=f'abc{place}', step=10) for place in range(2)]
+def rows(make_provenance, request):  # noqa: F811
+    """Return the rows of a crystal and a layer. Those of each test differ, so no test finds nodes of another."""
+    names = {'campaign': request.node.name}
+    provenance = [make_provenance(seed_id=f'abc{place}', step=10, **names) for place in range(2)]
     return [label_by_emt(atoms, one) for atoms, one in zip((crystal(), layer()), provenance, strict=True)]
 
 
