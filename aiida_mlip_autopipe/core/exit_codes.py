@@ -346,6 +346,5 @@ def explain(process: str, label: str) -> Explanation:
     label
         Label of the exit code, such as ``ERROR_KILLED``.
     """
-    names = (process, RECOVERS.get(process, process))
-    specific = filter(None, (EXPLANATIONS.get(f'{name}.{label}') for name in names))
+    specific = filter(None, (EXPLANATIONS.get(f'{name}.{label}') for name in (process, RECOVERS.get(process, process))))
     return next(specific, None) or EXPLANATIONS[label]
