@@ -130,7 +130,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         labels_cost=labels_cost,
         estimate=estimate,
         warnings=campaign_warnings(config, checked, known_sets),
-        rounds=plan_rounds(config, estimate.mean_atoms, MS_PER_ATOM.get(config.calculator.kind)),
+        rounds=plan_rounds(config, estimate.mean_atoms, MS_PER_ATOM),
     )
 
 

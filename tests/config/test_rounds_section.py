@@ -47,10 +47,32 @@ def test_a_config_without_rounds_has_no_trace_of_them():
         ({'calculator': {'kind': 'lj'}}, 'calculator.kind', Code.VALUE_INVALID),
         ({'training': {'kind': 'sevennet', 'random_seed': 3}}, 'training.random_seed', Code.VALUES_EXCLUDE),
         ({'sampling': {'test_fraction': 0.1}}, 'sampling.test_fraction', Code.VALUES_EXCLUDE),
+        (
+            {'labelling': {'kind': 'gpaw'}, 'rounds': {'target_force_error_eV_A': 0.009}},
+            'rounds.target_force_error_eV_A',
+            Code.OUT_OF_RANGE,
+        ),
     ],
 )
 def test_settings_that_contradict_rounds_are_refused(sections, path, code):
     assert (path, code) in faults_with(**sections)
+
+
+def test_a_small_target_is_accepted_if_labels_are_exact_or_their_errors_are_small_enough():
+    validate_config(CONFIG | {'rounds': {'target_force_error_eV_A': 0.001}}, Path())
+    validate_config(CONFIG | {'labelling': {'kind': 'gpaw'}, 'rounds': {'target_force_error_eV_A': 0.01}}, Path())
+
+
+def test_an_exponent_of_the_disagreement_requires_rounds():
+    environment = {'kind': 'environment', 'uncertainty_exponent': 2.0}
+    nested = {'kind': 'stratified', 'n_structures': 20, 'within': environment}
+    plain = {'training': None, 'rounds': None}
+    assert ('sampling.uncertainty_exponent', Code.VALUES_INCOMPLETE) in faults_with(
+        **plain, sampling=environment | {'n_structures': 20}
+    )
+    assert ('sampling.within.uncertainty_exponent', Code.VALUES_INCOMPLETE) in faults_with(**plain, sampling=nested)
+    validate_config(CONFIG | {'sampling': nested}, Path())
+    validate_config(CONFIG | plain | {'sampling': {'n_structures': 20, 'uncertainty_exponent': 1.0}}, Path())
 
 
 def test_a_budget_for_one_round_is_accepted():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.training.trainer import TrainerSettings
 from aiida_mlip_autopipe.workflows.inputs.rounds import check_training
 from aiida_mlip_autopipe.workflows.rounds.trainings import FRACTIONS, N_TUNINGS
 
@@ -39,7 +41,7 @@ class RoundsPlan:
     training_s: float | None
 
 
-def plan_rounds(config: CampaignConfig, mean_atoms: float, ms_per_atom: float | None) -> RoundsPlan | None:
+def plan_rounds(config: CampaignConfig, mean_atoms: float, ms_per_atom: Mapping[str, float]) -> RoundsPlan | None:
     """Return the expected size of the rounds of a campaign; None without rounds.
 
     Parameters
@@ -49,7 +51,7 @@ def plan_rounds(config: CampaignConfig, mean_atoms: float, ms_per_atom: float | 
     mean_atoms
         Mean number of atoms of the seeds.
     ms_per_atom
-        Time of an evaluation of the forces per atom in ms; None if it is unknown.
+        Time of an evaluation of the forces per atom in ms, by the kind of calculator.
 
     Raises
     ------
@@ -67,14 +69,21 @@ def plan_rounds(config: CampaignConfig, mean_atoms: float, ms_per_atom: float | 
     extra = FRACTIONS if rounds.estimate_labels else {}
     # One half of the random frames of each round is never trained on.
     trained = [number * (per_round - rounds.random_labels // 2) for number in range(1, n_rounds + 1)]
-    n_rows = round(N_TUNINGS * sum(trained) + sum(extra.values()) * trained[0])
-    n_epochs = training.complete(n_rows).n_epochs
-    assert n_epochs is not None  # `complete` sets it
-    step_s = None if ms_per_atom is None else STEP_OF_TRAINING * mean_atoms * ms_per_atom / 1000
+    sizes = [*N_TUNINGS * trained, *(round(fraction * trained[0]) for fraction in extra.values())]
+    n_steps = sum(n_rows * _count_epochs(training, n_rows) for n_rows in sizes)
+    known = ms_per_atom.get(training.kind)
+    step_s = None if known is None else STEP_OF_TRAINING * mean_atoms * known / 1000
     return RoundsPlan(
         maximum=n_rounds,
         labels_per_round=per_round,
         n_labels=n_rounds * per_round,
         n_trainings=N_TUNINGS * n_rounds + len(extra),
-        training_s=None if step_s is None else n_rows * n_epochs * step_s,
+        training_s=None if step_s is None else n_steps * step_s,
     )
+
+
+def _count_epochs(training: TrainerSettings, n_rows: int) -> int:
+    n_epochs = training.complete(n_rows).n_epochs
+    assert n_epochs is not None  # `complete` sets it
+    # After each batch of labels, there is one of structures for replay.
+    return 2 * n_epochs if training.recipe == 'replay' else n_epochs

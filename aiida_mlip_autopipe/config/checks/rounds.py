@@ -8,12 +8,17 @@ from typing import Any
 from aiida_mlip_autopipe.calculators import CalculatorSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
+from aiida_mlip_autopipe.labelling import LABELLERS, LabellingSettings
 from aiida_mlip_autopipe.rounds.settings import RoundsSettings
+from aiida_mlip_autopipe.sampling.samplers.environment import EnvironmentSettings
+from aiida_mlip_autopipe.structures.plausibility import MAX_NET_FORCE
 from aiida_mlip_autopipe.training.base import find_model
 from aiida_mlip_autopipe.training.trainer import TRAINERS, TrainerSettings
 
 # Settings of sets, which rounds draw themselves.
 SETS = ('test_fraction', 'valid_fraction', 'held_out_kinds', 'held_out_labels')
+EXPONENT = 'uncertainty_exponent'
+DEFAULT_EXPONENT = EnvironmentSettings.model_fields[EXPONENT].default
 OF_ROUNDS = {
     'sets': 'must not be set: rounds hold out the random frames, and draw the validation set of each training run',
     'random_seed': 'must not be set: rounds derive it from the random_seed of the campaign',
@@ -35,6 +40,8 @@ def rounds_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSe
         return
     rounds, training = sections['rounds'], sections['training']
     if rounds is None:
+        if 'sampling' in sections:
+            yield from _unused_exponents(sections['sampling'].model_dump())
         if training is not None:
             allowed = (
                 'has no effect without the section rounds; add it, or train on the finished dataset with '
@@ -52,6 +59,8 @@ def rounds_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSe
             )
     if training is not None:
         yield from _training_faults(training, places)
+    if sections['labelling'] is not None:
+        yield from _target_faults(rounds, sections['labelling'])
     if 'sampling' in sections:
         yield from _sampling_faults(rounds, sections['sampling'])
 
@@ -76,6 +85,36 @@ def _training_faults(training: TrainerSettings, places: Mapping[str, CalculatorS
         elif (model := getattr(calculator, 'model', None)) != training.model:
             allowed = f'must be the model of {place}, {model!r}, which is the default'
             yield Fault(Code.VALUE_INVALID, 'training.model', repr(training.model), allowed)
+
+
+def _unused_exponents(settings: Any, place: str = 'sampling') -> Iterator[Fault]:
+    """Yield a fault for each sampler, at any depth, whose exponent was changed although no models are compared."""
+    if isinstance(settings, Mapping):
+        value = settings.get(EXPONENT, DEFAULT_EXPONENT)
+        if value != DEFAULT_EXPONENT:
+            allowed = 'requires the section rounds, whose models disagree about frames'
+            yield Fault(Code.VALUES_INCOMPLETE, f'{place}.{EXPONENT}', f'{value:g}', allowed)
+        for name, one in settings.items():
+            yield from _unused_exponents(one, f'{place}.{name}')
+    elif isinstance(settings, list | tuple):
+        for number, one in enumerate(settings):
+            yield from _unused_exponents(one, f'{place}[{number}]')
+
+
+def _target_faults(rounds: RoundsSettings, labelling: LabellingSettings) -> Iterator[Fault]:
+    """Yield a fault if the target is below the net force up to which labels are kept."""
+    # Other labellers repeat no label, because the result would be the same.
+    if LABELLERS.load(labelling.kind).variations and rounds.target_force_error_eV_A < MAX_NET_FORCE:
+        allowed = (
+            f'must be at least {MAX_NET_FORCE:g}: labels of the kind {labelling.kind} with a net force of up to '
+            f'{MAX_NET_FORCE:g} eV/Å per atom are kept, so smaller errors of a model cannot be measured'
+        )
+        yield Fault(
+            Code.OUT_OF_RANGE,
+            'rounds.target_force_error_eV_A',
+            f'{rounds.target_force_error_eV_A:g}',
+            allowed,
+        )
 
 
 def _sampling_faults(rounds: RoundsSettings, sampling: Any) -> Iterator[Fault]:

@@ -31,7 +31,7 @@ class EnvironmentSettings(SamplerSettings):
     uncertainty_exponent: float = Field(default=1.0, ge=0)
     """In rounds, the number of new clusters of a structure is multiplied by its rank raised to this power. The rank is
     1 for the structure on which the models disagree most, and close to 0 for the one on which they disagree least. With
-    an exponent of 0, the disagreement is ignored. Without rounds, nothing is ranked."""
+    an exponent of 0, the disagreement is ignored. It must not be changed without rounds."""
     descriptor: SoapSettings = SoapSettings()
     """The descriptor of the environments. It is not averaged over the atoms."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)

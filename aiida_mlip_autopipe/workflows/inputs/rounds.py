@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiida import orm
@@ -10,10 +13,13 @@ from aiida_mlip_autopipe.calculations.training.replay import replay_node
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.exploration import AnyExploration, ExplorationSettings
+from aiida_mlip_autopipe.exploration import CALCULATORS, AnyExploration, ExplorationSettings
 from aiida_mlip_autopipe.jobs.version import TRAINING_VERSION
 from aiida_mlip_autopipe.rounds.gate import MAX_DRIFT_EV_A
+from aiida_mlip_autopipe.training.base import find_model
+from aiida_mlip_autopipe.training.offsets import Offsets
 from aiida_mlip_autopipe.training.replay import read_replay_file
+from aiida_mlip_autopipe.training.trainer import TRAINERS, TrainerSettings
 from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
 from aiida_mlip_autopipe.workflows.inputs.codes import job_inputs, training_code
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments, Notify
@@ -120,7 +126,7 @@ def check_training(config: CampaignConfig) -> JobCode:
     Raises
     ------
     AutopipeError
-        If the code does not exist, or the model does not support an element of the seeds.
+        If the code does not exist, or the model does not support an element of the seeds or cannot be continued.
     """
     assert config.training is not None
     job_code = training_code(config.training, config.execution)
@@ -132,4 +138,23 @@ def check_training(config: CampaignConfig) -> JobCode:
             f'training.model: {job_code.model.name} does not support {", ".join(missing)}; use a model that does, or '
             'remove the entries of generation with these elements',
         )
+    check_model(config.training)
     return job_code
+
+
+def check_model(training: TrainerSettings) -> None:
+    """Refuse a model that the trainer cannot continue, before anything is explored and labelled.
+
+    Without the package of the trainer on this machine, the first training job refuses it.
+
+    Raises
+    ------
+    AutopipeError
+        If the file does not exist, or the trainer cannot continue this model.
+    """
+    trainer = TRAINERS.load(training.kind)
+    file = find_model(str(training.model), trainer.known_models, 'training.model')
+    package = CALCULATORS.load(training.kind).module.partition('.')[0]
+    if file is not None and find_spec(package) is not None:
+        with TemporaryDirectory() as folder:
+            trainer(training).write_start(file, Offsets({}, 0.0, determined=True), Path(folder))

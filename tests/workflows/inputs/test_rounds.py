@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from support.errors import refused
 
+from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.workflows.inputs.rounds import round_settings
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.training.trainer import TRAINERS
+from aiida_mlip_autopipe.workflows.inputs.rounds import check_model, round_settings
 
 CONFIG = {
     'name': 'rounds',
@@ -28,3 +32,14 @@ def test_only_replay_implies_a_bound_on_the_drift(recipe, bound, used):
         Path(),
     )
     assert round_settings(config)['max_drift_eV_A'] == used
+
+
+@pytest.mark.mlip
+def test_a_model_that_the_trainer_cannot_continue_is_refused(tmp_path):
+    damaged = tmp_path / 'damaged.pth'
+    damaged.write_text('no checkpoint')
+    several_levels = str(CALCULATORS.make(CALCULATORS.load('sevennet').settings_class(model='7net-mf-0')).model_file())
+    for model, code in ((str(damaged), Code.FILE_UNREADABLE), (several_levels, Code.VALUE_INVALID)):
+        with refused(code, 'training.model', model):
+            check_model(TRAINERS.load('sevennet').settings_class(model=model))
+    check_model(TRAINERS.load('sevennet').settings_class(model='7net-0'))
