@@ -48,9 +48,11 @@ def run(
     from aiida_mlip_autopipe.core.atomic_write import refuse_existing
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.storage.dataset import check_dataset_file
 
     chosen = ['labelling.retry_failed=true'] if retry_failed else []
     config = load_labelling(settings, [*(overrides or ()), *chosen])
+    check_dataset_file(file)
     if dry_run:
         _show_plan(config, file, profile)
         return

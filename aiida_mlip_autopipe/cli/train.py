@@ -66,7 +66,6 @@ def run(
 
     from aiida_mlip_autopipe.campaigns.submission import Submitted
     from aiida_mlip_autopipe.campaigns.training.runs import (
-        check_dataset_file,
         load_training_run,
         plan_training,
         submit_training,
@@ -74,6 +73,7 @@ def run(
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.follow import outliving_ctrl_c
     from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.storage.dataset import check_dataset_file
 
     check_dataset_file(file)
     open_profile(profile)

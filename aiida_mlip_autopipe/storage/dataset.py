@@ -27,6 +27,34 @@ if TYPE_CHECKING:
     from aiida_mlip_autopipe.storage.bulk_insert import BulkInsert
 
 
+def refuse_missing(path: Path) -> None:
+    """Refuse a dataset that does not exist.
+
+    Raises
+    ------
+    AutopipeError
+        If the path is not that of a file.
+    """
+    if not path.is_file():
+        raise AutopipeError(Code.FILE_MISSING, f'the dataset {path} does not exist')
+
+
+def check_dataset_file(path: Path) -> None:
+    """Refuse a file that is not a dataset of this program by its name, or does not exist.
+
+    Raises
+    ------
+    AutopipeError
+        If the suffix is not ``.db``, or the file does not exist.
+    """
+    if path.suffix != '.db':
+        raise AutopipeError(
+            Code.FILE_SUFFIX,
+            f"{path} is not a database with the suffix .db; import it with 'mlip-autopipe dataset import'",
+        )
+    refuse_missing(path)
+
+
 class Dataset:
     """An ASE SQLite database, used as a context manager.
 
@@ -53,8 +81,8 @@ class Dataset:
 
     def __init__(self, path: Path, *, create: bool = False):
         self.path = Path(path)
-        if not create and not self.path.is_file():
-            raise AutopipeError(Code.FILE_MISSING, f'the dataset {self.path} does not exist')
+        if not create:
+            refuse_missing(self.path)
         if not self.path.parent.is_dir():
             raise AutopipeError(
                 Code.FOLDER_MISSING, f'the folder {self.path.parent} of the dataset {self.path.name} does not exist'

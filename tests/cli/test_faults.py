@@ -89,6 +89,40 @@ def test_a_user_error_is_reported_on_one_line_with_status_2(run, campaign, argum
     assert sorted(os.listdir()) == ['campaign.yaml']
 
 
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['trace', 'absent.db', '1'],
+        ['reproduce', 'absent.db', '1'],
+        ['label', 'run', 'absent.db', '--settings', 'label.yaml', '-o', 'new.db'],
+        ['label', 'run', 'absent.db', '--settings', 'label.yaml', '--dry-run'],
+        ['label', 'converge', 'absent.db', '--settings', 'label.yaml'],
+        ['train', 'run', 'absent.db', '--kind', 'sevennet'],
+        ['dataset', 'label-from', 'runs', 'absent.db', '-o', 'new.db'],
+        ['trace', 'absent.aiida', '1'],
+        ['reproduce', 'absent.aiida', '1'],
+        ['status', 'absent.aiida'],
+        ['explain', 'absent.aiida'],
+        ['query', 'rows', 'absent.aiida'],
+        ['export', 'absent.aiida', '-o', 'new.db'],
+        ['report', 'absent.aiida', '-o', 'new.html'],
+        ['import', 'absent.aiida'],
+    ],
+    ids=' '.join,
+)
+def test_a_missing_file_is_named_before_a_profile_is_opened(run, empty_folder, monkeypatch, arguments):
+    def open_profile(*_):
+        raise AssertionError('a profile was opened')
+
+    for name in ('open_profile', 'open_profile_if_any', 'ensure_profile'):
+        monkeypatch.setattr(f'aiida_mlip_autopipe.installation.profile.{name}', open_profile)
+    (empty_folder / 'runs').mkdir()
+    (empty_folder / 'label.yaml').write_text('labelling: {kind: gpaw}\n')
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert_refused(result.stderr, Code.FILE_MISSING, next(one for one in arguments if one.startswith('absent')))
+
+
 def test_debug_prints_a_traceback_and_does_not_change_the_status(run, monkeypatch):
     for result in (
         run('--debug', 'config', 'check', 'x.yaml'),

@@ -14,8 +14,6 @@ from aiida_mlip_autopipe.campaigns.submission import Announce, Submitted, submit
 from aiida_mlip_autopipe.config.checks.labelling import warn_of_labels
 from aiida_mlip_autopipe.config.execution import ExecutionSettings
 from aiida_mlip_autopipe.config.labelling import LabellingConfig
-from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.labels import find_failures, find_isolated_atoms, find_labels
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
@@ -23,6 +21,7 @@ from aiida_mlip_autopipe.labelling import label_key
 from aiida_mlip_autopipe.labelling.cost import RULE_BUDGET, Cost
 from aiida_mlip_autopipe.labelling.suitability import Explorer
 from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.storage.dataset import check_dataset_file
 from aiida_mlip_autopipe.structures.rows.labels import other_labels, present_labels
 from aiida_mlip_autopipe.structures.rows.level import LevelOfTheory
 from aiida_mlip_autopipe.structures.rows.provenance import mlip_label_source
@@ -172,11 +171,7 @@ def read_report(node: orm.WorkChainNode) -> dict[str, Any]:
 
 
 def _read_dataset(file: Path) -> DatasetData:
-    if file.suffix != '.db':
-        raise AutopipeError(
-            Code.FILE_SUFFIX,
-            f"{file} is not a database with the suffix .db; import it with 'mlip-autopipe dataset import'",
-        )
+    check_dataset_file(file)
     return DatasetData.from_file(file)
 
 

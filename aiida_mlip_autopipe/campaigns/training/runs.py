@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
+from aiida_mlip_autopipe.storage.dataset import check_dataset_file
 from aiida_mlip_autopipe.structures.rows.splits import SPLITS
 from aiida_mlip_autopipe.training.contract import Training
 from aiida_mlip_autopipe.workflows.graph import TRAINING, load_campaign
@@ -156,23 +157,6 @@ def write_trained_model(node: orm.WorkChainNode, path: Path, *, force: bool = Fa
 
 def _why_unfinished(node: orm.WorkChainNode) -> str:
     return node.exit_message or f'it is {node.process_state.value}'
-
-
-def check_dataset_file(file: Path) -> None:
-    """Refuse a file that is not a dataset of this program by its name, or does not exist.
-
-    Raises
-    ------
-    AutopipeError
-        If the suffix is not ``.db``, or the file does not exist.
-    """
-    if file.suffix != '.db':
-        raise AutopipeError(
-            Code.FILE_SUFFIX,
-            f"{file} is not a database with the suffix .db; import it with 'mlip-autopipe dataset import'",
-        )
-    if not file.is_file():
-        raise AutopipeError(Code.FILE_MISSING, f'the dataset {file} does not exist')
 
 
 def _read_dataset(file: Path) -> DatasetData:

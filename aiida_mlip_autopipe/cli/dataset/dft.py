@@ -83,8 +83,10 @@ def label_from(
     from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile_if_any
+    from aiida_mlip_autopipe.storage.dataset import refuse_missing
     from aiida_mlip_autopipe.storage.dft.faults import summarise_faults
 
+    refuse_missing(file)
     opened = None if no_provenance else open_profile_if_any(profile)
     labelled = label_from_files(
         folder, file, output, store=opened is not None, skip_failed=skip_failed, overwrite=force

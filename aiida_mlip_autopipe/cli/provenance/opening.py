@@ -7,6 +7,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def refuse_missing_dataset(identifier: str) -> None:
+    """Refuse the name of a database that does not exist, before a profile is opened.
+
+    Parameters
+    ----------
+    identifier
+        What identifies a dataset. Only the suffix ``.db`` shows that it is the name of a file.
+
+    Raises
+    ------
+    AutopipeError
+        If it is the name of a database that does not exist.
+    """
+    from aiida_mlip_autopipe.storage.dataset import refuse_missing
+
+    if identifier.endswith('.db'):
+        refuse_missing(Path(identifier))
+
+
 @contextmanager
 def opened(identifier: str, profile: str | None) -> Iterator[str]:
     """Open the profile of the user or, if the identifier is the name of an archive, this archive.

@@ -56,7 +56,7 @@ def reproduce(
     identical and nothing was altered, otherwise 1.
     """
     from aiida_mlip_autopipe.cli.console import error_console, print_json
-    from aiida_mlip_autopipe.cli.provenance.opening import opened
+    from aiida_mlip_autopipe.cli.provenance.opening import opened, refuse_missing_dataset
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
 
@@ -65,6 +65,7 @@ def reproduce(
         raise AutopipeError(chosen, 'use either the ids of rows or --sample, such as --sample 5%')
     if python is not None and code is not None:
         raise AutopipeError(Code.VALUES_EXCLUDE, '--python cannot be combined with --code')
+    refuse_missing_dataset(source)
     with opened(source, profile) as identifier:
         from aiida_mlip_autopipe.campaigns.provenance.opened import is_archive
         from aiida_mlip_autopipe.campaigns.provenance.origin import open_dataset

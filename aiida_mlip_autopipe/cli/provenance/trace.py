@@ -35,12 +35,13 @@ def trace(
     It lists the selection, the frame, the jobs, the seed and the config.
     """
     from aiida_mlip_autopipe.cli.console import console, print_json
-    from aiida_mlip_autopipe.cli.provenance.opening import opened
+    from aiida_mlip_autopipe.cli.provenance.opening import opened, refuse_missing_dataset
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
 
     if as_json and svg is not None:
         raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --svg cannot be combined')
+    refuse_missing_dataset(dataset)
     with opened(dataset, profile) as identifier:
         from aiida_mlip_autopipe.campaigns.provenance.origin import find_origin, open_dataset
         from aiida_mlip_autopipe.campaigns.provenance.trace import trace_row
