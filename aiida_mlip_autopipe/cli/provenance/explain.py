@@ -43,7 +43,8 @@ def _print(explained: CampaignExplanation) -> None:
     console.print(describe(progress))
     if progress.failure:
         code = f' ({explained.exit_label}, exit code {explained.exit_status})' if explained.exit_label else ''
-        console.print(f'failed{code}: {progress.failure}', style='red', markup=False)
+        ending = _ending(explained.state, explained.exit_label)
+        console.print(f'{ending}{code}: {progress.failure}', style='red', markup=False)
         _print_remedy(explained.meaning, explained.remedy, explained.log)
     sections = {
         'Seeds': _count_seeds(explained),
@@ -71,7 +72,10 @@ def _print_failure(group: FailureGroup) -> None:
     from aiida_mlip_autopipe.core.wording import counted
 
     what = _code(group.exit_label, group.exit_status) if group.exit_status is not None else group.state
-    console.print(f'\n{counted(group.n_failed, "failure")} of {group.process}: {what}', style='bold red', markup=False)
+    ending = _ending(group.state, group.exit_label)
+    how_many = counted(group.n_failed, 'failure') if ending == 'failed' else f'{group.n_failed} {ending}'
+    title = f'{group.process}: {how_many}, {what}'
+    console.print(f'\n{title}', style='bold red', markup=False)
     more = ', …' if group.n_failed > len(group.pks) else ''
     if group.seeds:
         console.print(f'  seeds: {", ".join(group.seeds)}{more}', markup=False)
@@ -93,6 +97,11 @@ def _print_remedy(meaning: str | None, remedy: str | None, log: Iterable[LogExce
         console.print(f'  end of {excerpt.name}:', markup=False)
         for line in excerpt.lines:
             console.print(f'    {line}', style='dim', markup=False)
+
+
+def _ending(state: str, exit_label: str | None) -> str:
+    """Return in one word how a process ended that did not succeed. What a user stopped or killed has not failed."""
+    return 'killed' if state == 'killed' else 'stopped' if exit_label == 'ERROR_STOPPED' else 'failed'
 
 
 def _code(label: str | None, status: int | None) -> str:

@@ -8,6 +8,7 @@ from aiida.manage import get_manager
 
 from aiida_mlip_autopipe.campaigns.history.explain import explain_campaign
 from aiida_mlip_autopipe.campaigns.history.queries import count_jobs, find_crashes, measure_costs
+from aiida_mlip_autopipe.cli.provenance.explain import _print
 from aiida_mlip_autopipe.core.exit_codes import RUN_AGAIN, explain
 from aiida_mlip_autopipe.core.plain import to_json
 from aiida_mlip_autopipe.workflows import dataset
@@ -127,7 +128,7 @@ def test_reused_results_and_the_exception_that_ended_a_campaign_are_explained(ca
     assert {one.n_jobs for one in explained.stages} == {0}
 
 
-def test_a_killed_campaign_is_explained(emt_code, campaign_config):
+def test_a_killed_campaign_is_explained(emt_code, campaign_config, capsys):
     builder = DatasetWorkChain.get_builder_from_config(campaign_config())
     process = instantiate_process(get_manager().create_runner(communicator=None), builder)
     process.kill('enough')
@@ -137,3 +138,6 @@ def test_a_killed_campaign_is_explained(emt_code, campaign_config):
     assert explained.remedy == RUN_AGAIN
     assert (explained.seeds, explained.failures, explained.stages) == ({}, (), ())
     assert json.loads(to_json(explained))['progress']['stage'] == 'failed'
+    _print(explained)
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if 'enough' in one]
+    assert line.startswith('killed')
