@@ -65,9 +65,14 @@ def entropy_and_diversity(environments: np.ndarray) -> tuple[float, float]:
     diversity
         ``ln sum_i 1 / sum_j K_ij`` in nats: the logarithm of the number of different environments.
     """
-    norms = (environments**2).sum(axis=1)
-    squared = np.maximum(norms[:, None] + norms - 2 * environments @ environments.T, 0.0)
-    overlaps = np.exp(-squared / (2 * BANDWIDTH_PER_A**2)).sum(axis=1)
+    scaled = environments / BANDWIDTH_PER_A
+    norms = (scaled**2).sum(axis=1) / 2
+    # The only array of n² numbers, which is changed in place: -|x_i - x_j|² / 2h².
+    exponents = scaled @ scaled.T
+    exponents -= norms[:, None]
+    exponents -= norms
+    np.minimum(exponents, 0.0, out=exponents)
+    overlaps = np.exp(exponents, out=exponents).sum(axis=1)
     return -float(np.log(overlaps / len(environments)).mean()), float(np.log((1 / overlaps).sum()))
 
 
