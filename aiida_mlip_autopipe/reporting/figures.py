@@ -272,17 +272,15 @@ def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = Fal
 def _figure(traces: list[dict[str, Any]], x: str, y: str, **layout: Any) -> Figure:
     from plotly.graph_objects import Figure
 
-    figure = Figure(traces)
-    figure.update_layout(
-        **{
-            'template': 'plotly_white',
-            'height': 380,
-            'paper_bgcolor': 'rgba(255, 255, 255, 0)',
-            'plot_bgcolor': 'rgba(255, 255, 255, 0)',
-            'margin': {'l': 60, 'r': 20, 't': 20, 'b': 50},
-            'xaxis_title': x,
-            'yaxis_title': y,
-            **layout,
-        }
-    )
-    return figure
+    # Not set by `update_layout`, since a new figure would first copy its default template.
+    layout = {
+        'template': 'plotly_white',
+        'height': 380,
+        'paper_bgcolor': 'rgba(255, 255, 255, 0)',
+        'plot_bgcolor': 'rgba(255, 255, 255, 0)',
+        'margin': {'l': 60, 'r': 20, 't': 20, 'b': 50},
+        'xaxis_title': x,
+        'yaxis_title': y,
+        **layout,
+    }
+    return Figure(traces, layout)
