@@ -201,7 +201,8 @@ def level_of_labels(labels: orm.Data, about: Mapping[str, Any]) -> LevelOfTheory
 def software_of(about: Mapping[str, Any]) -> Software:
     """Return the calculator and the software of a job from the part of its result that a leg stores.
 
-    A label computed by the process of another plugin has no such result, but the software itself under `SOFTWARE`.
+    For a label computed by a process of another plugin, there is no such result; the software itself is stored under
+    `SOFTWARE`.
     """
     if SOFTWARE in about:
         return Software.model_validate(about[SOFTWARE])

@@ -34,7 +34,7 @@ def define_models(spec: CalcJobProcessSpec, model_help: str) -> None:
 
 
 def member_name(number: int) -> str:
-    """Return the name of a member of a committee in the inputs of a job. The first member has the number 0."""
+    """Return the name of a member of a committee in the inputs of a job. The first member is number 0."""
     return f'member_{number}'
 
 

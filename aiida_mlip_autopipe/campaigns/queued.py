@@ -11,7 +11,7 @@ from aiida.schedulers import JobState
 
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
-# How a waiting job is called in the status.
+# What the status calls a waiting job.
 _STATES = {JobState.QUEUED.value: 'queued', JobState.QUEUED_HELD.value: 'held', JobState.SUSPENDED.value: 'suspended'}
 
 

@@ -94,7 +94,8 @@ def resume(
         console.print(f'{counted(len(done.requeued), "process")} had been lost and will be run again')
     if done.released:
         console.print(
-            f'{counted(len(done.released), "job")} had ended, although another process now has the same process id'
+            f'{counted(len(done.released), "job")} had already ended, but AiiDA was waiting for another process '
+            'with the same process id'
         )
     for one in done.resumed:
         console.print(f'job {one.pk} in {one.folder} was paused: {one.reason}', markup=False)

@@ -119,7 +119,7 @@ def merge_override(section: AnyExploration, override: Mapping[str, Any]) -> dict
 
 
 def settings_of_all_seeds(override: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of an entry that only the exploration of the campaign can set, by their places."""
+    """Return the settings of an entry that must be the same for all seeds, by their place in the exploration."""
     found = {name: override[name] for name in sorted(override.keys() & set(WRITING))}
     novelty = override.get('novelty')
     if isinstance(novelty, Mapping) and 'reference_dataset' in novelty:

@@ -72,7 +72,7 @@ class _Located:
 
 
 def _unions(found: Sequence[_Located]) -> set[_Place]:
-    """Return the places of plain unions, where more than one member was tried."""
+    """Return the places of plain unions for which more than one member was tried."""
     tried: dict[_Place, set[str]] = {}
     for error in found:
         for length, member in error.members:

@@ -276,7 +276,7 @@ class Code(ExplainedEnum):
 
     # AiiDA: profile, computers, codes and campaigns.
     ARCHIVE_UNREADABLE = 'archive_unreadable', 'The file is not an AiiDA archive, or is damaged.', 'Copy it again.'
-    ARCHIVE_UNSAFE = 'archive_unsafe', 'A path points outside the archive, or a process is active.', 'Do not use it.'
+    ARCHIVE_UNSAFE = 'archive_unsafe', 'The archive has paths outside it, or active processes.', 'Do not use it.'
     ARCHIVE_VERSION = (
         'archive_version',
         'AiiDA cannot read this version of the archive format.',

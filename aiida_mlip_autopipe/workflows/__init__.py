@@ -1,1 +1,1 @@
-"""The work chains: `DatasetWorkChain` runs all stages of a campaign, `ExplorationWorkChain` explores one seed."""
+"""The work chains: `DatasetWorkChain` runs all stages of a campaign, and `ExplorationWorkChain` explores one seed."""

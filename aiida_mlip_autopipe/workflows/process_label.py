@@ -29,8 +29,8 @@ def process_kind(kind: str) -> ProcessKind:
 class ProcessLabellingWorkChain(SubmitOnceWorkChain):
     """Labels one structure, or computes one isolated atom.
 
-    Its output is that of a job of this program, which labels many structures. A structure that the process fails to
-    compute has a record of the failure in the output ``labels``, as in such a job.
+    It has the same outputs as a labelling job of this program, which labels many structures. If the process fails to
+    compute the structure, the output ``labels`` contains a record of the failure, as for such a job.
     """
 
     @classmethod

@@ -75,7 +75,7 @@ def screen_rows(rows: Sequence[Row], settings: LabellingSettings) -> Screened:
     forces = [None if results is None else results[1] for results in known]
     screening = screen_structures([row.atoms for row in rows], forces, [_kind(row) for row in rows], settings)
     dropped = [
-        Dropped(one.index, rule, f'{rule} is {one.limit:g}, and this structure has {one.value:.4g}')
+        Dropped(one.index, rule, f'{rule} is {one.limit:g}, but this structure has {one.value:.4g}')
         for rule, found in screening.left_out.items()
         for one in found
     ]

@@ -187,7 +187,7 @@ class Ase(ProcessKind):
         message.
         """
         lines = (node.get_scheduler_stderr() or '').strip().splitlines()
-        reason = lines[-1] if lines else node.exit_message or f'job {node.pk} has failed'
+        reason = lines[-1] if lines else node.exit_message or f'job {node.pk} failed'
         if node.exit_status == OUT_OF_WALLTIME:
             return 'time_limit', node.exit_message
         return 'not_converged' if any(name in reason for name in NOT_CONVERGED) else 'raised', reason

@@ -229,7 +229,7 @@ class Espresso(ProcessKind):
         """Return the rule and the message of the last job, since that of the work chain names no cause."""
         last = next((one for one in reversed(_jobs(node)) if one.exit_status), node)
         rules: dict[int, Rule] = {OUT_OF_WALLTIME: 'time_limit', NOT_CONVERGED: 'not_converged'}
-        return rules.get(last.exit_status, 'raised'), last.exit_message or f'process {last.pk} has failed'
+        return rules.get(last.exit_status, 'raised'), last.exit_message or f'process {last.pk} failed'
 
     def attempts(self, node: orm.ProcessNode) -> list[Attempt]:
         """Return an attempt for each job."""

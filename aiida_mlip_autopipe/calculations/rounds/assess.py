@@ -170,7 +170,7 @@ def _check_inputs(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | 
     if {'dataset', 'rows'} <= provided:
         n_structures = inputs['dataset'].base.attributes.get('n_structures')
         wrong = [row for row in inputs['rows'].get_list() if not (isinstance(row, int) and 0 <= row < n_structures)]
-        found += [f'rows: got {row!r}; must be indices from 0 to {n_structures - 1}' for row in wrong[:1]]
+        found += [f'rows: got {row!r}; must be an index from 0 to {n_structures - 1}' for row in wrong[:1]]
     known = {seed.seed_id for seed in inputs.get('seeds', {}).values()}
     explored = {leg.base.attributes.get('seed_id') for leg in inputs.get('legs', {}).values()}
     if 'seeds' in provided and (missing := sorted(explored - known)):

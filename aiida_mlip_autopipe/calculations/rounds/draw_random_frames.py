@@ -152,7 +152,7 @@ def _draw(pool: FramePool, groups: Mapping[str, str], random_seed: int, number: 
 
 def _report(pool: FramePool, drawn: Drawn, n_requested: int) -> dict[str, Any]:
     n_drawn = len(drawn.frames)
-    warning = f'number of frames drawn at random: {n_drawn} of {n_requested} requested, because there are no more'
+    warning = f'frames drawn at random: {n_drawn} of {n_requested} requested, because no others can be drawn'
     return {
         'n_requested': n_requested,
         'n_selected': n_drawn,

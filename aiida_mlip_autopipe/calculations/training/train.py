@@ -66,7 +66,7 @@ def write_job(inputs: Mapping[str, Any], calculator: dict[str, Any], folder: Pat
 
 
 def _isolated_atoms(rows: Sequence[Row]) -> dict[str, float] | None:
-    """Return the energies of isolated atoms in eV. A potential only extrapolates to them, so its own are not used."""
+    """Return the energies of isolated atoms in eV; None for labels of a potential, which only extrapolates to them."""
     *_, last = rows
     level = last.level
     return None if level is None or level.method == 'mlip' else isolated_atom_energies(rows)

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.workflows.paused import ENDED
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.labelling import Failure, Label
 
-# The modules of labels are imported in functions, because the status of a campaign without labels needs none of them.
+# The modules for labels are imported in functions, because the status of a campaign without labels needs none of them.
 
 
 @dataclass(frozen=True)

@@ -232,8 +232,8 @@ def _provenance(row: Row, where: str) -> Provenance:
 def _find_job(provenance: Provenance, made: orm.CalcFunctionNode | None, where: str) -> orm.CalcJobNode:
     """Return the job that explored a frame.
 
-    If the profile does not contain it, because it belongs to another campaign, the job that was taken from the cache in
-    its place for the selection is returned.
+    If the profile does not contain it, because it belongs to another campaign, return the job with its cached results,
+    from which the frame was selected.
     """
     job = _load(provenance.exploration)
     if job is None and made is not None:

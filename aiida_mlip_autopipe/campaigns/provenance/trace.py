@@ -120,7 +120,7 @@ def _trace_job(job: orm.ProcessNode) -> TracedJob:
 
 
 def _find_repeated(jobs: tuple[orm.CalcJobNode, ...]) -> tuple[RepeatedJob, ...]:
-    """Return the other jobs that the explorations of these jobs submitted before the last of them."""
+    """Return the other jobs that the same explorations submitted before the last of these jobs."""
     known = {job.pk for job in jobs}
     callers = {caller.pk: caller for job in jobs if (caller := job.caller) is not None}
     return tuple(
@@ -141,7 +141,7 @@ def _trace_seed(origin: Origin) -> TracedSeed:
         settings = input_of(generation, 'settings')['entries'][entry]
         counts = output_of(generation, 'report')['entries'].get(str(entry), {})
     if entry is not None and (config := _config(origin)) is not None:
-        settings = config['generation'][entry]  # with the paths of files
+        settings = config['generation'][entry]  # these settings contain the paths of files
     return TracedSeed(
         uuid=seed.uuid,
         seed_id=seed.seed_id,

@@ -58,7 +58,7 @@ def stop_leftovers(campaign: orm.WorkChainNode, wait_s: float, notify: Callable[
                 time.sleep(POLL_S)
         if remaining:
             named = ', '.join(str(node.pk) for node in remaining)
-            raise AutopipeError(Code.JOB_TIMEOUT, f'these processes of campaign {campaign.pk} do not end: {named}')
+            raise AutopipeError(Code.JOB_TIMEOUT, f'these processes of campaign {campaign.pk} did not end: {named}')
     stop_survivors(_jobs(campaign, {'in': list(ABORTED)}), deadline, notify)
 
 

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.training.contract import Epoch, Training
 
-# The modules of trainings are imported in functions, because the status of a campaign needs none of them.
+# The modules for training are imported in functions, because the status of a campaign needs none of them.
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,8 @@ def _sets_in_file(reference: object) -> dict[str, set[Split]]:
 def _describe_ambiguous(groups: Sequence[str]) -> str:
     named = ', '.join(groups[:MAX_NAMED]) + (', …' if len(groups) > MAX_NAMED else '')
     return (
-        'number of groups that are in several sets of the reference dataset, so their frames will not be used: '
-        f'{len(groups)} ({named}); split the reference dataset again'
+        f'in several sets of the reference dataset: {counted(len(groups), "group")} ({named}); their frames '
+        'will not be used, so split the reference dataset again'
     )
 
 
