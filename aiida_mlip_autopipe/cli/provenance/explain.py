@@ -13,9 +13,38 @@ if TYPE_CHECKING:
 
     from aiida_mlip_autopipe.campaigns.history.costs import StageCost
     from aiida_mlip_autopipe.campaigns.history.events import Events
-    from aiida_mlip_autopipe.campaigns.history.explain import CampaignExplanation, Retried
+    from aiida_mlip_autopipe.campaigns.history.explain import CampaignExplanation, Retried, Reused
     from aiida_mlip_autopipe.campaigns.history.failures import FailureGroup
     from aiida_mlip_autopipe.campaigns.history.logs import LogExcerpt
+
+_PROCESS_NAMES = {
+    'DescriptorsCalculation': 'descriptor job',
+    'DescriptorsWorkChain': 'computation of descriptors',
+    'EvaluationCalculation': 'committee job',
+    'ExplorationCalculation': 'exploration job',
+    'ExplorationWorkChain': 'exploration',
+    'LabellingCalculation': 'labelling job',
+    'LabellingWorkChain': 'labelling run',
+    'ProcessLabellingWorkChain': 'labelling of a structure',
+    'RecoverCalculation': 'recovery of a killed exploration job',
+    'RecoverLabelsCalculation': 'recovery of a killed labelling job',
+    'SelectionCalculation': 'selection job',
+    'StashCalculation': 'copy of a full trajectory',
+    'TrainingCalculation': 'training job',
+    'attach_labels': 'attachment of labels',
+    'describe_reference': 'environments of the reference dataset',
+    'draw_random_frames': 'random draw of frames',
+    'export_dataset': 'export of the dataset',
+    'fit_environments': 'principal components of environments',
+    'generate_seeds': 'generation of seeds',
+    'label_from_ase': 'label from an ASE calculator',
+    'label_from_pw': 'label from pw.x',
+    'make_replay_structures': 'structures for replay',
+    'prepare_ase': 'inputs of an ASE calculator',
+    'prepare_pw': 'inputs of pw.x',
+    'select_frames': 'selection of frames',
+}
+"""What a user calls the processes of a campaign. Processes of other packages keep the names of their classes."""
 
 
 def explain(identifier: IdentifierOrArchive, as_json: JsonOption = False, profile: ProfileOption = None) -> None:
@@ -74,7 +103,7 @@ def _print_failure(group: FailureGroup) -> None:
     what = _code(group.exit_label, group.exit_status) if group.exit_status is not None else group.state
     ending = _ending(group.state, group.exit_label)
     how_many = counted(group.n_failed, 'failure') if ending == 'failed' else f'{group.n_failed} {ending}'
-    title = f'{group.process}: {how_many}, {what}'
+    title = f'{_name(group.process)}: {how_many}, {what}'
     console.print(f'\n{title}', style='bold red', markup=False)
     more = ', …' if group.n_failed > len(group.pks) else ''
     if group.seeds:
@@ -104,12 +133,19 @@ def _ending(state: str, exit_label: str | None) -> str:
     return 'killed' if state == 'killed' else 'stopped' if exit_label == 'ERROR_STOPPED' else 'failed'
 
 
+def _name(process: str) -> str:
+    return _PROCESS_NAMES.get(process, process)
+
+
 def _code(label: str | None, status: int | None) -> str:
     return f'{label} ({status})' if label else f'exit code {status}' if status is not None else 'no exit code'
 
 
-def _source(source: str) -> str:
-    return {'cache': 'the cache', 'earlier exploration': 'an earlier exploration'}.get(source, source)
+def _describe_source(reused: Reused) -> str:
+    if reused.source == 'labels in the profile':
+        return f'labels: {reused.n_reused} × from the profile'
+    source = {'cache': 'the cache', 'earlier exploration': 'an earlier exploration'}[reused.source]
+    return f'{_name(reused.process)}: {reused.n_reused} × from {source}'
 
 
 def _count_seeds(explained: CampaignExplanation) -> list[str]:
@@ -122,7 +158,7 @@ def _count_seeds(explained: CampaignExplanation) -> list[str]:
 def _describe_reused(explained: CampaignExplanation) -> list[str]:
     from aiida_mlip_autopipe.core.wording import counted
 
-    lines = [f'{one.process}: {one.n_reused} × from {_source(one.source)}' for one in explained.reused]
+    lines = [_describe_source(one) for one in explained.reused]
     steps = explained.reused_steps
     if explained.progress.extends is not None:
         reused = f'{counted(steps.n_seeds, "seed")} and {counted(steps.n_steps, "step")} reused'
@@ -136,7 +172,8 @@ def _describe_retried(retried: Iterable[Retried]) -> list[str]:
     lines = []
     for one in retried:
         seeds = f', for {counted(one.n_seeds, "seed")}' if one.n_seeds else ''
-        lines.append(f'{one.process}: {one.n_jobs} × {_code(one.exit_label, one.exit_status)}{seeds}; {one.action}')
+        ending = f'{one.n_jobs} × {_code(one.exit_label, one.exit_status)}'
+        lines.append(f'{_name(one.process)}: {ending}{seeds}; {one.action}')
     return lines
 
 

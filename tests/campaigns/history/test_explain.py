@@ -1,6 +1,7 @@
 """Explanations of campaigns whose jobs crash, are lost, are reused or are killed. All jobs are real."""
 
 import json
+import re
 
 import pytest
 from aiida.engine.utils import instantiate_process
@@ -83,6 +84,14 @@ def test_lost_jobs_and_recoveries_are_listed_with_what_followed(campaign):
     assert retried.keys() == {'ERROR_RESULT_MISSING', 'ERROR_UNSTABLE'}
     assert all((one.n_jobs, one.n_seeds) == (1, 1) for one in retried.values())
     assert retried['ERROR_RESULT_MISSING'].action != retried['ERROR_UNSTABLE'].action
+
+
+def test_the_text_contains_codes_but_no_names_of_classes(campaign, run, capsys):
+    for one, expected in ((campaign, 'ERROR_RESULT_MISSING'), (run(), 'ERROR_NO_FRAME')):
+        _print(explain_campaign(one))
+        text = capsys.readouterr().out
+        assert expected in text
+        assert not re.search(r'[a-z](Calculation|WorkChain)|_seeds|_dataset', text)
 
 
 def test_the_crashes_are_found_with_their_rules(campaign):
