@@ -260,7 +260,7 @@ class DatasetWorkChain(ComparedFrames):
         if not node.is_finished_ok:
             if is_stop_requested(self.node.pk):
                 return self.exit_codes.ERROR_STOPPED
-            return self.exit_codes.ERROR_LABELLING.format(reason=node.exit_message or node.process_state)
+            return self.exit_codes.ERROR_LABELLING.format(reason=node.exit_message or node.process_state.value)
         self.out('dataset', node.outputs.dataset)
         self.out('labelling_report', node.outputs.report)
         return None

@@ -198,7 +198,9 @@ class ExplorationWorkChain(RestartedLegs):
         """Keep the available results; a failure is reported but does not fail the exploration."""
         leg, node = self.ctx.legs_to_evaluate.pop(0), self.ctx.evaluation
         if not node.is_finished_ok:
-            self.report(f'the committee did not evaluate all of leg {leg}: {node.exit_message or node.process_state}')
+            self.report(
+                f'the committee did not evaluate all of leg {leg}: {node.exit_message or node.process_state.value}'
+            )
         if 'evaluation' in node.outputs:
             self.out(f'committee.leg_{leg:02d}', node.outputs.evaluation)
 
@@ -224,7 +226,7 @@ class ExplorationWorkChain(RestartedLegs):
         else:
             self.report(
                 f'the full trajectory of leg {leg} could not be copied and remains in '
-                f'{node.inputs.source.get_remote_path()}: {node.exit_message or node.process_state}'
+                f'{node.inputs.source.get_remote_path()}: {node.exit_message or node.process_state.value}'
             )
 
     def conclude(self) -> ExitCode | None:

@@ -92,7 +92,7 @@ class SelectionWorkChain(ReferenceWorkChain):
             if not self.ctx.descriptors.is_finished_ok:
                 if is_stop_requested(self.node.pk):
                     return self.exit_codes.ERROR_STOPPED
-                reason = self.ctx.descriptors.exit_message or self.ctx.descriptors.process_state
+                reason = self.ctx.descriptors.exit_message or self.ctx.descriptors.process_state.value
                 return self.exit_codes.ERROR_DESCRIPTORS.format(reason=reason)
             descriptors = dict(self.ctx.descriptors.outputs.descriptors)
         inputs = {
@@ -123,7 +123,7 @@ class SelectionWorkChain(ReferenceWorkChain):
         if not node.is_finished_ok:
             if is_stop_requested(self.node.pk):
                 return self.exit_codes.ERROR_STOPPED
-            return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message or node.process_state)
+            return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message or node.process_state.value)
         self.ctx.selection = node.outputs.selection
         self.out('selection', node.outputs.selection)
         self.out('selection_report', node.outputs.report)
