@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.calculations.remote.recover import LEG_JOBS
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
 from aiida_mlip_autopipe.jobs.contract import FullTrajectory
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.graph import find_parts
 from aiida_mlip_autopipe.workflows.legs.killed import folder_of
 
 
@@ -104,9 +105,12 @@ def _find_all(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
 
 def _find_jobs(campaign: orm.WorkChainNode) -> list[int]:
     """Return the pks of the jobs of all legs, including legs that were taken from an earlier exploration."""
+    parts = [part.pk for part in find_parts(campaign)]
+    if not parts:  # AiiDA refuses a filter with an empty list
+        return []
 
     def explorations() -> orm.QueryBuilder:
-        query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+        query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': {'in': parts}}, tag='campaign')
         return query.append(ExplorationWorkChain, with_incoming='campaign', tag='exploration')
 
     called = explorations().append(LEG_JOBS, with_incoming='exploration', project='id')

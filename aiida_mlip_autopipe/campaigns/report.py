@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.campaigns.account import CampaignAccount, describe_campaign, read_account
 from aiida_mlip_autopipe.campaigns.export import read_rows
+from aiida_mlip_autopipe.campaigns.rounds.report import read_rounds_report
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
@@ -29,7 +30,6 @@ from aiida_mlip_autopipe.workflows.graph import (
     CAMPAIGN,
     ROUNDS,
     find_output,
-    find_rounds,
     input_of,
     output_of,
 )
@@ -69,25 +69,59 @@ class CampaignReport:
     warnings: tuple[str, ...]
 
 
-def read_campaign_report(campaign: orm.WorkChainNode) -> CampaignReport:
-    """Return the report of a finished campaign as data.
+@dataclass(frozen=True)
+class RoundsReport:
+    """The rounds of a campaign, and its dataset.
+
+    Attributes
+    ----------
+    name
+        The name of the campaign.
+    dataset, dft_cost, label_errors, label_cost
+        As in `CampaignReport`.
+    rounds
+        The rounds, from `read_rounds_report`.
+    """
+
+    name: str
+    dataset: DatasetInfo
+    dft_cost: dict[str, float]
+    label_errors: dict[str, Any] | None
+    label_cost: dict[str, float] | None
+    rounds: dict[str, Any]
+
+
+def read_campaign_report(campaign: orm.WorkChainNode) -> CampaignReport | RoundsReport:
+    """Return the report of a finished campaign as data. Each round of a campaign has a separate `CampaignReport`.
 
     Raises
     ------
     AutopipeError
         If the campaign has no dataset yet, or it is a labelling run.
     """
+    if campaign.process_type == ROUNDS:
+        return RoundsReport(
+            name=campaign.label, **_describe_rows(read_rows(campaign)), rounds=read_rounds_report(campaign)
+        )
     sources = _Sources(campaign)
     return CampaignReport(
         name=campaign.label,
-        dataset=read_dataset_info(sources.rows),
-        dft_cost=estimate_dft_cost(sources.rows),
-        label_errors=None if (labels := pair_labels(sources.rows)) is None else describe_errors(labels),
-        label_cost=measure_cost(sources.rows),
+        **_describe_rows(sources.rows),
         assessment=sources.assess(),
         account=read_account(campaign),
         warnings=tuple(sources.warnings()),
     )
+
+
+def _describe_rows(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the parts of a report that are about the rows of the dataset."""
+    labels = pair_labels(rows)
+    return {
+        'dataset': read_dataset_info(rows),
+        'dft_cost': estimate_dft_cost(rows),
+        'label_errors': None if labels is None else describe_errors(labels),
+        'label_cost': measure_cost(rows),
+    }
 
 
 def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
@@ -114,6 +148,11 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
     """
     # Checked first, because the assessment of many frames takes minutes.
     refuse_report_file(path, force)
+    if campaign.process_type == ROUNDS:
+        rows = read_rows(campaign)
+        rounds = read_rounds_report(campaign)
+        write_report_card(path, rows, rounds=rounds, title=campaign.label, overwrite=force)
+        return len(rows)
     sources = _Sources(campaign)
     assessment = sources.assess()
     write_report_card(
@@ -133,13 +172,6 @@ class _Sources:
     """The data of a report: the rows of the dataset, and the trajectories from which they were selected."""
 
     def __init__(self, campaign: orm.WorkChainNode):
-        if campaign.process_type == ROUNDS:
-            parts = ', '.join(f"'mlip-autopipe report {one.pk}'" for one in find_rounds(campaign)) or 'none yet'
-            raise AutopipeError(
-                Code.CAMPAIGN_MISSING,
-                f'{campaign.pk} has rounds, each of which has a selection and a report card: {parts}; '
-                f"'mlip-autopipe status {campaign.pk}' shows the errors of all rounds",
-            )
         if campaign.process_type != CAMPAIGN:
             raise AutopipeError(
                 Code.CAMPAIGN_MISSING,

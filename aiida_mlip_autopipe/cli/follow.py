@@ -122,6 +122,7 @@ def describe_rounds(rounds: RoundsProgress) -> Iterator[tuple[str, str]]:
             yield '', f'estimated number of training labels for the target: {median:.0f} ({low:.0f} to {high:.0f})'
     if rounds.finished:
         yield 'decision', rounds.finished[-1].decision
+    yield from (('suggestion', text) for text in rounds.suggestions)
 
 
 def counts(progress: Progress) -> str:

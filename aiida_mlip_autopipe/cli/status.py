@@ -175,7 +175,9 @@ def report(
 ) -> None:
     """Write the report card of a finished campaign.
 
-    It shows the quality of the selection and the cost of the campaign. Labelling and training runs have no report card.
+    It shows the quality of the selection and the cost of the campaign. The card of a campaign with rounds shows the
+    errors of its models, the error bounds and suggestions; the selection of each round has a separate card. Labelling
+    and training runs have no report card.
     """
     from aiida_mlip_autopipe.cli.console import console, print_json
     from aiida_mlip_autopipe.cli.provenance.opening import opened

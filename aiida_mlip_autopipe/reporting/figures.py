@@ -36,7 +36,7 @@ def draw_compositions(rows: Sequence[Row]) -> Figure:
     for kind, members in _by_kind(rows).items():
         counts = Counter(formulas[index] for index in members)
         bars.append({'type': 'bar', 'name': kind, 'x': order, 'y': [counts[formula] for formula in order]})
-    return _figure(bars, 'composition', 'number of structures', barmode='stack')
+    return make_figure(bars, 'composition', 'number of structures', barmode='stack')
 
 
 def draw_energies(rows: Sequence[Row]) -> Figure:
@@ -130,7 +130,7 @@ def draw_radial(rows: Sequence[Row]) -> Figure:
         }
         for (a, b), count in sorted(counts.items())
     ]
-    return _figure(lines, 'distance, Å', 'neighbours per atom per Å')
+    return make_figure(lines, 'distance, Å', 'neighbours per atom per Å')
 
 
 def draw_energy_parity(labels: ComparedLabels) -> Figure:
@@ -178,7 +178,7 @@ def _parity(
         place = {'x': x.tolist(), 'y': y.tolist(), 'text': names[kind]}
         traces.append({'type': 'scatter', 'mode': 'markers', 'name': kind, 'marker': marker, **place})
     axes = (labels.reference[0].level.name, labels.compared[0].level.name)
-    return _figure(traces, *(f'{name}: {title}' for name in axes), showlegend=True, height=520)
+    return make_figure(traces, *(f'{name}: {title}' for name in axes), showlegend=True, height=520)
 
 
 def _name(row: Row, place: int) -> str:
@@ -201,7 +201,7 @@ def draw_map(assessment: Mapping[str, Any]) -> Figure:
         }
         for name, color, size in layers
     ]
-    return _figure(points, 'first principal component', 'second principal component')
+    return make_figure(points, 'first principal component', 'second principal component')
 
 
 def draw_coverage(assessment: Mapping[str, Any]) -> Figure:
@@ -218,7 +218,7 @@ def draw_coverage(assessment: Mapping[str, Any]) -> Figure:
         for who, curve, color in (('this selection', 'curve', CHOSEN), ('random', 'random_curve', OTHER))
         for what, value, dash in (('maximum', 'radius', 'solid'), ('mean', 'mean', 'dot'))
     ]
-    figure = _figure(lines, 'number of chosen structures', 'distance to the nearest chosen structure')
+    figure = make_figure(lines, 'number of chosen structures', 'distance to the nearest chosen structure')
     figure.update_xaxes(type='log')
     return figure
 
@@ -245,7 +245,7 @@ def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None
         known = [index for index in indices if intervals[index] is not None]
         found = {'x': [intervals[index] for index in known], 'y': values[known].tolist()}
         boxes.append({'type': 'box', 'name': kind, 'boxpoints': 'outliers', **found})
-    figure = _figure(boxes, 'temperature, K', title, boxmode='group')
+    figure = make_figure(boxes, 'temperature, K', title, boxmode='group')
     figure.update_xaxes(type='category', categoryorder='array', categoryarray=order)
     return figure
 
@@ -253,7 +253,10 @@ def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None
 def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = False) -> Figure:
     by_kind = {kind: np.concatenate([values(index) for index in indices]) for kind, indices in _by_kind(rows).items()}
     combined = np.concatenate(list(by_kind.values()))
-    edges = np.histogram_bin_edges(combined, 60)
+    low, high = float(combined.min()), float(combined.max())
+    # Values that differ only by rounding errors have no room for bins.
+    margin = 0.5 if high - low < 1e-6 * max(1.0, abs(low), abs(high)) else 0.0
+    edges = np.linspace(low - margin, high + margin, 61)
     bars = [
         {
             'type': 'bar',
@@ -263,13 +266,14 @@ def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = Fal
         }
         for kind, found in by_kind.items()
     ]
-    figure = _figure(bars, title, 'count', barmode='stack', bargap=0)
+    figure = make_figure(bars, title, 'count', barmode='stack', bargap=0)
     if log:
         figure.update_yaxes(type='log')
     return figure
 
 
-def _figure(traces: list[dict[str, Any]], x: str, y: str, **layout: Any) -> Figure:
+def make_figure(traces: list[dict[str, Any]], x: str, y: str, **layout: Any) -> Figure:
+    """Return a figure in the style of the card, with titles of its axes."""
     from plotly.graph_objects import Figure
 
     # Not set by `update_layout`, since a new figure would first copy its default template.

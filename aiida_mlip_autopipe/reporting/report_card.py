@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.reporting.label_errors import ComparedLabels, describe_errors, measure_cost, pair_labels
 from aiida_mlip_autopipe.reporting.label_section import render_cost, render_label_errors
+from aiida_mlip_autopipe.reporting.rounds_section import draw_rounds, render_rounds
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
 from aiida_mlip_autopipe.reporting.tables import render_table
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
@@ -33,6 +34,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 td, th { padding: .2rem .7rem; white-space: nowrap; text-align: right; border-bottom: 1px solid #e2e8f0; }
 th { white-space: pre; vertical-align: bottom; }
 td:first-child, th:first-child { text-align: left; } .warning { background: #fef3c7; padding: .5rem 1rem; }
+ul.warning { padding-left: 2.2rem; }
 @media (prefers-color-scheme: dark) {
   body { background: #0f172a; color: #e2e8f0; } td, th { border-color: #334155; } .warning { background: #422006; }
   .plotly-graph-div { filter: invert(1) hue-rotate(180deg) brightness(1.3); }
@@ -61,6 +63,7 @@ def write_report_card(
     assessment: Mapping[str, Any] | None = None,
     structures: Mapping[str, Sequence[Atoms]] | None = None,
     campaign: Mapping[str, Mapping[str, Any]] | None = None,
+    rounds: Mapping[str, Any] | None = None,
     title: str | None = None,
     warnings: Sequence[str] = (),
     overwrite: bool = False,
@@ -84,6 +87,8 @@ def write_report_card(
     campaign
         Tables about the campaign by title, such as the number of rejected seeds for each reason. Values are numbers or
         text.
+    rounds
+        The rounds of the campaign, from `read_rounds_report` in `campaigns.rounds`.
     title
         Title of the page; by default, the name of the file.
     warnings
@@ -108,7 +113,11 @@ def write_report_card(
         numbers['assessment'] = dict(assessment)
     if campaign is not None:
         numbers['campaign'] = {title: dict(table) for title, table in campaign.items()}
-    page = render_report_card(numbers, _draw(rows, labels, assessment), title or path.stem, structures)
+    drawn = _draw(rows, labels, assessment)
+    if rounds is not None:
+        numbers['rounds'] = dict(rounds)
+        drawn = draw_rounds(rounds) | drawn
+    page = render_report_card(numbers, drawn, title or path.stem, structures)
     with (
         atomic_write(path, overwrite=overwrite) as html,
         atomic_write(path.with_suffix('.json'), overwrite=overwrite) as data,
@@ -163,6 +172,7 @@ def render_report_card(
         f'<p>{counted(dataset["n_rows"], "structure")}, {counted(dataset["n_atoms"], "atom")}. Labels: ',
         escape(', '.join(dataset['counts']['level of theory'])) + '.</p>',
         *(f'<p class="warning">{escape(warning)}</p>' for warning in dataset['warnings']),
+        *(render_rounds(numbers['rounds']) if 'rounds' in numbers else []),
         '<h2>Distributions</h2>',
         render_table(['', 'min', '5 %', 'median', '95 %', 'max'], dataset['distributions']),
     ]

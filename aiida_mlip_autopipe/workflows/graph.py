@@ -163,6 +163,11 @@ def find_rounds(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
     return found
 
 
+def find_parts(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """Return the work chains that call the explorations of a campaign: its rounds, or itself if it has none."""
+    return find_rounds(campaign) if campaign.process_type == ROUNDS else [campaign]
+
+
 def find_round_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
     """Return the reports of the finished rounds of a campaign, in order."""
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')

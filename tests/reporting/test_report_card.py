@@ -152,6 +152,20 @@ def test_the_histogram_of_energies_contains_each_structure(make_rows):
     assert sum(sum(bars.y) for bars in figure.data) == 7
 
 
+def test_angles_that_differ_only_by_rounding_errors_are_drawn(make_provenance):
+    rows = []
+    for number in range(20):
+        atoms = bulk('Cu', a=3.5 + 0.02 * number)
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((1, 3)))
+        rows.append(
+            make_row(atoms, make_provenance(), {'kind': 'alloy', 'parent': str(number), 'composition': {'Cu': 1}})
+        )
+    angles = np.concatenate([row.atoms.cell.angles() for row in rows])
+    assert 0 < np.ptp(angles) < 1e-9
+    (bars,) = figures.draw_angles(rows).data
+    assert sum(bars.y) == 60
+
+
 def test_figures_without_data_are_not_drawn(path, slab, make_provenance):
     slab.pbc = False
     slab.calc.atoms.pbc = False

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiida_mlip_autopipe.campaigns.history.processes import ProcessRecord
 
-STAGES = ('generation', 'exploration', 'committee', 'sampling', 'storage', 'labelling')
+STAGES = ('generation', 'exploration', 'committee', 'sampling', 'storage', 'labelling', 'training', 'assessment')
 """The stages, in order."""
 
 

@@ -33,7 +33,7 @@ from aiida_mlip_autopipe.campaigns.progress import (
     read_progress,
 )
 from aiida_mlip_autopipe.generation import merge_reports
-from aiida_mlip_autopipe.workflows.graph import find_output
+from aiida_mlip_autopipe.workflows.graph import find_output, find_parts
 
 ACTIONS = {
     'ERROR_OUT_OF_WALLTIME': 'continued from the checkpoint',
@@ -196,9 +196,11 @@ def explain_campaign(campaign: orm.WorkChainNode) -> CampaignExplanation:
     processes = read_processes([campaign.pk])
     results = read_results([campaign.pk])
     seed_ids = read_seed_ids([campaign.pk])
-    legs = _legs(campaign)
+    # All rounds generate the same seeds.
+    parts = find_parts(campaign)
+    legs = [leg for part in parts for leg in _legs(part)]
     retried = find_retried(processes)
-    generated = merge_reports(generation_reports(campaign))
+    generated = merge_reports([report for part in parts[-1:] for report in generation_reports(part)])
     state = campaign.process_state.value
     ending = explain_ending(campaign.process_label, state, campaign.exit_status)
 
@@ -221,8 +223,8 @@ def explain_campaign(campaign: orm.WorkChainNode) -> CampaignExplanation:
         reused_steps=count_reused_steps(legs, processes),
         events=collect_events(results_of(*EXPLORING)),
         committee_events=collect_events(results_of('EvaluationCalculation')),
-        label_failures=_label_failures(campaign),
-        frames=_count_frames(campaign),
+        label_failures=_label_failures(parts),
+        frames=_count_frames(parts),
         stages=tuple(measure_stages(processes, read_costs(processes, results))),
     )
 
@@ -296,25 +298,26 @@ def _legs(campaign: orm.WorkChainNode) -> list[tuple[int, int]]:
     return [(exploration, job) for exploration, job in query.iterall()]
 
 
-def _label_failures(campaign: orm.WorkChainNode) -> tuple[Events, ...]:
-    run = labelling_run(campaign)
-    if run is None:
-        return ()
-    report = find_output(run, 'report')
+def _label_failures(parts: Iterable[orm.WorkChainNode]) -> tuple[Events, ...]:
     reasons: dict[str, list[str]] = {}
-    for one in read_records(run) if report is None else report['dropped']:
-        if 'rule' in one:
-            reasons.setdefault(one['rule'], []).append(one['reason'])
+    for run in filter(None, map(labelling_run, parts)):
+        report = find_output(run, 'report')
+        for one in read_records(run) if report is None else report['dropped']:
+            if 'rule' in one:
+                reasons.setdefault(one['rule'], []).append(one['reason'])
     return tuple(Events(rule, len(found), found[0]) for rule, found in reasons.items())
 
 
-def _count_frames(campaign: orm.WorkChainNode) -> FrameCounts | None:
-    report = find_output(campaign, 'selection_report')
-    if report is None:
+def _count_frames(parts: Iterable[orm.WorkChainNode]) -> FrameCounts | None:
+    reports = [report for part in parts if (report := find_output(part, 'selection_report')) is not None]
+    if not reports:
         return None
+    discarded: Counter[str] = Counter()
+    for report in reports:
+        discarded.update({reason: n for reason, n in report['discarded'].items() if n})
     return FrameCounts(
-        n_explored=report['n_frames'],
-        n_candidates=report['n_candidates'],
-        n_selected=report['n_selected'],
-        n_discarded_by_reason={reason: n for reason, n in report['discarded'].items() if n},
+        n_explored=sum(report['n_frames'] for report in reports),
+        n_candidates=sum(report['n_candidates'] for report in reports),
+        n_selected=sum(report['n_selected'] for report in reports),
+        n_discarded_by_reason=dict(discarded),
     )

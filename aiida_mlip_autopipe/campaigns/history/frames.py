@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
 from aiida_mlip_autopipe.structures.rows.row import empirical_formula
+from aiida_mlip_autopipe.workflows.graph import find_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,8 +182,9 @@ def _reduced(composition: str | None) -> str | None:
 
 def _legs(names: dict[int, str]) -> Iterator[tuple[str, int, str, str, list[str]]]:
     """Yield each leg of each exploration: campaign, pk, seed, calculator and symbols, in order of the explorations."""
+    parts = {part.pk: name for pk, name in names.items() for part in find_parts(orm.load_node(pk))}
     query = orm.QueryBuilder()
-    query.append(orm.WorkChainNode, filters={'id': {'in': list(names)}}, tag='campaign', project='id')
+    query.append(orm.WorkChainNode, filters={'id': {'in': list(parts)}}, tag='campaign', project='id')
     query.append(orm.WorkChainNode, with_incoming='campaign', tag='exploration', project='id')
     query.append(
         orm.TrajectoryData,
@@ -191,7 +193,7 @@ def _legs(names: dict[int, str]) -> Iterator[tuple[str, int, str, str, list[str]
         project=['id', 'attributes.seed_id', 'attributes.about.calculator_name', 'attributes.symbols'],
     )
     for campaign, _, *leg in sorted(query.all(), key=lambda row: row[:3]):
-        yield (names[campaign], *leg)
+        yield (parts[campaign], *leg)
 
 
 def _datasets(names: dict[int, str]) -> list[tuple[str, DatasetData]]:

@@ -31,6 +31,9 @@ STAGE_OF = {
     'StashCalculation': 'exploration',
     'EvaluationCalculation': 'committee',
     'DescriptorsCalculation': 'sampling',
+    'TrainingWorkChain': 'training',
+    'TrainingCalculation': 'training',
+    'AssessmentCalculation': 'assessment',
     'fit_environments': 'sampling',
     **STAGES,
 }
@@ -188,7 +191,7 @@ def read_processes(campaigns: Collection[int]) -> list[ProcessRecord]:
     return sorted(found, key=lambda one: one.pk)
 
 
-def read_results(campaigns: Collection[int], depths: Iterable[int] = (0, 1)) -> dict[int, dict[str, Any]]:
+def read_results(campaigns: Collection[int], depths: Iterable[int] = (0, 1, 2)) -> dict[int, dict[str, Any]]:
     """Return the fields `RESULT_FIELDS` of the results of the jobs of campaigns, by the pk of the job.
 
     Parameters
@@ -196,7 +199,7 @@ def read_results(campaigns: Collection[int], depths: Iterable[int] = (0, 1)) -> 
     campaigns
         The pks of the campaigns.
     depths
-        The numbers of work chains between a campaign and a job.
+        The numbers of work chains between a campaign and a job; by default, also those of a campaign with rounds.
     """
     found = {}
     for depth in depths:
@@ -250,16 +253,20 @@ def read_costs(
 
 def read_seed_ids(campaigns: Collection[int]) -> dict[int, str]:
     """Return the seed of each exploration of campaigns, by the pk of the exploration."""
-    query = _chains(campaigns, 0)
-    query.append(
-        orm.WorkChainNode,
-        with_incoming='caller',
-        filters={'process_type': EXPLORATION},
-        project='id',
-        tag='exploration',
-    )
-    query.append(orm.Data, with_outgoing='exploration', edge_filters={'label': SEED_LINK}, project='attributes.seed_id')
-    return {pk: seed_id for _, pk, seed_id in query.iterall()}
+    found: dict[int, str] = {}
+    for depth in (0, 1):  # a round calls the explorations of a campaign with rounds
+        query = _chains(campaigns, depth)
+        query.append(
+            orm.WorkChainNode,
+            with_incoming='caller',
+            filters={'process_type': EXPLORATION},
+            project='id',
+            tag='exploration',
+        )
+        of_seed = {'label': SEED_LINK}
+        query.append(orm.Data, with_outgoing='exploration', edge_filters=of_seed, project='attributes.seed_id')
+        found |= {pk: seed_id for *_, pk, seed_id in query.iterall()}
+    return found
 
 
 def find_retried(processes: Iterable[ProcessRecord]) -> list[ProcessRecord]:
@@ -270,7 +277,8 @@ def find_retried(processes: Iterable[ProcessRecord]) -> list[ProcessRecord]:
         # A work chain that restarts numbers its jobs; the others append a number to the label of the link.
         work = 'leg' if one.process in EXPLORING else re.sub(r'^(iteration)_\d+$|_again_\d+$', r'\1', one.link)
         key = one.caller, EXPLORING[0] if one.process in EXPLORING else one.process, work
-        if key in last:
+        # A work chain may call a function several times, each time with other inputs.
+        if key in last and (last[key].is_job or last[key].failed):
             found.append(last[key])
         last[key] = one
     return found

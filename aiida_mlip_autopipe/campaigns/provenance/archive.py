@@ -30,7 +30,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, first_line
 from aiida_mlip_autopipe.core.hashing import stream_sha256
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, list_campaigns
+from aiida_mlip_autopipe.workflows.graph import CAMPAIGN, ROUNDS, list_campaigns
 
 REPORT = 'report.html'
 """The report card in an archive; its numbers are in a JSON file next to it."""
@@ -141,7 +141,7 @@ def write_archive(campaign: orm.WorkChainNode, path: Path, *, force: bool = Fals
                 Code.CAMPAIGN_RUNNING, f'processes that campaign {campaign.pk} depends on are still running: {error}'
             ) from error
         card = Path(folder, REPORT)
-        if dataset is not None and campaign.process_type == CAMPAIGN:
+        if dataset is not None and campaign.process_type in (CAMPAIGN, ROUNDS):
             write_campaign_report(campaign, card)
         with ZipFile(part, 'a', ZIP_DEFLATED) as archive:
             archive.writestr(CONTENTS, json.dumps({'campaign': campaign.uuid}))

@@ -8,6 +8,7 @@ from typing import Any
 from aiida import orm
 
 from aiida_mlip_autopipe.campaigns.labelling.progress import read_labelling
+from aiida_mlip_autopipe.rounds.suggestions import suggest
 from aiida_mlip_autopipe.workflows.graph import (
     ASSESSMENT,
     LABELLING,
@@ -78,6 +79,8 @@ class RoundsProgress:
         Why no further round follows, such as ``target_reached``; None if it is not decided.
     finished
         The rounds that have ended, in order.
+    suggestions
+        What a user can change, from `suggest`.
     """
 
     number: int
@@ -89,6 +92,7 @@ class RoundsProgress:
     target_force_error_eV_A: float
     reason: str | None
     finished: tuple[FinishedRound, ...]
+    suggestions: tuple[str, ...]
 
 
 def read_rounds(campaign: orm.WorkChainNode) -> RoundsProgress:
@@ -109,6 +113,7 @@ def read_rounds(campaign: orm.WorkChainNode) -> RoundsProgress:
         target_force_error_eV_A=settings['target_force_error_eV_A'],
         reason=reports[-1]['decision']['reason'] if reports else None,
         finished=finished,
+        suggestions=tuple(one.message for one in suggest(reports, settings['target_force_error_eV_A'])),
     )
 
 

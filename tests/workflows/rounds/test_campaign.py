@@ -1,13 +1,22 @@
 """Two rounds with SevenNet as the model and EMT as the reference method."""
 
+import json
+
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
 
-from aiida_mlip_autopipe.campaigns.export import read_rows
+from aiida_mlip_autopipe.campaigns.export import dataset_of, read_rows
+from aiida_mlip_autopipe.campaigns.history.explain import explain_campaign
+from aiida_mlip_autopipe.campaigns.history.frames import find_frames, find_rows
+from aiida_mlip_autopipe.campaigns.history.queries import count_jobs
 from aiida_mlip_autopipe.campaigns.progress import read_progress
+from aiida_mlip_autopipe.campaigns.provenance.origin import find_origin
+from aiida_mlip_autopipe.campaigns.provenance.trace import trace_row
+from aiida_mlip_autopipe.campaigns.report import read_campaign_report, write_campaign_report
 from aiida_mlip_autopipe.config import validate_config
+from aiida_mlip_autopipe.core.plain import to_json
 from aiida_mlip_autopipe.storage.sets.keys import group_of
 from aiida_mlip_autopipe.workflows.graph import find_round_reports, find_rounds, list_campaigns, load_campaign
 from aiida_mlip_autopipe.workflows.rounds.campaign import CampaignWorkChain
@@ -111,6 +120,38 @@ def test_the_status_shows_the_rounds(campaign):
     assert campaign.pk in listed
     assert not {node.pk for node in find_rounds(campaign)} & set(listed)
     assert load_campaign('two_rounds').pk == campaign.pk
+
+
+def test_the_report_card_shows_the_rounds(campaign, tmp_path):
+    assert write_campaign_report(campaign, tmp_path / 'rounds.html') == 32
+    report = read_campaign_report(campaign)
+    assert json.loads((tmp_path / 'rounds.json').read_text())['rounds'] == to_json(report.rounds)
+    first, second = report.rounds['rounds']
+    assert (first['n_labels'], second['n_labels']) == (16, 32)
+    assert first['trainings'].keys() == {'quarter', 'half', 'tuning_0', 'tuning_1', 'tuning_2'}
+    assert second['trainings'].keys() == {'tuning_0', 'tuning_1', 'tuning_2'}
+    # All seeds have one kind, so its error is that of the test set.
+    (error,) = report.rounds['errors_by_kind'].values()
+    assert error['force_error_eV_A'] == pytest.approx(second['errors']['force_error']['value'])
+
+
+def test_the_explorations_of_all_rounds_are_explained_and_found(campaign):
+    explained = explain_campaign(campaign)
+    assert explained.seeds['completed'] == 2 * N_PARENTS
+    assert explained.frames.n_selected == 20
+    assert explained.retried == ()
+    assert {'exploration', 'labelling', 'training', 'assessment'} <= {one.stage for one in explained.stages}
+    assert len(set(find_frames(campaign)['trajectory'])) == 2 * N_PARENTS
+    assert len(find_rows(campaign)) == 32
+    assert {'TrainingCalculation', 'AssessmentCalculation'} <= set(count_jobs(campaign)['process'])
+
+
+def test_rows_of_both_rounds_can_be_traced(campaign):
+    dataset = dataset_of(campaign)
+    for row in dataset.rows():
+        traced = trace_row(find_origin(row, dataset))
+        assert traced.frame.step == row.provenance.step
+        assert traced.jobs
 
 
 def test_the_same_campaign_repeats_no_job(campaign, run_rounds):
