@@ -1,4 +1,4 @@
-"""Decide whether a new model replaces the former one, from the assessments of both and of the starting model."""
+"""Decide whether a new model replaces the previous one, from the assessments of both and of the starting model."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def judge_model(
     ----------
     new, former, starting
         The assessments of the new model, of the model that explored last, and of the model from which the training
-        started. The former and the starting model may be the same. The assessments of the new and the former model must
-        contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
+        started. The previous and the starting model may be the same. The assessments of the new and the previous model
+        must contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
         structures of other chemical systems.
     test
         The test set.
@@ -67,7 +67,7 @@ def judge_model(
     max_drift_eV_A
         Bound on the drift, eV/Å; None if it only needs to be finite.
     former_offsets_eV
-        Offsets that are added to the energies of the former model, if it does not contain them.
+        Offsets that are added to the energies of the previous model, if it does not contain them.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def measure_drift(new: Predictions, starting: Predictions) -> float | None:
 
 
 def _measure_gain(current: Predictions, before: Predictions, test: TestSet, random_seed: int) -> Estimate:
-    """Return the gain on the test frames that the former model can evaluate."""
+    """Return the gain on the test frames that the previous model can evaluate."""
     known = np.flatnonzero(before.finite).tolist()
     groups = [test.groups[index] for index in known]
     if len(set(groups)) < MIN_GROUPS:

@@ -97,7 +97,7 @@ def dataset_of(campaign: orm.WorkChainNode) -> DatasetData:
 
 
 def last_dataset(campaign: orm.WorkChainNode) -> DatasetData | None:
-    """Return the rows of the rounds that have been labelled; None without rounds."""
+    """Return the dataset of all rounds that have been labelled so far; None if there is none."""
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     of_datasets = {'type': LinkType.RETURN.value, 'label': {'like': r'rounds\_\_round\_%\_\_dataset'}}
     query.append(DatasetData, with_incoming='campaign', edge_filters=of_datasets, tag='dataset')

@@ -63,16 +63,17 @@ def plan_extension(campaign: orm.WorkChainNode, overrides: Sequence[str], name: 
     ConfigError
         With all faults of the new config.
     AutopipeError
-        If the campaign is a labelling run or is still running, an override cannot be applied, or nothing changes.
+        If it is a labelling or training run or a campaign with rounds, or is still running, an override cannot be
+        applied, or nothing changes.
     """
     if campaign.process_type == ROUNDS:
         raise AutopipeError(
             Code.CAMPAIGN_MISSING,
-            f'{campaign.pk} has rounds and cannot be extended; change its config file and run it again, which reuses '
-            'all finished rounds up to the first difference',
+            f'campaign {campaign.pk} has rounds and cannot be extended; change its config file and run it again, '
+            'which reuses all finished rounds up to the first difference',
         )
     if campaign.process_type != CAMPAIGN:
-        raise AutopipeError(Code.CAMPAIGN_MISSING, f'{campaign.pk} is a labelling run; only campaigns can be extended')
+        raise AutopipeError(Code.CAMPAIGN_MISSING, f'{campaign.pk} is not a campaign; only campaigns can be extended')
     campaign = last_resumed(campaign)
     if not campaign.is_terminated:
         raise AutopipeError(

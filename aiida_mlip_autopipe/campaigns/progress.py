@@ -137,7 +137,9 @@ class Progress:
 
 
 def read_progress(campaign: orm.WorkChainNode, explorations: list[Exploration] | None = None) -> Progress:
-    """Return the progress of a campaign. Seeds, labels and warnings of a campaign with rounds are those of the last.
+    """Return the progress of a campaign.
+
+    For a campaign with rounds, the seeds, labels and warnings are those of the last round.
 
     Parameters
     ----------

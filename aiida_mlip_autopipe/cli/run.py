@@ -178,10 +178,10 @@ def _show_plan(config: CampaignConfig) -> None:
     )
     if plan.rounds is not None:
         rounds = plan.rounds
-        table.add_row('rounds', f'at most {rounds.maximum}; the values above are those of the first one')
+        table.add_row('rounds', f'at most {rounds.maximum}; the values above are for the first round')
         table.add_row('labels in total', f'at most {rounds.n_labels:,}, {rounds.labels_per_round:,} in each round')
-        hours = 'an unknown time' if rounds.training_s is None else f'about {rounds.training_s / 3600:.1f} core hours'
-        table.add_row('training runs', f'at most {rounds.n_trainings}, which take {hours} on CPUs')
+        hours = 'unknown' if rounds.training_s is None else f'about {rounds.training_s / 3600:.1f} core hours'
+        table.add_row('training runs', f'at most {rounds.n_trainings}; time on CPUs: {hours}')
     table.add_row('disk', f'about {estimate.disk_MB:.1f} MB')
     console.print(table)
     for warning in plan.warnings:

@@ -96,7 +96,8 @@ class CampaignConfig(Settings):
     """How the selected structures are labelled with a reference method, such as DFT; by default, they keep the labels
     of the calculator."""
     training: AnyTraining | None = Field(default=None, exclude_if=lambda section: section is None)
-    """How each round fine-tunes the model; only with ``rounds``. The default of ``model`` is that of ``calculator``."""
+    """How each round fine-tunes the model; requires ``rounds``. By default, ``model`` is the model of
+    ``calculator``."""
     rounds: RoundsSettings | None = Field(default=None, exclude_if=lambda section: section is None)
     """Repeats exploration, selection, labelling and training until the model is good enough; by default, the frames are
     explored once and no model is trained."""

@@ -40,13 +40,13 @@ def render_rounds(rounds: Mapping[str, Any]) -> list[str]:
         _table_of_errors(rounds),
         *_kinds(rounds['errors_by_kind']),
         '<h3>New models</h3>',
-        '<p>The gain is the relative decrease of the force error, compared with the former model on the same '
-        'frames. The column of hot runs contains those that survived with the new and with the former model.</p>',
+        '<p>The gain is the relative decrease of the force error, compared with the previous model on the same '
+        'frames. The column of hot runs contains those that survived with the new and with the previous model.</p>',
         _table_of_models(finished),
         *_refusals(finished),
         '<h3>Error bounds</h3>',
         '<p>At least 90 % of the errors should be below their bounds. The coverage is the fraction of the random '
-        'frames of this round whose errors are below the bounds of the round before.</p>',
+        'frames of this round whose errors are below the bounds of the previous round.</p>',
         _table_of_bounds(finished),
         *_estimate(finished, rounds['targets']['force_eV_A']),
         '<h3>Training runs</h3>',

@@ -1,4 +1,4 @@
-"""Conditions that a new model must meet before it explores: otherwise, the former model is kept."""
+"""Conditions that a new model must meet before it explores: otherwise, the previous model is kept."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Measured:
     Attributes
     ----------
     gain
-        Decrease of the force error on the test set, relative to the former model and resampled together with it.
+        Decrease of the force error on the test set, relative to the previous model and resampled together with it.
     n_runs, n_survived
         Number of hot runs on seeds of the test set, and of those that no guard stopped.
     n_survived_before
-        Number of the same runs that survived with the former model.
+        Number of the same runs that survived with the previous model.
     holes
         Holes of the new model that the starting model does not have.
     drift_eV_A
@@ -82,7 +82,7 @@ def find_failures(measured: Measured, max_drift_eV_A: float | None = MAX_DRIFT_E
     elif not measured.gain.value > 0:
         add(
             'smaller_error',
-            'its force error on the test set is not smaller than that of the former model '
+            'its force error on the test set is not smaller than that of the previous model '
             f'(change: {-measured.gain.value:+.1%})',
         )
     lost = measured.n_survived_before - measured.n_survived
@@ -90,7 +90,7 @@ def find_failures(measured: Measured, max_drift_eV_A: float | None = MAX_DRIFT_E
         add(
             'stable_dynamics',
             f'{measured.n_survived} of {counted(measured.n_runs, "hot run")} survived, {lost} fewer than with the '
-            'former model',
+            'previous model',
         )
     for one in measured.holes:
         add(

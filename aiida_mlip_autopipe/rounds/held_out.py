@@ -82,7 +82,7 @@ class HeldOutErrors:
         return Estimate(float(np.exp(value / 2)), float(np.exp(limit / 2)))
 
     def gain(self, former: np.ndarray, current: np.ndarray) -> Estimate:
-        """Return the relative decrease of the root mean square error from the former model to the current one.
+        """Return the relative decrease of the root mean square error from the previous model to the current one.
 
         Both are resampled together, so the limit is much closer to the gain than with separate samples.
 

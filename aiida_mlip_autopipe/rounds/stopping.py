@@ -35,7 +35,7 @@ class RoundErrors:
         Number of labels paid for so far, including those drawn at random.
     force_error
         Root mean square error of the force components on the test set, eV/Å. If the new model was refused, it is that
-        of the former one.
+        of the previous one.
     fraction_bounded
         Fraction of the frames explored in this round whose bound is below twice the target.
     gain

@@ -129,7 +129,7 @@ def _about_model(judgement: Mapping[str, Any] | None) -> Iterator[tuple[Rule, st
             'hot_frames',
             'lower the maximum temperature of the explorations, or label more frames of hot explorations: '
             f'{judgement["n_survived"]} of {counted(judgement["n_hot_runs"], "hot run")} survived, and '
-            f'{judgement["n_survived_before"]} with the former model',
+            f'{judgement["n_survived_before"]} with the previous model',
         )
 
 

@@ -53,8 +53,8 @@ class TrainerSettings(Settings):
     """The trainer, which is also the kind of calculator that uses the model."""
     recipe: Recipe = 'naive'
     """How the model is trained. ``naive`` fine-tunes all its weights on the rows of the dataset alone. ``replay`` also
-    uses structures of other chemistry, with labels of the initial model, so that the model does not forget this
-    chemistry. ``scratch`` trains a new model."""
+    uses structures of other chemical systems, with labels of the initial model, so that the model does not forget these
+    systems. ``scratch`` trains a new model."""
     model: InputModel | None = Field(default=None, validate_default=True)
     """The model to fine-tune: a file, or the name of a model that the package of the trainer ships."""
     model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
@@ -72,7 +72,7 @@ class TrainerSettings(Settings):
     learning_rate: float | None = Field(default=None, gt=0)
     """Learning rate of the first epoch. The default depends on the trainer and the recipe."""
     n_replay: int = Field(default=N_REPLAY, ge=1)
-    """Number of structures of other chemistry that are made for ``recipe: replay``."""
+    """Number of structures of other chemical systems that are made for ``recipe: replay``."""
     replay_file: InputFile | None = None
     """Structures for ``recipe: replay``, in any format that ASE reads, instead of those that are made. Frames from the
     training data of the initial model are best. Labels in the file are not used."""
@@ -117,7 +117,7 @@ class TrainerSettings(Settings):
     @model_validator(mode='after')
     def _refuse_unused(self) -> Self:
         for recipe, names in (('replay', OF_REPLAY), ('scratch', OF_SCRATCH)):
-            # A config with all values contains the defaults.
+            # A config that was written with all its values contains the defaults, too.
             if self.recipe != recipe and (unused := sorted(names & self._changed())):
                 raise fault(Code.VALUES_EXCLUDE, f'{unused[0]} requires recipe: {recipe}')
         if {'n_replay', 'replay_file'} <= self._changed():
@@ -238,7 +238,7 @@ class Trainer(ABC):
         Raises
         ------
         AutopipeError
-            If the trainer cannot continue this model.
+            If the trainer cannot start from this model.
         """
 
     @abstractmethod
@@ -251,7 +251,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def keep(self, folder: Path, best_epoch: int, last_epoch: int) -> list[Path]:
-        """Remove checkpoints that are not needed, and return the files that a following leg needs."""
+        """Remove checkpoints that are not needed, and return the files that the next leg needs."""
 
     @abstractmethod
     def write_model(self, folder: Path, best_epoch: int, target: Path) -> None:

@@ -108,7 +108,7 @@ def output_of(process: orm.ProcessNode, name: str) -> Any:
 
 
 def find_output(campaign: orm.WorkChainNode, label: str) -> dict[str, Any] | None:
-    """Return the content of an output of a campaign that is a `Dict`; None if there is none, or not yet."""
+    """Return the content of an output of a campaign that is a `Dict`; None if it does not exist, or not yet."""
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     returned = {'type': LinkType.RETURN.value, 'label': label}
     query.append(orm.Dict, with_incoming='campaign', edge_filters=returned, project='attributes')
@@ -144,7 +144,10 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
 
 
 def is_run(node: orm.Node) -> bool:
-    """Return whether a node is a campaign, or a labelling or training run on its own. Rounds belong to one."""
+    """Return whether a node is a campaign, or a labelling or training run that belongs to none.
+
+    The work chain of a round belongs to a campaign.
+    """
     return node.process_type in RUNS and node.caller is None
 
 

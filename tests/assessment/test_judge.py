@@ -156,7 +156,7 @@ def test_a_model_without_results_for_a_test_frame_is_refused():
     assert judge(replace(NEW, frames=without_results(NEW.frames, 0)))['accepted']
 
 
-def test_frames_that_the_former_model_cannot_evaluate_are_not_compared():
+def test_frames_that_the_previous_model_cannot_evaluate_are_not_compared():
     found = judge(former=replace(STARTING, frames=without_results(STARTING.frames, 2)))
     assert found['accepted']
     assert found['gain']['value'] == pytest.approx(0.75)
@@ -175,7 +175,7 @@ def test_the_bound_on_the_drift_can_be_changed():
     assert (conditions(found), found['max_drift_eV_A']) == (['other_chemistries'], 1e-6)
 
 
-def test_the_offsets_of_the_former_model_are_added_to_its_energies():
+def test_the_offsets_of_the_previous_model_are_added_to_its_energies():
     with_offsets = judge(former_offsets_eV={'Cu': 100.0})
     assert with_offsets['errors']['former'][ENERGY]['value'] > 90
     assert with_offsets['errors']['new'] == judge()['errors']['new']

@@ -30,7 +30,7 @@ def test_the_model_to_train_is_that_of_the_calculator():
     assert validate_config(CONFIG, Path()).training.model == '7net-0'
 
 
-def test_a_config_without_rounds_has_no_trace_of_them():
+def test_the_dump_of_a_config_without_rounds_contains_neither_section():
     plain = {name: value for name, value in CONFIG.items() if name not in ('training', 'rounds')}
     assert not {'training', 'rounds'} & validate_config(plain, Path()).model_dump(mode='json').keys()
 

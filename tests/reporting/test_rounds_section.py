@@ -31,7 +31,7 @@ def test_the_errors_of_each_round_are_beside_their_limits_and_targets():
 def test_a_refused_model_is_reported_with_the_reasons():
     page = render(make_report(1, 0.2, former=0.3, failures=('repulsion',)))
     assert lines_of(page, 'New models')['round 1'][0] == 'refused'
-    # The error is that of the former model.
+    # The error is that of the previous model.
     assert lines_of(page, 'Errors on the test set')['round 1'][2] == '0.3'
     assert '&lt;repulsion&gt;' in page
     assert '<repulsion>' not in page

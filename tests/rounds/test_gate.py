@@ -33,7 +33,7 @@ def test_each_condition_that_is_not_met_is_named_with_its_numbers(changes, condi
     assert all(number in failure.message for number in numbers)
 
 
-def test_without_a_bound_the_forces_on_other_chemistries_only_need_to_be_finite():
+def test_without_a_bound_the_forces_for_other_chemical_systems_only_need_to_be_finite():
     assert find_failures(replace(GOOD, drift_eV_A=5.0), max_drift_eV_A=None) == []
     (failure,) = find_failures(replace(GOOD, drift_eV_A=float('inf')), max_drift_eV_A=None)
     assert failure.condition == 'other_chemistries'

@@ -1,4 +1,4 @@
-"""Datasets of rounds: copper cells with labels of EMT, whose rows have groups, roles and rounds."""
+"""Datasets of rounds: copper cells with labels from EMT, whose rows have groups, roles and rounds."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def calibrate_bounds(
     target: orm.Float,
     stage_version: orm.Str,
 ) -> orm.Dict | ExitCode:
-    """Calibrate bounds on the errors of frames with rows that the model was not trained on.
+    """Calibrate bounds on the errors of a model with rows that it was not trained on.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def calibrate_bounds(
     -------
     aiida.orm.Dict
         ``bounds``, the fields of `ErrorBounds` by quantity, in which an infinite quantile is None; ``n_rows``;
-        ``n_frames`` explored, and ``fraction_bounded``, the fraction of these whose force bound is below twice the
-        target.
+        ``n_frames``, the number of explored frames; and ``fraction_bounded``, the fraction of these whose force bound
+        is below twice the target.
     """
     try:
         bounds = _calibrate(assessment, uncertainties, dataset, rows.get_list())
@@ -96,7 +96,7 @@ def _calibrate(
     bounds = {}
     for name in QUANTITIES:
         known = np.isfinite(getattr(disagreements, name)) & np.isfinite(getattr(errors, name))
-        # Structures without a cell have no stress. A model that fails for a frame has no force either.
+        # Structures that are not periodic have no stress. A model that cannot evaluate a frame gives no forces either.
         if name == FORCE and not known.all():
             raise ValueError(f'a model gives no finite forces for {counted(int((~known).sum()), "calibration frame")}')
         chosen = np.flatnonzero(known).tolist()

@@ -39,7 +39,8 @@ def decide_round(
     settings
         The settings of the rounds.
     facts
-        ``round``, ``n_labels`` (those paid for so far), ``labels_per_round``, and whatever else the report contains.
+        ``round``, ``n_labels`` (those paid for so far), ``labels_per_round``, and the other facts that the report
+        contains.
     stage_version
         Version of this function; increased when its results change.
     judgement
@@ -97,7 +98,7 @@ def _errors(
     limits: RoundsSettings,
     before: RoundErrors | None,
 ) -> RoundErrors:
-    """Return what the round contributes. If there is no new model, the errors are those of the round before."""
+    """Return what the round contributes. If there is no new model, the errors are those of the previous round."""
     if judged is None:
         return RoundErrors(n_labels, UNKNOWN if before is None else before.force_error, 0.0, accepted=False)
     accepted = bool(judged['accepted'])
@@ -114,7 +115,10 @@ def _errors(
 
 
 def _estimate_of(fields: Mapping[str, float | None]) -> Estimate:
-    """Return an estimate from JSON, in which a number that is not finite is None. No error is below infinity."""
+    """Return an estimate from JSON, in which None stands for a number that is not finite.
+
+    It becomes infinity, which meets no target.
+    """
     return Estimate(**{name: math.inf if value is None else value for name, value in fields.items()})
 
 

@@ -20,7 +20,7 @@ DIVIDE_VERSION = '1'
 
 ERROR_DIVIDE = 400
 VALID_FRACTION = 0.1
-# Trainers store random seeds of 32 bits.
+# Trainers store random seeds as 32-bit integers.
 MAX_RANDOM_SEED = 2**31
 
 
@@ -30,14 +30,14 @@ def divide_rows(
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Divide the rows that a model may be trained on between training and validation, in whole groups.
 
-    Rows of the test set, and the calibration rows of the present round, are not used; they are in the set ``test``.
+    Rows of the test set, and the calibration rows of the current round, are not used; they are in the set ``test``.
 
     Parameters
     ----------
     dataset
         The rows of all rounds so far.
     tuning
-        ``round``, from 1; ``number`` of the training run, from 0, which decides the sets and the random seed; and
+        ``round``, from 1; ``number`` of the training run, from 0, which determines the sets and the random seed; and
         ``fraction`` of the groups that are used.
     random_seed
         The campaign's random seed.
@@ -71,7 +71,7 @@ def divide_rows(
 
 
 def _usable_rows(rows: Sequence[Row], number: int, fraction: float, random_seed: int) -> list[int]:
-    """Return the indices of the rows that may be trained on in a round, or of a fraction of their groups."""
+    """Return the indices of the rows, or of those in a fraction of their groups, that may be used for training."""
     usable = [
         index
         for index, row in enumerate(rows)

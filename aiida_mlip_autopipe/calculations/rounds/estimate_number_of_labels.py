@@ -1,4 +1,4 @@
-"""A calcfunction that estimates how many labels the target will take."""
+"""A calcfunction that estimates how many labels are needed to reach the target."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def estimate_number_of_labels(
     stage_version: orm.Str,
     **nodes: Mapping[str, orm.ArrayData],
 ) -> orm.Dict | ExitCode:
-    """Estimate how many labels the target will take, from models that were trained on different numbers of labels.
+    """Estimate how many labels are needed to reach the target, from models trained on different numbers of labels.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def estimate_number_of_labels(
     stage_version
         Version of this function; increased when its results change.
     **nodes
-        The namespace ``assessments``: those of the models, by name.
+        The namespace ``assessments``: the assessment of each model, by the name of the model.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A calcfunction that decides whether a new model replaces the former one."""
+"""A calcfunction that decides whether a new model replaces the previous one."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def judge_model(
     former_offsets_eV: orm.Dict | None = None,
     max_drift_eV_A: orm.Float | None = None,
 ) -> orm.Dict | ExitCode:
-    """Decide whether a new model replaces the former one.
+    """Decide whether a new model replaces the previous one.
 
     Parameters
     ----------
     new, former, starting
         The assessments of the new model, of the model that explored last, and of the model from which the training
-        started. The former and the starting model may be the same. The assessments of the new and the former model must
-        contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
+        started. The previous and the starting model may be the same. The assessments of the new and the previous model
+        must contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
         structures of other chemical systems.
     dataset
         The dataset with the labels.
@@ -49,10 +49,10 @@ def judge_model(
     stage_version
         Version of this function; increased when its results change.
     former_offsets_eV
-        Energies per atom that are added to the elements of the former model. They are needed for the starting model,
+        Energies per atom that are added to the elements of the previous model. They are needed for the starting model,
         which does not contain the offsets of the labels (``offsets_eV`` in the report of a training job).
     max_drift_eV_A
-        Bound on the change of the forces on structures of other chemical systems, in eV/Å; by default, the forces only
+        Bound on the change of the forces for structures of other chemical systems, in eV/Å; by default, the forces only
         need to be finite.
 
     Returns

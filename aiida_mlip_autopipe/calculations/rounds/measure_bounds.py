@@ -36,16 +36,16 @@ def measure_bounds(
     rows: orm.List,
     stage_version: orm.Str,
 ) -> orm.Dict | ExitCode:
-    """Return the fraction of random frames whose errors are below the bounds of the round before.
+    """Return the fraction of random frames whose errors are below the bounds of the previous round.
 
     Parameters
     ----------
     bounds
-        The result of `calibrate_bounds` in the round before, for the model that explored these frames.
+        The result of `calibrate_bounds` in the previous round, for the model that explored these frames.
     assessment
         The assessment of this model, with these rows.
     uncertainties
-        The disagreement of the models of the round before about the explored frames.
+        The disagreement of the models of the previous round about the explored frames.
     drawn
         The frames that were drawn at random, from `draw_random_frames`.
     dataset
@@ -75,7 +75,7 @@ def measure_bounds(
     for name, fields in bounds['bounds'].items():
         limits = bounds_from_json(fields).bound(getattr(disagreements, name), kinds)
         values = getattr(errors, name)
-        # Structures without a cell have no stress. A bound that is not known does not count as kept.
+        # Structures that are not periodic have no stress. An unknown bound counts as exceeded.
         known = np.flatnonzero(np.isfinite(values)).tolist()
         if known:
             found = asdict(measure_coverage(values[known], limits[known], [groups[place] for place in known]))

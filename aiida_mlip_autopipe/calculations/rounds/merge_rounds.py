@@ -22,14 +22,14 @@ ERROR_MERGE = 400
 
 @calcfunction
 def merge_rounds(earlier: DatasetData, dataset: DatasetData, stage_version: Str) -> dict[str, DatasetData] | ExitCode:
-    """Write the rows of earlier rounds, followed by those of the next one, to a database.
+    """Write the rows of the earlier rounds, followed by those of the current one, to a database.
 
     Parameters
     ----------
     earlier
         The rows of the earlier rounds.
     dataset
-        The rows of the next round.
+        The rows of the current round.
     stage_version
         Version of this function; increased when its results change.
 
@@ -45,13 +45,13 @@ def merge_rounds(earlier: DatasetData, dataset: DatasetData, stage_version: Str)
         except AutopipeError as error:
             return ExitCode(ERROR_MERGE, str(error), invalidates_cache=True)
         if leaks := _groups_with_two_purposes(path):
-            reason = f'these groups were tested in one round and trained on in another: {", ".join(leaks)}'
+            reason = f'these groups were used for testing in one round and for training in another: {", ".join(leaks)}'
             return ExitCode(ERROR_MERGE, reason, invalidates_cache=True)
         return {'merged': DatasetData.from_file(path)}
 
 
 def _groups_with_two_purposes(path: Path) -> list[str]:
-    """Return the groups with rows in the test set and other rows."""
+    """Return the groups that have rows in the test set and rows outside it."""
     purposes: dict[str, set[bool]] = {}
     with Dataset(path) as dataset:
         for index, row in enumerate(dataset.query()):

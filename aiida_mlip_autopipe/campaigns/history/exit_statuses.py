@@ -181,7 +181,9 @@ def find_label(process: str, status: int | None) -> str | None:
 
 
 def explain_ending(process: str, state: str, status: int | None) -> Explanation | None:
-    """Return what the end of a process means and what to do; None if it succeeded, runs, or is not of this package.
+    """Return what the end of a process means and what to do.
+
+    None if it succeeded, is running, or belongs to another package.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the rounds of a campaign would do, before it is submitted."""
+"""The expected size of the rounds of a campaign, before it is submitted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from aiida_mlip_autopipe.workflows.inputs.rounds import check_training
 from aiida_mlip_autopipe.workflows.rounds.trainings import FRACTIONS, N_TUNINGS
 
 STEP_OF_TRAINING = 3.0
-"""Time of a training step per structure, relative to an evaluation of its forces: forward, backward, and the backward
-pass through the forces."""
+"""Time of a training step per structure, relative to an evaluation of its forces: a forward pass, a backward pass for
+the forces, and a backward pass for the loss."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class RoundsPlan:
     n_labels
         Maximum number of labels of all rounds.
     n_trainings
-        Maximum number of training runs: three in each round, and two in the first one for the estimate of the number of
-        labels.
+        Maximum number of training runs: three in each round, and two more in the first one for the estimate of the
+        number of labels.
     training_s
         Time in seconds of all training runs, one after another, on CPUs; None if the speed of the model is unknown.
     """
@@ -51,7 +51,7 @@ def plan_rounds(config: CampaignConfig, mean_atoms: float, ms_per_atom: Mapping[
     mean_atoms
         Mean number of atoms of the seeds.
     ms_per_atom
-        Time of an evaluation of the forces per atom in ms, by the kind of calculator.
+        Time per atom of an evaluation of the forces in ms, by the kind of calculator.
 
     Raises
     ------

@@ -29,7 +29,7 @@ class FinishedRound:
     n_labels
         Number of labels of this round and of the earlier ones.
     accepted
-        Whether the new model replaced the former one.
+        Whether the new model replaced the previous one.
     failures
         Why the new model was refused, and which training runs or assessments failed.
     force_error_eV_A, force_error_limit_eV_A
@@ -38,8 +38,8 @@ class FinishedRound:
     fraction_bounded
         Fraction of the explored frames whose error bound is below twice the target.
     n_labels_estimated
-        Number of training labels that the target will take, with the ends of an 80 % interval: low, median, high. None
-        without an estimate.
+        Number of training labels that are needed to reach the target: the lower end of an 80 % interval, the median and
+        the upper end. None without an estimate.
     decision
         Why the campaign stops or continues.
     """
@@ -66,7 +66,7 @@ class RoundsProgress:
     maximum
         Maximum number of rounds.
     stage
-        ``training`` or ``assessment`` in this part of a round; otherwise None.
+        ``training`` or ``assessment`` while models are trained or assessed; otherwise None.
     dataset
         The pk of the work chain that explores and labels in this round; None before the first one.
     n_labels
@@ -76,7 +76,7 @@ class RoundsProgress:
     target_force_error_eV_A
         Target of the force error, in eV/Å.
     reason
-        Why no further round follows, such as ``target_reached``; None if it is not decided.
+        Why no further round follows, such as ``target_reached``; None while this is undecided.
     finished
         The rounds that have ended, in order.
     suggestions

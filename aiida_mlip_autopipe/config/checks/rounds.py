@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.structures.plausibility import MAX_NET_FORCE
 from aiida_mlip_autopipe.training.base import find_model
 from aiida_mlip_autopipe.training.trainer import TRAINERS, TrainerSettings
 
-# Settings of sets, which rounds draw themselves.
+# Settings of held-out sets. With rounds, the random frames are held out.
 SETS = ('test_fraction', 'valid_fraction', 'held_out_kinds', 'held_out_labels')
 EXPONENT = 'uncertainty_exponent'
 DEFAULT_EXPONENT = EnvironmentSettings.model_fields[EXPONENT].default
@@ -70,7 +70,7 @@ def _training_faults(training: TrainerSettings, places: Mapping[str, CalculatorS
         if getattr(training, name) != type(training).model_fields[name].default:
             yield Fault(Code.VALUES_EXCLUDE, f'training.{name}', repr(getattr(training, name)), allowed)
     if training.recipe == 'scratch':
-        allowed = 'must be naive or replay: rounds fine-tune the model that explores'
+        allowed = 'must be naive or replay: rounds fine-tune an existing model'
         yield Fault(Code.VALUE_INVALID, 'training.recipe', repr(training.recipe), allowed)
         return
     assert training.model is not None  # all other recipes have a model
@@ -80,7 +80,7 @@ def _training_faults(training: TrainerSettings, places: Mapping[str, CalculatorS
         yield Fault(error.code, 'training.model', repr(training.model), str(error).removeprefix('training.model: '))
     for place, calculator in places.items():
         if calculator.kind != training.kind:
-            allowed = f'must be {training.kind}, like training.kind: each round fine-tunes the model that explores'
+            allowed = f'must be {training.kind}, like training.kind: rounds explore with models of this trainer'
             yield Fault(Code.VALUE_INVALID, f'{place}.kind', repr(calculator.kind), allowed)
         elif (model := getattr(calculator, 'model', None)) != training.model:
             allowed = f'must be the model of {place}, {model!r}, which is the default'
@@ -120,7 +120,7 @@ def _target_faults(rounds: RoundsSettings, labelling: LabellingSettings) -> Iter
 def _sampling_faults(rounds: RoundsSettings, sampling: Any) -> Iterator[Fault]:
     for name in SETS:
         if value := getattr(sampling, name):
-            allowed = 'must not be set with rounds, whose test set consists of random frames'
+            allowed = 'must not be set with rounds, because their test set consists of random frames'
             yield Fault(Code.VALUES_EXCLUDE, f'sampling.{name}', repr(value), allowed)
     if sampling.reference_dataset is not None:
         allowed = 'must not be set with rounds: each round extends the dataset of the earlier ones'
@@ -128,7 +128,7 @@ def _sampling_faults(rounds: RoundsSettings, sampling: Any) -> Iterator[Fault]:
     needed = sampling.n_structures + rounds.random_labels
     if rounds.label_budget is not None and rounds.label_budget < needed:
         allowed = (
-            f'must be at least {needed}, the labels of one round: {sampling.n_structures} (sampling.n_structures) and '
-            f'{rounds.random_labels} (rounds.random_labels)'
+            f'must be at least {needed}, the number of labels of one round: {sampling.n_structures} '
+            f'(sampling.n_structures) plus {rounds.random_labels} (rounds.random_labels)'
         )
         yield Fault(Code.OUT_OF_RANGE, 'rounds.label_budget', str(rounds.label_budget), allowed)

@@ -128,7 +128,7 @@ class ResultsLog:
 
 
 def keep(folder: Path, epochs: Collection[int]) -> list[Path]:
-    """Remove all checkpoints but those of some epochs. Return the files that a following leg needs."""
+    """Remove all checkpoints but those of some epochs. Return the files that the next leg needs."""
     kept = {folder / f'epoch_{epoch}.pt' for epoch in epochs}
     for path in folder.glob('epoch_*.pt'):
         if path not in kept:

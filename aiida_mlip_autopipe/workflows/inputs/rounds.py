@@ -29,7 +29,7 @@ from aiida_mlip_autopipe.workflows.inputs.models import place_models
 HOT_FACTOR = 1.5
 """Temperature of the hot runs, relative to the highest temperature of the explorations."""
 DEFAULT_TEMPERATURE_K = 300.0
-"""Temperature in K to which the hot runs are relative if no exploration has one."""
+"""Temperature in K that replaces the highest temperature of the explorations if none of them has a temperature."""
 
 
 def rounds_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The steps of a round that compare the models of the round before on the explored frames."""
+"""The steps of a round that compare the models of the previous round on the explored frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.data.trajectory import link_labels
 from aiida_mlip_autopipe.workflows.selection import SelectionWorkChain
 
 PREFIX = 'compare_'
-"""Beginning of the labels of the assessments."""
+"""Prefix of the labels of the assessments."""
 NOT_OF_THE_CODE = (
     'model',
     'member_models',
@@ -30,7 +30,7 @@ NOT_OF_THE_CODE = (
 
 
 class ComparedFrames(SelectionWorkChain):
-    """Measures how much several models disagree about the explored frames, which the selection uses."""
+    """Measures the disagreement of several models about the explored frames. The selection uses it."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:

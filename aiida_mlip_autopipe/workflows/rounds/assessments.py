@@ -19,19 +19,19 @@ from aiida_mlip_autopipe.workflows.graph import EXPLORATION
 from aiida_mlip_autopipe.workflows.rounds.trainings import FRACTIONS, N_TUNINGS, RoundTrainings
 
 N_DRIFT = 20
-"""Number of structures of other elements on which the drift of a model is measured."""
+"""Number of structures of other chemical systems on which the drift of a model is measured."""
 CODES = AssessmentCalculation.exit_codes
 CONTINUED = {CODES.ERROR_OUT_OF_WALLTIME.status, CODES.ERROR_KILLED.status}
 """Exit codes of a job after which another one continues."""
 FORMER = 'former'
 OF_THE_CODE = ('code', 'calculator', 'environment', 'image_sha256', 'python_path')
-"""Inputs of the training jobs that those of assessments have, too."""
+"""Inputs that training jobs and assessment jobs share."""
 
 
 class RoundAssessments(RoundTrainings):
-    """Assesses the new models and the former one with the code of the trainer.
+    """Assesses the new models and the previous one with the code of the trainer.
 
-    The first new model, the candidate, and the former model are compared. The disagreement of all new models is
+    The first new model, the candidate, and the previous model are compared. The disagreement of all new models is
     measured for the random rows of the round and for the explored frames.
     """
 
@@ -103,12 +103,12 @@ class RoundAssessments(RoundTrainings):
         return found
 
     def _rows_of(self, name: str) -> list[int]:
-        """Return the rows that a model is assessed on: for a part of the labels, only those of the test set."""
+        """Return the rows on which a model is assessed: for a part of the labels, only those of the test set."""
         of_calibration = [] if name in FRACTIONS else self.ctx.rows['calibration']
         return [*self.ctx.rows['test'], *of_calibration]
 
     def _hot_runs(self) -> dict[str, Any]:
-        """Return seeds of the test set, which are the same for all models of a round."""
+        """Return the seeds of the hot runs, which belong to the test set and are the same for all models of a round."""
         rows = self.ctx.dataset.rows()
         names = sorted(
             {rows[index].key_value_pairs['seed'].removeprefix(SEED_PREFIX) for index in self.ctx.rows['test']}
@@ -119,7 +119,7 @@ class RoundAssessments(RoundTrainings):
         return {'hot_seeds': {f'seed_{name}': seeds[name] for name in chosen}}
 
     def _other_chemistry(self) -> orm.Data | None:
-        """Return the structures on which the drift is measured; None if the model supports no other elements."""
+        """Return the structures on which the drift is measured; None if they cannot be made."""
         if 'drift' in self.ctx:
             return self.ctx.drift
         supported = self.inputs.training.model.base.attributes.get('elements')
@@ -133,7 +133,7 @@ class RoundAssessments(RoundTrainings):
         )
         self.ctx.drift = outputs if node.is_finished_ok else None
         if self.ctx.drift is None:
-            self.report(f'the drift on other chemistry is not measured: {node.exit_message}')
+            self.report(f'the drift for other chemical systems is not measured: {node.exit_message}')
         return self.ctx.drift
 
     def runs_again(self, label: str, node: orm.ProcessNode) -> bool:
@@ -147,7 +147,7 @@ class RoundAssessments(RoundTrainings):
         return super().runs_again(label, node)
 
     def link_label(self, label: str) -> str:
-        """Return a unique label for the link to the next child for a label."""
+        """Return a unique label for the link to the next child process with this label."""
         n = self.ctx.n_again.get(label.removeprefix('assess_'), 0)
         return super().link_label(f'{label}_continued_{n}' if n else label)
 

@@ -35,10 +35,10 @@ RESULTS = ('judgement', 'bounds', 'coverage', 'label_estimate')
 
 
 class CampaignWorkChain(RoundAssessments):
-    """Repeats rounds until the model is good enough, or more labels do not help or are not allowed.
+    """Repeats rounds until the model is good enough, more labels do not help, or the label budget is spent.
 
-    Each round starts from the same foundation model with all labels so far. A model that fails its tests, or a training
-    run that fails, is recorded, and the next round explores with the former model.
+    Each round fine-tunes the same starting model on all labels so far. A model that fails its tests, or a training run
+    that fails, is recorded, and the next round explores with the previous model.
     """
 
     @classmethod
@@ -92,9 +92,9 @@ class CampaignWorkChain(RoundAssessments):
         self.ctx.round = 0
         self.ctx.reports = []
         self.ctx.n_labels = 0
-        # The models of the last round, which are compared on the frames of the next one.
+        # The models of the previous round, which are compared on the frames that are explored next.
         self.ctx.tunings = {}
-        # The bounds on the errors of the model that explores, if it was the candidate of the last round.
+        # The bounds on the errors of the model that explores; None unless it was trained in the previous round.
         self.ctx.bounds = None
         self.ctx.model = self.inputs.training.model
         self.ctx.is_finished = False
@@ -148,7 +148,7 @@ class CampaignWorkChain(RoundAssessments):
         return self.submit_training(label) if self.ctx.stage == 'training' else self.submit_assessment(label)
 
     def judge_model(self) -> ExitCode | None:
-        """Decide whether the candidate replaces the former model, and calibrate the bounds on its errors."""
+        """Decide whether the candidate replaces the previous model, and calibrate the bounds on its errors."""
         if self._is_stop_requested():
             return self._end(self.exit_codes.ERROR_STOPPED)
         self.keep_assessments()
@@ -167,7 +167,7 @@ class CampaignWorkChain(RoundAssessments):
         return None
 
     def _measure_coverage(self) -> None:
-        """Compare the bounds of the round before with the new random labels."""
+        """Compare the bounds of the previous round with the new random labels."""
         rows = self.ctx.dataset.rows()
         new = [
             index
@@ -188,7 +188,7 @@ class CampaignWorkChain(RoundAssessments):
         )
 
     def _record(self, name: str, function: Any, **inputs: Any) -> orm.Data | None:
-        """Run a calcfunction with one result; record why it failed."""
+        """Run a calcfunction with one result. Record the result or, if it fails, the reason."""
         result, node = self.call(function, **inputs)
         if not node.is_finished_ok:
             self.ctx.failures[name] = node.exit_message
@@ -297,7 +297,7 @@ class CampaignWorkChain(RoundAssessments):
         return self._end(self.exit_codes.ERROR_ROUND.format(number=self.ctx.round, reason=reason))
 
     def _end(self, exit_code: ExitCode | None) -> ExitCode | None:
-        """Output what the finished rounds have made."""
+        """Output the dataset and the model of the finished rounds."""
         if 'dataset' in self.ctx:
             self.out('dataset', self.ctx.dataset)
             self.out('model', self.ctx.model)

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.workflows.training import TrainingWorkChain
 N_TUNINGS = 3
 """Number of models that each round trains. They differ in random seed and sets; the first one is the candidate."""
 FRACTIONS = {'quarter': 0.25, 'half': 0.5}
-"""The parts of the labels on which models are trained to estimate how many labels the target will take."""
+"""Fractions of the labels on which models are trained to estimate how many labels are needed to reach the target."""
 
 
 class RoundTrainings(ThrottledWorkChain):
@@ -56,7 +56,7 @@ class RoundTrainings(ThrottledWorkChain):
             self.ctx.waiting.append(name)
 
     def link_label(self, label: str) -> str:
-        """Return a unique label for the link to the next child for a label."""
+        """Return a unique label for the link to the next child process with this label."""
         return f'round_{self.ctx.round}_{super().link_label(label)}'
 
     def submit_training(self, name: str) -> orm.WorkChainNode:

@@ -42,7 +42,7 @@ def test_the_target_must_be_reached_in_two_rounds():
     assert decide(2, 80, [first], bounded=0.5, judgement=judgement(0.04))['decision']['reason'] is None
 
 
-def test_after_a_refused_model_the_errors_are_those_of_the_former_one_and_nothing_is_bounded():
+def test_after_a_refused_model_the_errors_are_those_of_the_previous_one_and_nothing_is_bounded():
     report = decide(1, 40, judgement=judgement(0.05, accepted=False))
     errors = read_errors(report['errors'])
     assert errors.force_error.value == pytest.approx(0.3)
