@@ -91,7 +91,7 @@ class Code(ExplainedEnum):
     )
     DATABASE_UNREACHABLE = (
         'database_unreachable',
-        'The database does not answer, or its answer cannot be read.',
+        'The database does not respond, or its response cannot be read.',
         'Check its name or address and the network, or use files instead of a query.',
     )
     DENSITY_IMPOSSIBLE = (
@@ -112,7 +112,7 @@ class Code(ExplainedEnum):
         'The two crystals have no common cell within the limits.',
         'Raise max_strain, max_area_A2 or validation.max_atoms, or use other planes.',
     )
-    MOLECULE_UNKNOWN = 'molecule_unknown', 'A name or SMILES of a molecule is invalid.', 'Correct it, or use a file.'
+    MOLECULE_UNKNOWN = 'molecule_unknown', 'A name or SMILES string is invalid.', 'Correct it, or use a file.'
     OCCUPANCY_PARTIAL = (
         'occupancy_partial',
         'Sites of a structure in a file are partially occupied.',
@@ -325,7 +325,7 @@ class Code(ExplainedEnum):
     GPU_MISSING = 'gpu_missing', 'The self-test found no GPU.', 'Request a GPU for it, or set calculator.device.'
     HOST_KEY_UNKNOWN = 'host_key_unknown', 'The host key is unknown.', 'Log in once with ssh and accept the key.'
     HOST_UNKNOWN = 'host_unknown', 'The host name is unknown.', 'Correct it, or add a Host entry to ~/.ssh/config.'
-    HOST_UNREACHABLE = 'host_unreachable', 'The host does not answer.', 'Check the host, the port and the VPN.'
+    HOST_UNREACHABLE = 'host_unreachable', 'The host does not respond.', 'Check the host, the port and the VPN.'
     IMAGE_MISMATCH = 'image_mismatch', 'The job ran in a different image.', 'Register the code again with its image.'
     IMAGE_MISSING = 'image_missing', 'The image is missing or unreadable.', 'Correct its path.'
     INSTALLATION_FAILED = (

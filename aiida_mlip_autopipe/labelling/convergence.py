@@ -1,4 +1,4 @@
-"""Find the converged settings of a labeller with a few structures of a dataset.
+"""Find converged settings for a labeller, using a few structures of a dataset.
 
 Each setting, such as a cutoff, is varied alone, while the others keep a moderate value: the error of a setting hardly
 depends on the others. The error is the difference from the result with the most expensive value. Each structure is

@@ -5,8 +5,8 @@ an indicator, not an error bar. Labels of frames that were drawn at random, and 
 it into a bound: with the scores :math:`s_{ki} = e_{ki} / (u_{ki} + u_0)` of frame :math:`i` of group :math:`k`, where
 :math:`e` is the error, the bound of a new frame is :math:`q\,(u + u_0)`.
 
-The frames of a group (those explored from one seed) resemble one another, so only groups are exchangeable. Therefore
-:math:`q` is the quantile of
+The frames of a group (those explored from the seeds of one parent) resemble one another, so only groups are
+exchangeable. Therefore :math:`q` is the quantile of
 
 .. math:: \sum_{k=1}^{K} \frac{1}{K + 1} \sum_{i=1}^{N_k} \frac{1}{N_k} \delta(s_{ki}) + \frac{1}{K + 1} \delta(\infty),
 
@@ -115,7 +115,7 @@ def calibrate(
     uncertainties
         Uncertainty (f,) that the model predicts for each frame, in the same unit.
     groups
-        Group of each frame: the seed from which it was explored.
+        Group of the seed from which each frame was explored.
     kinds
         Kind of this seed. All frames of a group have the same kind.
     coverage

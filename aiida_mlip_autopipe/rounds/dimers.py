@@ -22,7 +22,7 @@ OUTERMOST = 2.5
 """Largest distance at which the minimum is looked for, relative to the sum of the covalent radii."""
 N_DISTANCES = 96
 TOLERANCE_EV = 0.05
-"""Shallower holes are not reported: they are smaller than thermal energies in hot dynamics."""
+"""Shallower holes are not reported: their depth is below the thermal energy in hot dynamics."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DimerCurve:
     def hole_depth_eV(self) -> float:
         """Largest decrease of the energy on the way from the minimum to the smallest distance.
 
-        The minimum is the local minimum at the largest distance, since the energy in a hole may be lower. The
+        The minimum is the outermost local minimum, since the energy in a hole may be lower. The
         depth is infinite if an energy is not finite.
         """
         energies = self.energies_eV

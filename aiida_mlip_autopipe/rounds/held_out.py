@@ -3,7 +3,7 @@ r"""Errors of models on the test set, with upper limits from a bootstrap over gr
 The limits are those of the bootstrap-t method [1] for the logarithm of the mean square: each bootstrap sample gives
 :math:`t^* = (\ln m^* - \ln m) / s^*`, where :math:`s` is the standard error of :math:`\ln m` by linearisation, and the
 upper limit is :math:`\ln m - t^*_{1 - p}\, s`. For few groups with a skewed distribution of errors, plain quantiles of
-the samples are too small: with 10 groups, an upper limit for 90 % holds in only 79 % of the cases (85 % with this
+the samples are too small: with 10 groups, a nominal 90 % upper limit holds in only 79 % of the cases (85 % with this
 method).
 
 [1] B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, Chapman & Hall, 1993, section 12.5.

@@ -20,7 +20,7 @@ MIN_FRACTION_BOUNDED = 0.95
 """Fraction of the explored frames whose bound must be below `BOUND_FACTOR` times the target."""
 BOUND_FACTOR = 2.0
 MIN_GAIN = 0.05
-"""In a round of a plateau, the relative decrease of the error is below this."""
+"""A round belongs to a plateau only if the relative decrease of the error is below this."""
 MAX_GAIN_LIMIT = 0.10
 """The upper limit of this decrease must be below this. Otherwise, the test set is too small to detect a plateau."""
 
@@ -39,8 +39,7 @@ class RoundErrors:
     fraction_bounded
         Fraction of the frames explored in this round whose bound is below twice the target.
     gain
-        Relative decrease of the error by this round on the same test frames; None in the first round, because the
-        starting model was not measured on its test set.
+        Relative decrease of the error by this round on the same test frames; None if the new model was refused.
     accepted
         Whether the new model passed its tests.
     further_errors

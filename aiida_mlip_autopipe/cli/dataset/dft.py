@@ -30,7 +30,7 @@ def dft_inputs(
     isolated_atoms: Annotated[
         IsolatedAtoms,
         typer.Option(
-            help='Add an isolated atom of each element, whose energy trainers need; omit them; or write only them.'
+            help='Isolated atoms, whose energies trainers need: add one of each element, omit them, or write only them.'
         ),
     ] = IsolatedAtoms.ADD,
 ) -> None:

@@ -155,16 +155,14 @@ def _code(label: str | None, status: int | None) -> str:
 
 def _describe_source(reused: Reused) -> str:
     if reused.source == 'labels in the profile':
-        return f'labels: {reused.n_reused} × from the profile'
+        return f'labels: {reused.n_reused} from the profile'
     source = {'cache': 'the cache', 'earlier exploration': 'an earlier exploration'}[reused.source]
-    return f'{_name(reused.process)}: {reused.n_reused} × from {source}'
+    return f'{_name(reused.process)}: {reused.n_reused} from {source}'
 
 
 def _count_seeds(explained: CampaignExplanation) -> list[str]:
     lines = [', '.join(f'{n} {outcome}' for outcome, n in explained.seeds.items())] if explained.seeds else []
-    return lines + [
-        f'{one.n_draws} × rejected by {one.rule}; worst example: {one.message}' for one in explained.redrawn
-    ]
+    return lines + [f'rejected by {one.rule}: {one.n_draws}; worst example: {one.message}' for one in explained.redrawn]
 
 
 def _describe_reused(explained: CampaignExplanation) -> list[str]:

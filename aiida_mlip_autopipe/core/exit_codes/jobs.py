@@ -32,8 +32,8 @@ OF_JOBS = {
         'Correct `account` in the resources, then run the same file again.',
     ),
     'ERROR_SCHEDULER_NODE_FAILURE': Explanation(
-        'The node of the job failed. The job is submitted again.',
-        'If this happens often, exclude the node with `scheduler_lines` in the resources.',
+        'The compute node that ran the job failed. The job is submitted again.',
+        'If this happens often, exclude this compute node with `scheduler_lines` in the resources.',
     ),
     'STOPPED_BY_MONITOR': Explanation(
         'The job was stopped by a monitor that a user attached to it.',

@@ -64,7 +64,7 @@ class MoleculeSettings(Settings):
     count: PositiveInt | None = None
     """Number of these molecules."""
     fraction: float | None = Field(default=None, gt=0, le=1)
-    """Mole fraction. It may be omitted for one molecule, which gets the rest."""
+    """Mole fraction. It may be omitted for one molecule, which makes up the remainder."""
     concentration_mol_per_L: PositiveFloat | None = None
     """Concentration in mol/L. It may be omitted for the solvent, whose amount then follows from the density."""
 
