@@ -131,12 +131,12 @@ def export(
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
     profile: PROFILE = None,
 ) -> None:
-    """Write the model of a finished training run to a file."""
+    """Write the model of a finished training run, or of a campaign with rounds, to a file."""
     from aiida_mlip_autopipe.campaigns.training.runs import load_training_run
     from aiida_mlip_autopipe.installation.profile import open_profile
 
     open_profile(profile)
-    _write_model(load_training_run(identifier), output, force=force)
+    _write_model(load_training_run(identifier, or_rounds=True), output, force=force)
 
 
 def _follow(node: WorkChainNode) -> None:

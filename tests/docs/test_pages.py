@@ -20,7 +20,12 @@ from aiida_mlip_autopipe.reporting.publication import PublicationFields
 
 DOCS = Path(__file__).parents[2] / 'docs'
 PAGES = [*sorted(DOCS.rglob('*.md')), DOCS.parent / 'README.md']
-TUTORIALS = sorted(page for page in (DOCS / 'tutorial').glob('*.md') if page.stem != 'index')
+SLOW_TUTORIALS = ('rounds',)
+TUTORIALS = [
+    pytest.param(page, marks=pytest.mark.long) if page.stem in SLOW_TUTORIALS else page
+    for page in sorted((DOCS / 'tutorial').glob('*.md'))
+    if page.stem != 'index'
+]
 # Pages whose commands need no campaign, and pages with calculations that take minutes.
 GUIDES = [DOCS / 'howto' / 'import_a_dataset.md']
 SLOW_GUIDES = [
@@ -88,7 +93,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize('page', [*TUTORIALS, *GUIDES, *SLOW_GUIDES], ids=lambda page: page.stem)
 def test_the_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     if 'mace_run_train' in page.read_text() and 'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ:

@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.storage.dataset import check_dataset_file
 from aiida_mlip_autopipe.structures.rows.splits import SPLITS
 from aiida_mlip_autopipe.training.contract import Training
-from aiida_mlip_autopipe.workflows.graph import TRAINING, load_campaign
+from aiida_mlip_autopipe.workflows.graph import ROUNDS, TRAINING, input_of, load_campaign, output_of
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments
 from aiida_mlip_autopipe.workflows.inputs.models import place_models
 from aiida_mlip_autopipe.workflows.inputs.training import TrainingInputs, training_inputs
@@ -110,8 +110,15 @@ def submit_training(
     return submit_and_announce(announce, name, file, TrainingWorkChain, **found.inputs, metadata={'label': name})
 
 
-def load_training_run(identifier: str) -> orm.WorkChainNode:
+def load_training_run(identifier: str, *, or_rounds: bool = False) -> orm.WorkChainNode:
     """Return a training run by its pk, its uuid or its name; see `load_campaign`.
+
+    Parameters
+    ----------
+    identifier
+        The training run.
+    or_rounds
+        Whether a campaign with rounds may be named, too.
 
     Raises
     ------
@@ -119,7 +126,7 @@ def load_training_run(identifier: str) -> orm.WorkChainNode:
         If it does not exist, or is not a training run.
     """
     node = load_campaign(identifier)
-    if node.process_type != TRAINING:
+    if node.process_type != TRAINING and not (or_rounds and node.process_type == ROUNDS):
         raise AutopipeError(
             Code.CAMPAIGN_MISSING, f"{identifier!r} is not a training run; 'mlip-autopipe status' lists all runs"
         )
@@ -140,16 +147,25 @@ def read_report(node: orm.WorkChainNode) -> Training:
 
 
 def write_trained_model(node: orm.WorkChainNode, path: Path, *, force: bool = False) -> ModelData:
-    """Write the model of a finished training run to a file, and return its node.
+    """Write the model of a finished training run, or of a campaign with rounds, to a file, and return its node.
 
     Raises
     ------
     AutopipeError
-        If it has no model yet, or the file exists and ``force`` is false.
+        If it has no model yet, no new model of the campaign met all conditions, or the file exists and ``force`` is
+        false.
     """
-    if 'trained' not in node.outputs:
-        raise AutopipeError(Code.MODEL_MISSING, f'training run {node.pk} has no model: {_why_unfinished(node)}')
-    model: ModelData = node.outputs.trained
+    has_rounds = node.process_type == ROUNDS
+    model: ModelData | None = output_of(node, 'model' if has_rounds else 'trained')
+    if model is None:
+        what = 'campaign' if has_rounds else 'training run'
+        raise AutopipeError(Code.MODEL_MISSING, f'{what} {node.pk} has no model: {_why_unfinished(node)}')
+    starting = input_of(node, 'training__model') if has_rounds else None
+    if starting is not None and model.sha256 == starting.sha256:
+        raise AutopipeError(
+            Code.MODEL_MISSING,
+            f"no new model of campaign {node.pk} met all conditions; 'mlip-autopipe status {node.pk}' shows why",
+        )
     with atomic_write(path, overwrite=force) as unfinished:
         shutil.move(model.write(unfinished.parent), unfinished)
     return model
