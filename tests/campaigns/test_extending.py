@@ -236,8 +236,9 @@ def test_a_running_campaign_and_a_labelling_run_are_refused(tiny_campaign):
     labelling = orm.WorkChainNode(process_type=LABELLING)
     # The commands that list all campaigns read these inputs.
     labelling.set_metadata_inputs({})
-    with refused(Code.CAMPAIGN_MISSING, 'labelling run'):
-        plan_extension(labelling.store(), ['exploration.n_steps=40'])
+    labelling.store()
+    with refused(Code.CAMPAIGN_MISSING, str(labelling.pk)):
+        plan_extension(labelling, ['exploration.n_steps=40'])
 
 
 def test_the_new_campaign_has_another_name_and_another_database(tiny_campaign, longer, selected):
