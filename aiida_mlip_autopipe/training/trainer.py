@@ -147,16 +147,17 @@ class TrainerSettings(Settings):
             }
         )
 
-    def recipe_settings(self, n_train: int) -> dict[str, Any]:
+    def recipe_settings(self, n_train: int | None) -> dict[str, Any]:
         """Return the settings that change the trained model, as JSON.
 
         Parameters
         ----------
         n_train
-            Number of training rows.
+            Number of training rows; None to omit the defaults that depend on it.
         """
+        completed = self if n_train is None else self.complete(n_train)
         unused = OF_THE_MODEL | OF_THE_RUN | OF_REPLAY | (set() if self.recipe == 'scratch' else OF_SCRATCH)
-        return self.complete(n_train).model_dump(mode='json', exclude=unused)
+        return completed.model_dump(mode='json', exclude=unused)
 
     @classmethod
     def of_job(cls, content: Mapping[str, Any]) -> Self:
