@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,8 @@ class TestSet:
 
 def judge_model(
     new: Assessment,
-    former: Assessment | None,
-    starting: Assessment | None,
+    former: Assessment,
+    starting: Assessment,
     test: TestSet,
     random_seed: int,
     *,
@@ -59,9 +59,7 @@ def judge_model(
         The assessments of the new model, of the model that explored last, and of the model from which the training
         started. The previous and the starting model may be the same. The assessments of the new and the previous model
         must contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
-        structures of other chemical systems. Both are None for the first model that is trained from scratch. It is
-        compared with vanishing forces, all its hot runs must survive, and its dimers and its forces for other chemical
-        systems do not matter.
+        structures of other chemical systems.
     test
         The test set.
     random_seed
@@ -75,7 +73,7 @@ def judge_model(
     -------
     dict
         ``accepted``; ``failures``, each with its ``condition`` and its ``message``; and the numbers, as JSON. A number
-        that is not finite is None, and so is a comparison with the previous model if there is none.
+        that is not finite is None.
 
     Raises
     ------
@@ -87,19 +85,18 @@ def judge_model(
     errors = {
         name: estimate_errors(measure_errors(test.labels, one.of_rows(test.rows), offsets), test.groups, random_seed)
         for name, one, offsets in (('new', new, None), ('former', former, former_offsets_eV))
-        if one is not None
     }
     return {
         'accepted': not failures,
         'failures': [asdict(one) for one in failures],
         'errors': {name: {key: _as_json(one) for key, one in found.items()} for name, found in errors.items()},
-        'gain': None if former is None else _as_json(measured.gain),
+        'gain': _as_json(measured.gain),
         'n_frames': measured.n_test_frames,
         'n_groups': len(set(test.groups)),
         'n_failed': measured.n_failed,
         'n_hot_runs': measured.n_runs,
         'n_survived': measured.n_survived,
-        'n_survived_before': None if former is None else measured.n_survived_before,
+        'n_survived_before': measured.n_survived_before,
         'stopped': [one.model_dump(mode='json') for one in new.hot_runs if not one.survived],
         'holes': [{name: _number(value) for name, value in asdict(one).items()} for one in measured.holes],
         'drift_eV_A': None if measured.drift_eV_A is None else _number(measured.drift_eV_A),
@@ -108,30 +105,24 @@ def judge_model(
 
 
 def measure_model(
-    new: Assessment, former: Assessment | None, starting: Assessment | None, test: TestSet, random_seed: int
+    new: Assessment, former: Assessment, starting: Assessment, test: TestSet, random_seed: int
 ) -> Measured:
     """Return the measured values that decide whether a new model is used.
 
     The parameters and errors are those of `judge_model`.
     """
-    if former is not None:
-        _require_equal('hot runs', *([run.seed_id for run in one.hot_runs] for one in (new, former)))
-    if starting is not None:
-        _require_equal('dimers', *(list(one.dimers) for one in (new, starting)))
-    current = _of_test_rows(new, test)
-    vanishing = replace(test.labels, forces=np.zeros_like(test.labels.forces))
-    before = vanishing if former is None else _of_test_rows(former, test)
-    n_runs = len(new.hot_runs)
+    _require_equal('hot runs', *([run.seed_id for run in one.hot_runs] for one in (new, former)))
+    _require_equal('dimers', *(list(one.dimers) for one in (new, starting)))
+    current, before = (_of_test_rows(one, test) for one in (new, former))
     return Measured(
         gain=_measure_gain(current, before, test, random_seed),
-        n_runs=n_runs,
+        n_runs=len(new.hot_runs),
         n_survived=sum(one.survived for one in new.hot_runs),
-        n_survived_before=n_runs if former is None else sum(one.survived for one in former.hot_runs),
-        holes=() if starting is None else tuple(find_new_holes(new.dimers, starting.dimers)),
-        drift_eV_A=None if starting is None else measure_drift(new.other_chemistry, starting.other_chemistry),
+        n_survived_before=sum(one.survived for one in former.hot_runs),
+        holes=tuple(find_new_holes(new.dimers, starting.dimers)),
+        drift_eV_A=measure_drift(new.other_chemistry, starting.other_chemistry),
         n_test_frames=len(test.rows),
         n_failed=int((~current.finite).sum()),
-        is_first=former is None,
     )
 
 

@@ -63,9 +63,16 @@ def plan_extension(campaign: orm.WorkChainNode, overrides: Sequence[str], name: 
     ConfigError
         With all faults of the new config.
     AutopipeError
-        If it is a labelling or training run, or is still running, an override cannot be applied, or nothing changes.
+        If it is a labelling or training run or a campaign with rounds, or is still running, an override cannot be
+        applied, or nothing changes.
     """
-    if campaign.process_type not in (CAMPAIGN, ROUNDS):
+    if campaign.process_type == ROUNDS:
+        raise AutopipeError(
+            Code.CAMPAIGN_MISSING,
+            f'campaign {campaign.pk} has rounds and cannot be extended; change its config file and run it again, '
+            'which reuses all finished rounds up to the first difference',
+        )
+    if campaign.process_type != CAMPAIGN:
         raise AutopipeError(Code.CAMPAIGN_MISSING, f'{campaign.pk} is not a campaign; only campaigns can be extended')
     campaign = last_resumed(campaign)
     if not campaign.is_terminated:

@@ -223,9 +223,7 @@ def _with_rounds(campaign: orm.WorkChainNode) -> Progress:
         'comparisons',
         'warnings',
     )
-    # The rows of a round that has explored and labelled are divided before the first training run starts.
-    of_chain = 'training' if of_round.stage == 'finished' else of_round.stage
-    stage = own.stage if campaign.is_terminated else rounds.stage or of_chain
+    stage = own.stage if campaign.is_terminated else rounds.stage or of_round.stage
     return replace(own, stage=stage, rounds=rounds, **{name: getattr(of_round, name) for name in fields})
 
 

@@ -102,9 +102,6 @@ def _describe_extension(extension: Extension) -> Iterator[str]:
 
     reuse = extension.reuse
     yield f'{extension.config.name} extends campaign {extension.campaign.label}, id {extension.campaign.pk}'
-    if reuse.n_rounds is not None:
-        reused = counted(reuse.n_rounds, 'finished round')
-        yield f'rounds: {reused} reused; the following numbers are those of the first round'
     seeds = {'kept': reuse.n_seeds_kept, 'new': reuse.n_seeds_new, 'dropped': reuse.n_seeds_dropped}
     explorations = {
         'reused completely': reuse.n_repeated,
@@ -183,9 +180,7 @@ def _show_plan(config: CampaignConfig) -> None:
         rounds = plan.rounds
         table.add_row('rounds', f'at most {rounds.maximum}; the values above are for the first round')
         table.add_row('labels in total', f'at most {rounds.n_labels:,}, {rounds.labels_per_round:,} in each round')
-        # The speed is that of a shipped model. A new one is smaller.
-        about = 'at most' if config.training is not None and config.training.model is None else 'about'
-        hours = 'unknown' if rounds.training_s is None else f'{about} {rounds.training_s / 3600:.1f} core hours'
+        hours = 'unknown' if rounds.training_s is None else f'about {rounds.training_s / 3600:.1f} core hours'
         table.add_row('training runs', f'at most {rounds.n_trainings}; time on CPUs: {hours}')
     table.add_row('disk', f'about {estimate.disk_MB:.1f} MB')
     console.print(table)

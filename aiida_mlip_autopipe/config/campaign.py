@@ -96,7 +96,8 @@ class CampaignConfig(Settings):
     """How the selected structures are labelled with a reference method, such as DFT; by default, they keep the labels
     of the calculator."""
     training: AnyTraining | None = Field(default=None, exclude_if=lambda section: section is None)
-    """How each round trains the model; requires ``rounds``. By default, ``model`` is the model of ``calculator``."""
+    """How each round fine-tunes the model; requires ``rounds``. By default, ``model`` is the model of
+    ``calculator``."""
     rounds: RoundsSettings | None = Field(default=None, exclude_if=lambda section: section is None)
     """Repeats exploration, selection, labelling and training until the model is good enough; by default, the frames are
     explored once and no model is trained."""
@@ -186,12 +187,7 @@ def complete_sections(data: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(completed.get(section), Mapping):
             completed[section] = {'kind': kind} | completed[section]
     training, calculator = completed.get('training'), completed.get('calculator')
-    if (
-        isinstance(training, Mapping)
-        and isinstance(calculator, Mapping)
-        and training.get('kind') == calculator['kind']
-        and training.get('recipe') != 'scratch'
-    ):
+    if isinstance(training, Mapping) and isinstance(calculator, Mapping) and training.get('kind') == calculator['kind']:
         model = {name: value for name, value in calculator.items() if name in OF_THE_MODEL}
         completed['training'] = model | dict(training)
     return completed

@@ -25,12 +25,11 @@ class Measured:
     Attributes
     ----------
     gain
-        Decrease of the force error on the test set, relative to the previous model and resampled together with it;
-        without a previous model, relative to vanishing forces.
+        Decrease of the force error on the test set, relative to the previous model and resampled together with it.
     n_runs, n_survived
         Number of hot runs on seeds of the test set, and of those that no guard stopped.
     n_survived_before
-        Number of the same runs that survived with the previous model; without one, ``n_runs``.
+        Number of the same runs that survived with the previous model.
     holes
         Holes of the new model that the starting model does not have.
     drift_eV_A
@@ -38,8 +37,6 @@ class Measured:
         was not measured.
     n_test_frames, n_failed
         Number of test frames, and of those for which the new model gives no finite energy or forces.
-    is_first
-        Whether there is no previous model.
     """
 
     gain: Estimate
@@ -50,7 +47,6 @@ class Measured:
     drift_eV_A: float | None = None
     n_test_frames: int = 0
     n_failed: int = 0
-    is_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,8 +68,6 @@ def find_failures(measured: Measured, max_drift_eV_A: float | None = MAX_DRIFT_E
         Bound on the drift, eV/Å; None if it only needs to be finite.
     """
     found: list[UnmetCondition] = []
-    compared = 'vanishing forces' if measured.is_first else 'the previous model'
-    required = 'required of a first model' if measured.is_first else 'with the previous model'
 
     def add(condition: Condition, message: str) -> None:
         found.append(UnmetCondition(condition, message))
@@ -88,14 +82,15 @@ def find_failures(measured: Measured, max_drift_eV_A: float | None = MAX_DRIFT_E
     elif not measured.gain.value > 0:
         add(
             'smaller_error',
-            f'its force error on the test set is not smaller than that of {compared} (change: '
-            f'{-measured.gain.value:+.1%})',
+            'its force error on the test set is not smaller than that of the previous model '
+            f'(change: {-measured.gain.value:+.1%})',
         )
     lost = measured.n_survived_before - measured.n_survived
     if lost > 0:
         add(
             'stable_dynamics',
-            f'{measured.n_survived} of {counted(measured.n_runs, "hot run")} survived, {lost} fewer than {required}',
+            f'{measured.n_survived} of {counted(measured.n_runs, "hot run")} survived, {lost} fewer than with the '
+            'previous model',
         )
     for one in measured.holes:
         add(

@@ -22,7 +22,8 @@ class HotRunsSettings(Settings):
 class RoundsSettings(Settings):
     """Rounds of exploration, labelling and training.
 
-    A model explores, frames are labelled, a model is trained on all labels, and the new model explores again.
+    A model explores, frames are labelled, the starting model is fine-tuned on all labels, and the new model explores
+    again.
     """
 
     maximum: int = Field(default=4, ge=1)

@@ -5,7 +5,6 @@ Every decision is made from errors on the test set, whose frames were drawn at r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -128,26 +127,21 @@ def decide(history: Sequence[RoundErrors], targets: Targets) -> Decision:
     if enough and all(_is_flat(one) for one in recent):
         return Decision(
             'plateau',
-            f'target not reached: the force error is {_error_of(last)}, and each of the last '
+            f'target not reached: the force error is {last.force_error.value:.3f} eV/Å, and each of the last '
             f'{ROUNDS_IN_A_ROW} rounds reduced it by less than {MIN_GAIN:.0%}',
         )
     if targets.label_budget is not None and last.n_labels + targets.labels_per_round > targets.label_budget:
         return Decision(
             'budget_spent',
             f'the label budget allows no further round (spent: {last.n_labels} of {targets.label_budget}, needed: '
-            f'{targets.labels_per_round}); the force error is {_error_of(last)}',
+            f'{targets.labels_per_round}); the force error is {last.force_error.value:.3f} eV/Å',
         )
     if len(history) >= targets.maximum_rounds:
         return Decision(
             'maximum_rounds',
-            f'{counted(len(history), "round")} completed; the force error is {_error_of(last)}',
+            f'{counted(len(history), "round")} completed; the force error is {last.force_error.value:.3f} eV/Å',
         )
-    return Decision(None, f'round {len(history) + 1} follows: the force error is {_error_of(last)}')
-
-
-def _error_of(one: RoundErrors) -> str:
-    value = one.force_error.value
-    return f'{value:.3f} eV/Å' if math.isfinite(value) else 'unknown'
+    return Decision(None, f'round {len(history) + 1} follows: the force error is {last.force_error.value:.3f} eV/Å')
 
 
 def _is_below_target(one: RoundErrors, targets: Targets) -> bool:

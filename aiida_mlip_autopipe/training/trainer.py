@@ -147,17 +147,16 @@ class TrainerSettings(Settings):
             }
         )
 
-    def recipe_settings(self, n_train: int | None) -> dict[str, Any]:
+    def recipe_settings(self, n_train: int) -> dict[str, Any]:
         """Return the settings that change the trained model, as JSON.
 
         Parameters
         ----------
         n_train
-            Number of training rows; None to omit the defaults that depend on it.
+            Number of training rows.
         """
-        completed = self if n_train is None else self.complete(n_train)
         unused = OF_THE_MODEL | OF_THE_RUN | OF_REPLAY | (set() if self.recipe == 'scratch' else OF_SCRATCH)
-        return completed.model_dump(mode='json', exclude=unused)
+        return self.complete(n_train).model_dump(mode='json', exclude=unused)
 
     @classmethod
     def of_job(cls, content: Mapping[str, Any]) -> Self:

@@ -137,38 +137,6 @@ def test_each_condition_refuses_a_model_by_itself(changes, condition):
     assert (found['accepted'], conditions(found)) == (False, [condition])
 
 
-def judge_first(new=NEW):
-    return judge(new, former=None, starting=None)
-
-
-def test_a_first_model_is_compared_with_vanishing_forces():
-    found = judge_first()
-    assert (found['accepted'], found['failures']) == (True, [])
-    # Without a former model, there is no gain that could end the rounds.
-    assert (found['gain'], found['n_survived_before'], found['drift_eV_A']) == (None, None, None)
-    assert found['errors'].keys() == {'new'}
-    assert judge_first(replace(NEW, frames=assess(ScaledEMT(1.9)).frames))['accepted']
-    assert conditions(judge_first(replace(NEW, frames=assess(ScaledEMT(2.1)).frames))) == ['smaller_error']
-
-
-def test_all_hot_runs_of_a_first_model_must_survive():
-    exploded = replace(NEW, hot_runs=(ended(RUNS[0], 'unstable'), RUNS[1]))
-    assert conditions(judge_first(exploded)) == ['stable_dynamics']
-    # A former model that loses the same run shows that the run is too hot.
-    assert judge(exploded, former=replace(STARTING, hot_runs=exploded.hot_runs))['accepted']
-
-
-def test_a_first_model_without_results_for_a_test_frame_is_refused():
-    found = judge_first(replace(NEW, frames=without_results(NEW.frames, 2)))
-    assert (conditions(found), found['n_failed']) == (['finite_results'], 1)
-
-
-def test_holes_and_other_elements_of_a_first_model_do_not_matter():
-    hollow = evaluate_dimers(HollowEMT(1.0), ['Cu'])
-    found = judge_first(replace(NEW, dimers=hollow, other_chemistry=predict([], EMT())))
-    assert (found['accepted'], found['holes']) == (True, [])
-
-
 def test_a_model_is_not_refused_for_a_hole_that_the_starting_model_has_too():
     hollow = evaluate_dimers(HollowEMT(1.0), ['Cu'])
     assert judge(replace(NEW, dimers=hollow), starting=replace(STARTING, dimers=hollow))['accepted']

@@ -48,19 +48,6 @@ def test_the_dump_of_a_config_without_rounds_contains_neither_section():
         ({'training': {'kind': 'sevennet', 'random_seed': 3}}, 'training.random_seed', Code.VALUES_EXCLUDE),
         ({'sampling': {'test_fraction': 0.1}}, 'sampling.test_fraction', Code.VALUES_EXCLUDE),
         (
-            {'training': {'kind': 'sevennet', 'recipe': 'scratch', 'model': '7net-0'}},
-            'training.model',
-            Code.VALUES_EXCLUDE,
-        ),
-        (
-            {
-                'training': {'kind': 'sevennet', 'recipe': 'scratch'},
-                'rounds': {'target_force_error_eV_A': 0.1, 'max_drift_eV_A': 0.1},
-            },
-            'rounds.max_drift_eV_A',
-            Code.VALUES_EXCLUDE,
-        ),
-        (
             {'labelling': {'kind': 'gpaw'}, 'rounds': {'target_force_error_eV_A': 0.009}},
             'rounds.target_force_error_eV_A',
             Code.OUT_OF_RANGE,
@@ -74,19 +61,6 @@ def test_settings_that_contradict_rounds_are_refused(sections, path, code):
 def test_a_small_target_is_accepted_if_labels_are_exact_or_their_errors_are_small_enough():
     validate_config(CONFIG | {'rounds': {'target_force_error_eV_A': 0.001}}, Path())
     validate_config(CONFIG | {'labelling': {'kind': 'gpaw'}, 'rounds': {'target_force_error_eV_A': 0.01}}, Path())
-
-
-@pytest.mark.parametrize('calculator', [{'kind': 'lj'}, {'kind': 'sevennet', 'model': '7net-l3i5'}])
-def test_any_calculator_explores_before_a_model_is_trained_from_scratch(calculator):
-    training = {'kind': 'sevennet', 'recipe': 'scratch'}
-    config = validate_config(CONFIG | {'calculator': calculator, 'training': training}, Path())
-    assert (config.training.model, config.calculator.kind) == (None, calculator['kind'])
-
-
-def test_the_teacher_may_explore_before_a_model_is_trained_from_scratch():
-    same = {'calculator': {'kind': 'emt'}, 'training': {'kind': 'sevennet', 'recipe': 'scratch'}}
-    validate_config(CONFIG | same, Path())
-    assert ('labelling.calculator', Code.VALUE_INVALID) in faults_with(calculator={'kind': 'emt'})
 
 
 def test_an_exponent_of_the_disagreement_requires_rounds():

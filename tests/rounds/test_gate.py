@@ -33,13 +33,6 @@ def test_each_condition_that_is_not_met_is_named_with_its_numbers(changes, condi
     assert all(number in failure.message for number in numbers)
 
 
-def test_the_conditions_of_a_first_model_name_what_is_required():
-    first = replace(GOOD, is_first=True, n_survived_before=6, gain=Estimate(-0.1, 0.0), n_survived=5)
-    error, dynamics = find_failures(first)
-    assert (error.condition, dynamics.condition) == ('smaller_error', 'stable_dynamics')
-    assert 'previous' not in error.message + dynamics.message
-
-
 def test_without_a_bound_the_forces_for_other_chemical_systems_only_need_to_be_finite():
     assert find_failures(replace(GOOD, drift_eV_A=5.0), max_drift_eV_A=None) == []
     (failure,) = find_failures(replace(GOOD, drift_eV_A=float('inf')), max_drift_eV_A=None)

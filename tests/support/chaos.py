@@ -38,8 +38,6 @@ DATABASE = 'aluminium.db'
 # An undisturbed campaign takes 20 s on a quiet machine. A test fails if a campaign takes longer than this.
 LIMIT_S = 600
 ENDED = ('finished', 'excepted', 'killed')
-JOBS = ('exploration', 'labelling', 'training', 'assessment')
-"""The kinds of jobs of a round, in order. Each is a module, and the stage of a campaign in which it runs."""
 
 
 class Machine(Home):
@@ -63,8 +61,7 @@ class Machine(Home):
         Parameters
         ----------
         name
-            ``daemon``, ``worker``, ``broker``, ``job`` (of an exploration), a kind of `JOBS`, or ``all``, which is
-            everything except commands of the user.
+            ``daemon``, ``worker``, ``broker``, ``job`` or ``all``, which is everything except commands of the user.
         """
         words = {
             'daemon': ('start-circus',),
@@ -72,7 +69,6 @@ class Machine(Home):
             'broker': ('daemon', 'broker'),
             'job': ('-m', 'aiida_mlip_autopipe.exploration'),
             'all': (),
-            **{kind: ('-m', f'aiida_mlip_autopipe.{kind}') for kind in JOBS},
         }[name]
         commands = [(process, _command(process)) for process in self.processes()]
         return [
@@ -122,7 +118,7 @@ class Machine(Home):
         (path,) = self.folder.glob('.aiida/repository/*/database.sqlite')
         query = (
             "SELECT id, attributes ->> 'process_state', attributes ->> 'exit_status' FROM db_dbnode "
-            "WHERE process_type IN ('aiida.workflows:mlip_autopipe.dataset', 'aiida.workflows:mlip_autopipe.campaign')"
+            "WHERE process_type = 'aiida.workflows:mlip_autopipe.dataset'"
         )
         with closing(sqlite3.connect(f'file:{path}?mode=ro', uri=True)) as database:
             return {str(pk): f'{state} {status}' for pk, state, status in database.execute(query)}

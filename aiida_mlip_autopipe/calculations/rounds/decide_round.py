@@ -102,15 +102,13 @@ def _errors(
     if judged is None:
         return RoundErrors(n_labels, UNKNOWN if before is None else before.force_error, 0.0, accepted=False)
     accepted = bool(judged['accepted'])
-    # A first model that is refused leaves no model.
-    errors = judged['errors'].get('new' if accepted else 'former', {})
-    found = {name: _estimate_of(one) for name, one in errors.items()}
+    found = {name: _estimate_of(one) for name, one in judged['errors']['new' if accepted else 'former'].items()}
     return RoundErrors(
         n_labels,
-        found.pop(FORCE, UNKNOWN),
+        found.pop(FORCE),
         # The bounds are those of the new model.
         bounds['fraction_bounded'] if bounds is not None and accepted else 0.0,
-        gain=_estimate_of(judged['gain']) if accepted and judged['gain'] is not None else None,
+        gain=_estimate_of(judged['gain']) if accepted else None,
         accepted=accepted,
         further_errors=found,
     )

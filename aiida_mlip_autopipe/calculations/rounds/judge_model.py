@@ -22,12 +22,12 @@ ERROR_JUDGE = 400
 @calcfunction
 def judge_model(
     new: orm.ArrayData,
+    former: orm.ArrayData,
+    starting: orm.ArrayData,
     dataset: DatasetData,
     rows: orm.List,
     random_seed: orm.Int,
     stage_version: orm.Str,
-    former: orm.ArrayData | None = None,
-    starting: orm.ArrayData | None = None,
     former_offsets_eV: orm.Dict | None = None,
     max_drift_eV_A: orm.Float | None = None,
 ) -> orm.Dict | ExitCode:
@@ -39,8 +39,7 @@ def judge_model(
         The assessments of the new model, of the model that explored last, and of the model from which the training
         started. The previous and the starting model may be the same. The assessments of the new and the previous model
         must contain the test rows and the same hot runs; those of the new and the starting model, the same dimers and
-        structures of other chemical systems. Only the first model that is trained from scratch has no previous and no
-        starting model.
+        structures of other chemical systems.
     dataset
         The dataset with the labels.
     rows
@@ -67,8 +66,8 @@ def judge_model(
         chosen = [everything[index] for index in rows]
         judgement = judge(
             assessment_from_node(new),
-            None if former is None else assessment_from_node(former),
-            None if starting is None else assessment_from_node(starting),
+            assessment_from_node(former),
+            assessment_from_node(starting),
             TestSet(
                 rows.get_list(),
                 Predictions.from_rows(chosen),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from aiida import orm
 from aiida.common import LinkType
@@ -18,17 +17,7 @@ from aiida_mlip_autopipe.exploration.settings.job_settings import split_settings
 from aiida_mlip_autopipe.exploration.settings.novelty import reference_of
 from aiida_mlip_autopipe.generation.base import content_label
 from aiida_mlip_autopipe.structures.seed import Place
-from aiida_mlip_autopipe.workflows.graph import find_round_reports, find_rounds
 from aiida_mlip_autopipe.workflows.legs.explorations import find_explorations
-
-LIMITS = {
-    'maximum',
-    'label_budget',
-    'target_force_error_eV_A',
-    'target_stress_error_GPa',
-    'target_energy_error_eV_atom',
-}
-"""Settings of rounds that only decide when they end."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +41,6 @@ class Reuse:
         Steps of the finished explorations that are reused, and steps of all explorations of the extension.
     reasons
         Why seeds or explorations cannot be reused.
-    n_rounds
-        Number of finished rounds that are reused completely; None without rounds. The other numbers are those of the
-        first round.
     """
 
     n_seeds_kept: int
@@ -67,7 +53,6 @@ class Reuse:
     n_steps_reused: int
     n_steps: int
     reasons: tuple[str, ...]
-    n_rounds: int | None = None
 
 
 class _Fate(Enum):
@@ -87,20 +72,6 @@ def count_reuse(campaign: orm.WorkChainNode, old: CampaignConfig, new: CampaignC
     old, new
         Its config, and that of the extension.
     """
-    if old.rounds is None or new.rounds is None:
-        return _count_reuse(campaign, old, new)
-    chains = find_rounds(campaign)
-    reuse = _count_reuse(chains[0] if chains else campaign, old, new)
-    is_longer = not reuse.reasons and _without_limits(old) == _without_limits(new)
-    return replace(reuse, n_rounds=len(find_round_reports(campaign)) if is_longer else 0)
-
-
-def _without_limits(config: CampaignConfig) -> dict[str, Any]:
-    """Return a config without what only decides where its jobs run and when its rounds end."""
-    return config.model_dump(mode='json', exclude={'name': True, 'storage': True, 'execution': True, 'rounds': LIMITS})
-
-
-def _count_reuse(campaign: orm.WorkChainNode, old: CampaignConfig, new: CampaignConfig) -> Reuse:
     changes_of_seeds, changes_of_jobs = tuple(_changes_of_seeds(old, new)), tuple(_changes_of_jobs(old, new))
     n_old, n_new = old.count_seeds(), new.count_seeds()
     kept = {} if changes_of_seeds else _match_entries(old, new)

@@ -46,9 +46,7 @@ def labelling_faults(sections: Mapping[str, Any], explorers: Collection[Calculat
         yield from model_faults(place, calculator)
         if calculator.kind == COMMITTEE_KIND:
             yield Fault(Code.VALUE_INVALID, f'{place}.kind', repr(calculator.kind), 'must be a single calculator')
-        # A model that is trained from scratch replaces the calculator of the explorations after the first round.
-        is_replaced = sections.get('training') is not None and sections['training'].recipe == 'scratch'
-        if explorers and not is_replaced and all(calculator == one for one in explorers):
+        if explorers and all(calculator == one for one in explorers):
             allowed = 'must differ from the calculator of the explorations, which has already labelled all frames'
             yield Fault(Code.VALUE_INVALID, place, f'kind {calculator.kind}', allowed)
 

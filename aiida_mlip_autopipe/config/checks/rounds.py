@@ -49,7 +49,7 @@ def rounds_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSe
             )
             yield Fault(Code.VALUES_INCOMPLETE, 'training', f'kind {training.kind}', allowed)
         return
-    for name, purpose in (('labelling', 'labels the frames of each round'), ('training', 'trains the model')):
+    for name, purpose in (('labelling', 'labels the frames of each round'), ('training', 'fine-tunes the model')):
         if sections[name] is None:
             yield Fault(
                 Code.VALUES_INCOMPLETE,
@@ -59,9 +59,6 @@ def rounds_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSe
             )
     if training is not None:
         yield from _training_faults(training, places)
-        if training.recipe == 'scratch' and rounds.max_drift_eV_A is not None:
-            allowed = 'must not be set with training.recipe: scratch, because a new model knows no other elements'
-            yield Fault(Code.VALUES_EXCLUDE, 'rounds.max_drift_eV_A', f'{rounds.max_drift_eV_A:g}', allowed)
     if sections['labelling'] is not None:
         yield from _target_faults(rounds, sections['labelling'])
     if 'sampling' in sections:
@@ -72,8 +69,11 @@ def _training_faults(training: TrainerSettings, places: Mapping[str, CalculatorS
     for name, allowed in OF_ROUNDS.items():
         if getattr(training, name) != type(training).model_fields[name].default:
             yield Fault(Code.VALUES_EXCLUDE, f'training.{name}', repr(getattr(training, name)), allowed)
-    if training.model is None:  # recipe: scratch
+    if training.recipe == 'scratch':
+        allowed = 'must be naive or replay: rounds fine-tune an existing model'
+        yield Fault(Code.VALUE_INVALID, 'training.recipe', repr(training.recipe), allowed)
         return
+    assert training.model is not None  # all other recipes have a model
     try:
         find_model(training.model, TRAINERS.load(training.kind).known_models, 'training.model')
     except AutopipeError as error:

@@ -22,7 +22,6 @@ from aiida_mlip_autopipe.installation.codes import (
 )
 from aiida_mlip_autopipe.jobs.environment import Environment, compare_environments, self_test_command
 from aiida_mlip_autopipe.jobs.resources import JobResources
-from aiida_mlip_autopipe.training.trainer import NEW_MODEL
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
@@ -94,18 +93,17 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], notify:
     Raises
     ------
     AutopipeError
-        If the record does not exist, and the code is on another computer or the model is not yet trained.
+        If the record does not exist, and the code is on another computer.
     """
     recorded = stored_environment(code, calculator)
-    can_test = is_local(code) and calculator.get('model') != NEW_MODEL
-    if recorded is None and not can_test:
-        option = ' --config FILE' if calculator.get('kind') in ('committee', 'custom') else ''
-        raise AutopipeError(
-            Code.ENVIRONMENT_MISSING,
-            f'the environment of {code.full_label} is not recorded for the calculator '
-            f"{calculator.get('kind')!r}; '{self_test_command(code.full_label)}{option}' records it",
-        )
-    if recorded is not None and not is_local(code):
+    if not is_local(code):
+        if recorded is None:
+            option = ' --config FILE' if calculator.get('kind') in ('committee', 'custom') else ''
+            raise AutopipeError(
+                Code.ENVIRONMENT_MISSING,
+                f'the environment of {code.full_label} is not recorded for the calculator '
+                f"{calculator.get('kind')!r}; '{self_test_command(code.full_label)}{option}' records it",
+            )
         return recorded
     if not calculator:
         return read_code_environment(code, calculator)

@@ -56,8 +56,8 @@ def rounds_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     job = job_inputs(
         job_code,
         environments.node(job_code),
-        # The work chain completes them, because the number of rows differs between the training runs.
-        training=orm.Dict(training.recipe_settings(None)),
+        # The number of rows only matters for a new model.
+        training=orm.Dict(training.recipe_settings(1)),
         training_version=orm.Str(TRAINING_VERSION),
     )
     if training.replay_file is not None:
@@ -121,7 +121,7 @@ def _highest_temperature(settings: AnyExploration) -> float:
 
 
 def check_training(config: CampaignConfig) -> JobCode:
-    """Return the code of the trainer of a campaign with rounds, with the starting model if there is one.
+    """Return the code of the trainer of a campaign with rounds, with the starting model.
 
     Raises
     ------
@@ -130,8 +130,7 @@ def check_training(config: CampaignConfig) -> JobCode:
     """
     assert config.training is not None
     job_code = training_code(config.training, config.execution)
-    if job_code.model is None:
-        return job_code
+    assert job_code.model is not None
     supported = job_code.model.base.attributes.get('elements')
     if supported is not None and (missing := sorted(elements_of(config) - set(supported))):
         raise AutopipeError(

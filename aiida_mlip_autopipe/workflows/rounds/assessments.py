@@ -31,9 +31,8 @@ OF_THE_CODE = ('code', 'calculator', 'environment', 'image_sha256', 'python_path
 class RoundAssessments(RoundTrainings):
     """Assesses the new models and the previous one with the code of the trainer.
 
-    The first new model, the candidate, and the previous model are compared. If models are trained from scratch, there
-    is no previous model until one is accepted. The disagreement of all new models is measured for the random rows of
-    the round and for the explored frames.
+    The first new model, the candidate, and the previous model are compared. The disagreement of all new models is
+    measured for the random rows of the round and for the explored frames.
     """
 
     def plan_assessments(self) -> None:
@@ -49,13 +48,12 @@ class RoundAssessments(RoundTrainings):
         self.ctx.assessed = {}
         if self.ctx.candidate is None:
             return
-        former = {} if self.ctx.model is None else {FORMER: self.ctx.model.pk}
-        self.ctx.assessed = {**former, **self.ctx.models}
+        self.ctx.assessed = {FORMER: self.ctx.model.pk, **self.ctx.models}
         self.ctx.waiting = sorted(self.ctx.assessed)
 
     def _random_rows(self) -> dict[str, list[int]]:
         """Return the indices of all test rows, and of the calibration rows of this round."""
-        rows = self.ctx.known.rows()
+        rows = self.ctx.dataset.rows()
         found: dict[str, list[int]] = {'test': [], 'calibration': []}
         for index, row in enumerate(rows):
             role = row.key_value_pairs.get('role')
@@ -77,7 +75,7 @@ class RoundAssessments(RoundTrainings):
         inputs = self.inputs_of_code()
         inputs |= {
             'model': orm.load_node(self.ctx.assessed[name]),
-            'dataset': self.ctx.known,
+            'dataset': self.ctx.dataset,
             'rows': orm.List(self._rows_of(name)),
         }
         inputs['metadata']['call_link_label'] = self.link_label(f'assess_{name}')
@@ -111,7 +109,7 @@ class RoundAssessments(RoundTrainings):
 
     def _hot_runs(self) -> dict[str, Any]:
         """Return the seeds of the hot runs, which belong to the test set and are the same for all models of a round."""
-        rows = self.ctx.known.rows()
+        rows = self.ctx.dataset.rows()
         names = sorted(
             {rows[index].key_value_pairs['seed'].removeprefix(SEED_PREFIX) for index in self.ctx.rows['test']}
         )
@@ -122,8 +120,6 @@ class RoundAssessments(RoundTrainings):
 
     def _other_chemistry(self) -> orm.Data | None:
         """Return the structures on which the drift is measured; None if they cannot be made."""
-        if 'model' not in self.inputs.training:
-            return None
         if 'drift' in self.ctx:
             return self.ctx.drift
         supported = self.inputs.training.model.base.attributes.get('elements')

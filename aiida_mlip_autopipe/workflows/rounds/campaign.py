@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from aiida_mlip_autopipe.calculations.rounds.estimate_number_of_labels import (
 from aiida_mlip_autopipe.calculations.rounds.judge_model import JUDGE_VERSION, judge_model
 from aiida_mlip_autopipe.calculations.rounds.measure_bounds import COVERAGE_VERSION, measure_bounds
 from aiida_mlip_autopipe.calculations.rounds.merge_rounds import MERGE_VERSION, merge_rounds
-from aiida_mlip_autopipe.calculations.rounds.remove_campaign import REMOVE_VERSION, remove_campaign
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -38,8 +37,8 @@ RESULTS = ('judgement', 'bounds', 'coverage', 'label_estimate')
 class CampaignWorkChain(RoundAssessments):
     """Repeats rounds until the model is good enough, more labels do not help, or the label budget is spent.
 
-    Each round fine-tunes the same starting model on all labels so far, or trains models from scratch. A model that
-    fails its tests, or a training run that fails, is recorded, and the next round explores with the previous model.
+    Each round fine-tunes the same starting model on all labels so far. A model that fails its tests, or a training run
+    that fails, is recorded, and the next round explores with the previous model.
     """
 
     @classmethod
@@ -88,7 +87,7 @@ class CampaignWorkChain(RoundAssessments):
         return builder
 
     def setup(self) -> None:
-        """Start before the first round, with the starting model if there is one."""
+        """Start before the first round, with the starting model."""
         self.start_empty()
         self.ctx.round = 0
         self.ctx.reports = []
@@ -97,8 +96,7 @@ class CampaignWorkChain(RoundAssessments):
         self.ctx.tunings = {}
         # The bounds on the errors of the model that explores; None unless it was trained in the previous round.
         self.ctx.bounds = None
-        # None until a model that was trained from scratch is accepted. Until then, the config's calculator explores.
-        self.ctx.model = self.inputs.training.get('model')
+        self.ctx.model = self.inputs.training.model
         self.ctx.is_finished = False
 
     def has_next_round(self) -> bool:
@@ -112,25 +110,17 @@ class CampaignWorkChain(RoundAssessments):
     def make_dataset(self) -> ToContext:
         """Explore with the current model, and label random and selected frames."""
         inputs = self.exposed_inputs(DatasetWorkChain)
-        inputs['codes'] = self._codes_of_explorations(inputs['codes'])
+        inputs['codes'] = {key: self._with_model(code) for key, code in inputs['codes'].items()}
         inputs['random_share'] = orm.Dict({'n_labels': self.inputs.rounds['random_labels'], 'round': self.ctx.round})
         if 'dataset' in self.ctx:
-            inputs['reference_dataset'] = self.ctx.known
+            inputs['reference_dataset'] = self.ctx.dataset
         if len(self.ctx.tunings) > 1:
             inputs['comparison'] = {**self.inputs_of_code(), 'models': self.ctx.tunings}
         inputs['metadata'] = {'call_link_label': f'round_{self.ctx.round}'}
         return ToContext(exploring=self.submit(DatasetWorkChain, **inputs))
 
-    def _codes_of_explorations(self, codes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the codes that explore in this round, each with the current model."""
-        if self.ctx.model is None:
-            return dict(codes)
-        if 'model' in self.inputs.training:
-            return {key: {**code, 'model': self.ctx.model} for key, code in codes.items()}
-        # The calculator of the config may be of another kind than the new model, so the code of the trainer explores.
-        job = self.inputs_of_code()
-        code = {name: job[name] for name in ('code', 'calculator', 'environment', 'image_sha256') if name in job}
-        return {'trainer': {**code, 'options': orm.Dict(job['metadata']['options']), 'model': self.ctx.model}}
+    def _with_model(self, code: Any) -> dict[str, Any]:
+        return {**code, 'model': self.ctx.model}
 
     def merge_rows(self) -> ExitCode | None:
         """Add the labelled rows to those of the earlier rounds."""
@@ -147,11 +137,7 @@ class CampaignWorkChain(RoundAssessments):
             if not merging.is_finished_ok:
                 return self._fail(merging.exit_message)
             dataset = outputs['merged']
-        outputs, removing = self.call(remove_campaign, dataset=dataset, stage_version=orm.Str(REMOVE_VERSION))
-        if not removing.is_finished_ok:
-            return self._fail(removing.exit_message)
-        # The same rows; all calculations use those without the campaign.
-        self.ctx.dataset, self.ctx.known = dataset, outputs
+        self.ctx.dataset = dataset
         self.out(f'rounds.round_{self.ctx.round}.dataset', dataset)
         return None
 
@@ -168,8 +154,7 @@ class CampaignWorkChain(RoundAssessments):
         self.keep_assessments()
         self.ctx.results = {}
         assessed, candidate = self.ctx.assessments, self.ctx.candidate
-        needed = {candidate} if self.ctx.model is None else {candidate, FORMER}
-        if not needed <= assessed.keys():
+        if not {candidate, FORMER} <= assessed.keys():
             return None
         self._record('judgement', judge_model, **self._inputs_of_judgement(assessed[candidate]))
         compared = self._compared()
@@ -183,7 +168,7 @@ class CampaignWorkChain(RoundAssessments):
 
     def _measure_coverage(self) -> None:
         """Compare the bounds of the previous round with the new random labels."""
-        rows = self.ctx.known.rows()
+        rows = self.ctx.dataset.rows()
         new = [
             index
             for indices in self.ctx.rows.values()
@@ -197,7 +182,7 @@ class CampaignWorkChain(RoundAssessments):
             assessment=self.ctx.assessments[FORMER],
             uncertainties=self.ctx.exploring.outputs.uncertainties,
             drawn=self.ctx.exploring.outputs.random_share,
-            dataset=self.ctx.known,
+            dataset=self.ctx.dataset,
             rows=orm.List(sorted(new)),
             stage_version=orm.Str(COVERAGE_VERSION),
         )
@@ -214,17 +199,16 @@ class CampaignWorkChain(RoundAssessments):
     def _inputs_of_judgement(self, new: orm.ArrayData) -> dict[str, Any]:
         inputs = {
             'new': new,
-            'dataset': self.ctx.known,
+            'former': self.ctx.assessments[FORMER],
+            'starting': self.ctx.starting,
+            'dataset': self.ctx.dataset,
             'rows': orm.List(self.ctx.rows['test']),
             'random_seed': self.inputs.random_seed,
             'stage_version': orm.Str(JUDGE_VERSION),
         }
-        if self.ctx.model is not None:
-            inputs |= {'former': self.ctx.assessments[FORMER], 'starting': self.ctx.starting}
         if (bound := self.inputs.rounds['max_drift_eV_A']) is not None:
             inputs['max_drift_eV_A'] = orm.Float(bound)
-        initial = self.inputs.training.get('model')
-        if initial is not None and self.ctx.model.sha256 == initial.sha256:
+        if self.ctx.model.sha256 == self.inputs.training.model.sha256:
             # The starting model does not contain the offsets of the labels.
             report = orm.load_node(self.ctx.reports_of_training[self.ctx.candidate])
             inputs['former_offsets_eV'] = orm.Dict(report['offsets_eV'])
@@ -243,7 +227,7 @@ class CampaignWorkChain(RoundAssessments):
             calibrate_bounds,
             assessment=candidate,
             uncertainties=uncertainties,
-            dataset=self.ctx.known,
+            dataset=self.ctx.dataset,
             rows=orm.List(self.ctx.rows['calibration']),
             kinds=orm.Dict({trajectory_id(leg): kinds[leg.base.attributes.get('seed_id')] for leg in legs}),
             target=orm.Float(self.inputs.rounds['target_force_error_eV_A']),
@@ -257,7 +241,7 @@ class CampaignWorkChain(RoundAssessments):
         self._record(
             'label_estimate',
             estimate_number_of_labels,
-            dataset=self.ctx.known,
+            dataset=self.ctx.dataset,
             rows=orm.List(self.ctx.rows['test']),
             n_labels=orm.Dict({name: n_frames['train'] + n_frames['valid'] for name, n_frames in trained.items()}),
             target=orm.Float(self.inputs.rounds['target_force_error_eV_A']),
@@ -316,6 +300,5 @@ class CampaignWorkChain(RoundAssessments):
         """Output the dataset and the model of the finished rounds."""
         if 'dataset' in self.ctx:
             self.out('dataset', self.ctx.dataset)
-            if self.ctx.model is not None:
-                self.out('model', self.ctx.model)
+            self.out('model', self.ctx.model)
         return exit_code

@@ -10,7 +10,6 @@ from aiida_mlip_autopipe.calculations.training.train import TrainingCalculation
 from aiida_mlip_autopipe.core.errors import AutopipeError, first_line
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.installation.models import ensure_placed
-from aiida_mlip_autopipe.training.trainer import TRAINERS
 from aiida_mlip_autopipe.workflows.graph import RESUMES
 from aiida_mlip_autopipe.workflows.rounds.ports import define_inputs, define_outputs
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
@@ -22,14 +21,8 @@ FRACTIONS = {'quarter': 0.25, 'half': 0.5}
 """Fractions of the labels on which models are trained to estimate how many labels are needed to reach the target."""
 
 
-def complete_settings(training: orm.Dict, n_train: int) -> orm.Dict:
-    """Return the settings of a training job with the defaults that depend on the number of training rows."""
-    settings = training.get_dict()
-    return orm.Dict(TRAINERS.load(settings['kind']).settings_class.of_job(settings).recipe_settings(n_train))
-
-
 class RoundTrainings(ThrottledWorkChain):
-    """Trains the models of a round, from the starting model if there is one, with all labels in ``ctx.known``."""
+    """Trains the models of a round from the starting model, with all labels in ``ctx.dataset``."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
@@ -51,7 +44,7 @@ class RoundTrainings(ThrottledWorkChain):
         for name, (number, fraction) in plans.items():
             outputs, node = self.call(
                 divide_rows,
-                dataset=self.ctx.known,
+                dataset=self.ctx.dataset,
                 tuning=orm.Dict({'round': self.ctx.round, 'number': number, 'fraction': fraction}),
                 random_seed=self.inputs.random_seed,
                 stage_version=orm.Str(DIVIDE_VERSION),
@@ -69,9 +62,8 @@ class RoundTrainings(ThrottledWorkChain):
     def submit_training(self, name: str) -> orm.WorkChainNode:
         """Submit a training run."""
         job = self.exposed_inputs(TrainingCalculation, 'training')
-        job['dataset'] = self.ctx.known
+        job['dataset'] = self.ctx.dataset
         job |= {key: orm.load_node(pk) for key, pk in self.ctx.sets[name].items()}
-        job['training'] = complete_settings(job['training'], job['splits'].get_list().count('train'))
         return self.submit(
             TrainingWorkChain,
             job=job,
@@ -106,6 +98,5 @@ class RoundTrainings(ThrottledWorkChain):
 
     def _codes(self) -> list[orm.AbstractCode]:
         """Return the codes of the jobs that use models."""
-        # A new model is only used with the code of its trainer.
-        found = [one['code'] for one in self.inputs.codes.values()] if 'model' in self.inputs.training else []
+        found = [one['code'] for one in self.inputs.codes.values()]
         return list({code.pk: code for code in [*found, self.inputs.training.code]}.values())

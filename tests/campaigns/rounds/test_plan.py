@@ -51,12 +51,3 @@ def test_the_time_is_that_of_all_steps_of_all_training_runs(plan_of):
     # Each step is followed by one with structures for replay.
     assert plan_of({'recipe': 'replay'}, maximum=3).training_s == pytest.approx(2 * n_steps * seconds)
     assert plan_of(maximum=3, ms_per_atom={}).training_s is None
-
-
-def test_the_number_of_epochs_of_a_new_model_depends_on_the_number_of_rows(plan_of):
-    few, many = (plan_of({'recipe': 'scratch'}, maximum=n, estimate_labels=False).training_s for n in (1, 2))
-    # The second round has twice the rows, but each row is used less often.
-    assert 2 < many / few < 3
-    assert plan_of({'recipe': 'scratch', 'n_epochs': 5}, maximum=1, estimate_labels=False).training_s == pytest.approx(
-        3 * 50 * 5 * 3 * 8 * 0.010
-    )
